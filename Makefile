@@ -1,0 +1,84 @@
+# awsocks. One Makefile, no recursion into folders.
+#
+#   make                build/awsocks and build/awsocks-localaws
+#   make test-unit      the quick loop
+#   make test           sets up what it needs, then everything (see CONTRIBUTING.md)
+#   make test-long      the full-size transfers
+#   make demo           emulator and proxy, a request through both
+#   make lint bench fuzz install clean
+#
+# SAN=1       the same under AddressSanitizer and UBSan, in build-san/
+# PORTABLE=1  on Linux, the files that other systems use, in build-portable/
+
+PREFIX  ?= /usr/local
+CC      ?= cc
+CFLAGS  ?= -O2 -g
+OS      := $(shell uname -s)
+B       ?= build$(if $(SAN),-san)$(if $(PORTABLE),-portable)
+
+PKGS    := libuv libcurl openssl libwebsockets libcjson yaml-0.1 expat libidn2
+WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
+           -Wmissing-prototypes -Wvla -Wformat=2 -Wundef $(if $(WERROR),-Werror)
+HARDEN  := -fPIE -fstack-protector-strong -fstack-clash-protection \
+           $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+SANF    := $(if $(SAN),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+VERSION := 0.1.0
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DAWSOCKS_VERSION='"$(VERSION)"' -I. $(WARN) $(HARDEN) $(SANF) -MMD -MP $(PKG_CFLAGS) $(CFLAGS)
+LDHARD_Linux := -pie -Wl,-z,relro,-z,now
+LINK    = $(CC) $(SANF) $(LDHARD_$(OS)) $(LDFLAGS)
+LIBS    = $(PKG_LIBS) -lpthread
+
+# One file per platform, chosen here; no #ifdef inside functions.
+PLATFORM_ALL      := $(wildcard */*_epoll.c */*_splice.c */*_linux.c */*_uvpoll.c */*_copy.c */*_macos.c */*_portable.c)
+PLATFORM_LINUX    := $(wildcard */*_epoll.c */*_splice.c */*_linux.c)
+PLATFORM_PORTABLE := $(wildcard */*_uvpoll.c */*_copy.c */*_portable.c)
+PLATFORM_Linux    := $(if $(PORTABLE),$(PLATFORM_PORTABLE) $(wildcard */*_linux.c),$(PLATFORM_LINUX))
+PLATFORM_Darwin   := $(PLATFORM_PORTABLE) $(wildcard */*_macos.c)
+
+LAYERS  := base stream net routing config credentials ec2 backend backend/ssm vm proxy
+SRC     := $(filter-out $(PLATFORM_ALL),$(wildcard $(addsuffix /*.c,$(LAYERS)))) $(PLATFORM_$(OS))
+OBJ     := $(SRC:%.c=$B/obj/%.o)
+TESTS   := $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*_test.c))
+FUZZ    := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
+SUPPORT := $(patsubst %.c,$B/obj/%.o,$(wildcard tests/support/*.c))
+
+.PHONY: all lib test-unit test test-long lint fuzz bench demo install clean setup man
+.SECONDARY:
+.DELETE_ON_ERROR:
+all: $B/awsocks $B/awsocks-localaws
+lib: $B/libawsocks.a
+
+prog_objs = $(patsubst %.c,$B/obj/%.o,$(wildcard cmd/$1/*.c))
+$B/awsocks: $(call prog_objs,awsocks) $B/libawsocks.a
+	$(LINK) $^ $(LIBS) -o $@
+$B/awsocks-localaws: $(call prog_objs,localaws) $B/libawsocks.a
+	$(LINK) $^ $(LIBS) -o $@
+$B/libawsocks.a: $(OBJ)
+	@rm -f $@; $(AR) rcs $@ $^
+$B/obj/%.o: %.c
+	@mkdir -p $(@D); echo "  CC $<"; $(CC) $(ALL_CFLAGS) -c $< -o $@
+$B/unit/%: $B/obj/tests/unit/%.o $(SUPPORT) $B/libawsocks.a
+	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
+
+# Unit tests: every tests/unit/*_test.c is a program of its own.
+test-unit: $(TESTS)
+	@sh tests/run-unit.sh $B $(TESTS)
+
+# Fuzz targets: make fuzz SECS=10. Each runs on its corpus in tests/corpus/NAME.
+build-fuzz/obj/%.o: %.c
+	@mkdir -p $(@D); echo "  FUZZ-CC $<"; clang $(ALL_CFLAGS) -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -c $< -o $@
+build-fuzz/libawsocks.a: $(SRC:%.c=build-fuzz/obj/%.o)
+	@rm -f $@; $(AR) rcs $@ $^
+build-fuzz/%_fuzz: build-fuzz/obj/tests/fuzz/%_fuzz.o build-fuzz/libawsocks.a
+	clang -fsanitize=fuzzer,address,undefined $^ $(LIBS) -o $@
+fuzz: $(FUZZ)
+	@sh tests/run-fuzz.sh $(or $(SECS),10) $(FUZZ)
+
+lint:
+	@sh tests/lint/lint.sh
+
+-include $(shell find $B build-fuzz -name '*.d' 2>/dev/null)
+clean:
+	rm -rf build build-fuzz build-san build-portable build-san-portable

@@ -1,0 +1,121 @@
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+
+enum { AREAS = 16, LINE = 2048 };
+
+static const char *const level_names[LOG_LEVEL_COUNT] = { "error", "warn", "info", "debug" };
+
+/* The log's own settings: the exception to "no mutable globals". */
+static struct {
+	enum log_level level;
+	enum log_format format;
+	size_t count;
+	struct {
+		char name[16];
+		enum log_level level;
+	} area[AREAS];
+} settings = { .level = LOG_INFO };
+
+static bool parse_level(const char *s, size_t n, enum log_level *out)
+{
+	for (int i = 0; i < LOG_LEVEL_COUNT; i++)
+		if (strlen(level_names[i]) == n && memcmp(level_names[i], s, n) == 0) {
+			*out = (enum log_level)i;
+			return true;
+		}
+	return false;
+}
+
+int log_set_level(const char *spec, struct err *e)
+{
+	const char *at = spec;
+
+	settings.count = 0;
+	while (*at) {
+		size_t n = strcspn(at, ",");
+		const char *eq = memchr(at, '=', n);
+		size_t name = eq ? (size_t)(eq - at) : 0;
+		enum log_level level;
+
+		if (!parse_level(eq ? eq + 1 : at, eq ? n - name - 1 : n, &level))
+			return err_set(e, ERR_USAGE,
+				       "log level '%.*s': error, warn, info or debug expected",
+				       (int)n, at);
+		if (!eq) {
+			settings.level = level;
+		} else if (name >= sizeof(settings.area[0].name) || settings.count == AREAS) {
+			return err_set(e, ERR_USAGE, "log level '%.*s': area too long or too many",
+				       (int)n, at);
+		} else {
+			memcpy(settings.area[settings.count].name, at, name);
+			settings.area[settings.count].name[name] = '\0';
+			settings.area[settings.count++].level = level;
+		}
+		at += n + (at[n] == ',');
+	}
+	return 0;
+}
+
+void log_set_format(enum log_format format)
+{
+	settings.format = format;
+}
+
+bool log_wants(enum log_level level, const char *area)
+{
+	for (size_t i = 0; i < settings.count; i++)
+		if (strcmp(settings.area[i].name, area) == 0)
+			return level <= settings.area[i].level;
+	return level <= settings.level;
+}
+
+/* Copies text, control bytes and what JSON needs escaped; always terminates. */
+static void escape(char *out, size_t size, const char *text, bool json)
+{
+	size_t o = 0;
+
+	for (; *text && o + 7 < size; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (json && (c == '"' || c == '\\')) {
+			out[o++] = '\\';
+			out[o++] = (char)c;
+		} else if (c < 0x20 || c == 0x7f) {
+			o += (size_t)snprintf(out + o, size - o, json ? "\\u%04x" : "\\x%02x", c);
+		} else {
+			out[o++] = (char)c;
+		}
+	}
+	out[o] = '\0';
+}
+
+void log_at(enum log_level level, const char *area, const char *fmt, ...)
+{
+	char raw[LINE], text[LINE], line[LINE + 128], when[25];
+	va_list ap;
+	int n;
+
+	if (!log_wants(level, area))
+		return;
+	va_start(ap, fmt);
+	vsnprintf(raw, sizeof(raw), fmt, ap);
+	va_end(ap);
+	escape(text, sizeof(text), raw, settings.format == LOG_JSON);
+	clock_iso(clock_wall_ms(&clock_system), when);
+	if (settings.format == LOG_JSON)
+		n = snprintf(line, sizeof(line),
+			     "{\"ts\":\"%s\",\"level\":\"%s\",\"area\":\"%s\",\"msg\":\"%s\"}\n",
+			     when, level_names[level], area, text);
+	else
+		n = snprintf(line, sizeof(line), "%.19sZ %-5s %s: %s\n", when, level_names[level],
+			     area, text);
+	if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0)
+		return; /* nobody left to tell */
+}

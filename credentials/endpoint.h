@@ -1,0 +1,23 @@
+#ifndef CREDENTIALS_ENDPOINT_H
+#define CREDENTIALS_ENDPOINT_H
+/*
+ * Service endpoints: partition by region, and the overrides in AWS's order
+ * (AWS_ENDPOINT_URL_<SERVICE>, AWS_ENDPOINT_URL, the profile's services section,
+ * the profile's endpoint_url).
+ */
+#include <stdbool.h>
+
+#include "base/err.h"
+
+struct aws_files; /* parsed ~/.aws files: credentials/profile.h */
+
+struct endpoint_opts {
+	const char *service; /* "ssm", "ec2", "sts" */
+	const char *region;
+	const struct aws_files *files; /* NULL: only the environment counts */
+	const char *profile;
+	const char *const *environ;
+};
+/* *url is the caller's (mem_free). */
+MUST_CHECK int endpoint_url(const struct endpoint_opts *, char **url, struct err *);
+#endif

@@ -1,0 +1,42 @@
+#ifndef CREDENTIALS_PROVIDER_H
+#define CREDENTIALS_PROVIDER_H
+/*
+ * Where credentials come from: one file per source behind this contract, the
+ * whole chain and its cache behind it too.
+ */
+#include <stdbool.h>
+
+#include "credentials/creds.h"
+
+struct provider;
+struct provider_call;
+struct loop;
+struct http;
+
+/* c: borrowed, creds_ref() it to keep it. NULL: *why tells. Once, from the loop. */
+typedef void creds_fn(void *arg, struct creds *c, const struct err *why);
+
+/* NULL: *e tells and the callback never comes. */
+struct provider_call *provider_get(struct provider *, creds_fn *, void *arg, struct err *e);
+void provider_cancel(struct provider_call *); /* then the callback never comes */
+void provider_close(struct provider *);       /* cancels what is under way; NULL allowed */
+
+/* A profile's whole chain (aws-credentials: environment, assume role, static
+ * keys, credential_process, in the reference order), with a cache in front:
+ * one fetch at a time serves all who wait; credentials are fetched again when
+ * less than the smaller of 10 min and a fifth of their lifetime is left, and the
+ * old ones serve until they really expire if that fails. */
+struct chain_opts {
+	struct loop *loop;
+	struct http *http;
+	const char *profile;      /* NULL: AWS_PROFILE, AWS_DEFAULT_PROFILE, "default" */
+	bool profile_explicit;    /* named by the user: environment keys do not count */
+	const char *region;       /* for STS; NULL: the profile's */
+	const char *sts_endpoint; /* NULL: resolved (endpoint.h) */
+	const char *const
+		*environ; /* what the process was given: "NAME=value" ..., NULL at the end */
+};
+struct provider *chain_new(const struct chain_opts *, struct err *);
+/* Which step of the chain would answer, in words; for --explain. */
+const char *provider_describe(const struct provider *);
+#endif

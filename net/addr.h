@@ -1,0 +1,27 @@
+#ifndef NET_ADDR_H
+#define NET_ADDR_H
+/* Socket addresses as values: IPv4, IPv6 and Unix. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/err.h"
+
+struct addr {
+	struct sockaddr_storage ss;
+	socklen_t len;
+};
+enum { ADDR_TEXT = 128 };
+
+/* "127.0.0.1:1080", "[::1]:1080", "localhost:1080", ":1080" (127.0.0.1), "unix:/path".
+ * Names other than localhost are refused: this is for places to listen at or helpers to reach. */
+MUST_CHECK int addr_parse(const char *text, struct addr *, struct err *);
+/* An address literal without port; false: it is not one. */
+bool addr_from_literal(const char *host, uint16_t port, struct addr *);
+/* "127.0.0.1:1080", "[::1]:1080", "unix:/path". */
+void addr_format(const struct addr *, char out[static ADDR_TEXT]);
+/* Without the port: "127.0.0.1", "::1", "unix". */
+void addr_format_host(const struct addr *, char out[static ADDR_TEXT]);
+uint16_t addr_port(const struct addr *);
+bool addr_is_loopback(const struct addr *); /* Unix counts as loopback */
+#endif

@@ -1,0 +1,29 @@
+#ifndef NET_TCP_H
+#define NET_TCP_H
+/*
+ * A connected stream socket (TCP or Unix) as a stream, and listening sockets.
+ * Reads go through one buffer shared by all streams of a loop, so an idle
+ * stream holds no buffer; writes take what the kernel takes.
+ */
+#include "base/err.h"
+#include "net/addr.h"
+
+struct loop;
+struct stream;
+struct listen_socket;
+
+/* Takes fd (also when it fails: it is closed then); makes it non-blocking and
+ * sets TCP_NODELAY where it is TCP. NULL: *e tells. */
+struct stream *tcp_stream_new(struct loop *, int fd, struct err *);
+
+/* fd is the callee's, already non-blocking and close-on-exec. */
+typedef void accepted_fn(void *arg, int fd, const struct addr *peer);
+
+/* Binds and listens. A Unix path must be free, or hold a dead socket (which is
+ * replaced); a live one is an error. When descriptors run out, accepting
+ * pauses for 100 ms at a time instead of spinning. NULL: *e tells. */
+struct listen_socket *listen_open(struct loop *, const struct addr *, accepted_fn *, void *arg,
+				  struct err *);
+void listen_close(struct listen_socket *);                    /* removes its Unix path */
+const struct addr *listen_addr(const struct listen_socket *); /* with the port chosen for port 0 */
+#endif

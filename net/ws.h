@@ -1,0 +1,54 @@
+#ifndef NET_WS_H
+#define NET_WS_H
+/*
+ * A websocket client (RFC 6455) on libwebsockets. The connection is made by
+ * net/dialer.c and reaches lws through a private Unix socket, so that DNS
+ * never blocks the loop and the cause of a failure is kept. Outgoing messages
+ * are masked frames of ours, gathered into batches of one TLS record, because
+ * a write per message costs six times the CPU.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "net/http.h"
+#include "net/loop.h"
+
+struct ws;
+struct ws_context; /* one per loop: owns the lws context */
+
+struct ws_opts {
+	const char *url;                   /* ws:// or wss://; path and query go out verbatim */
+	const struct http_header *headers; /* added to the upgrade request */
+	size_t header_count;
+	const char *ca_file;    /* as struct http_request */
+	unsigned limit_ms;      /* to be open; 0: 30 s */
+	unsigned ping_ms;       /* 0: 30 s */
+	unsigned pong_limit_ms; /* silence after a ping that means death; 0: 15 s */
+	size_t message_max;     /* a longer message breaks the connection; 0: 2 MiB */
+};
+
+struct ws_handler {
+	void (*open)(void *arg);
+	void (*message)(void *arg, bool text, const uint8_t *p, size_t n); /* whole messages */
+	void (*writable)(void *arg); /* after ws_send() had no room */
+	/* The last call, once; also when it never opened. code: the peer's close
+	 * code (1000 ...), 0 when there was none. why: what happened, in words
+	 * (ERR_REFUSED, ERR_TLS, ERR_PROTO with the HTTP status of a refused
+	 * upgrade ...); NULL after ws_close(). */
+	void (*closed)(void *arg, int code, const char *reason, const struct err *why);
+};
+
+enum { WS_SEND_MAX = 512 * 1024 }; /* bytes waiting to be sent */
+
+struct ws_context *ws_context_new(struct loop *, struct err *);
+void ws_context_free(struct ws_context *, loop_fn *freed, void *arg);
+/* NULL: *e tells, and no handler is called. */
+struct ws *ws_open(struct ws_context *, const struct ws_opts *, const struct ws_handler *,
+		   void *arg, struct err *);
+/* Copies the message; false: no room now, writable() follows. Only when open. */
+bool ws_send(struct ws *, bool text, const void *p, size_t n);
+void ws_pause(struct ws *, bool paused); /* stops reading: back-pressure */
+void ws_close(struct ws *);              /* idempotent; closed() follows from the loop */
+#endif
