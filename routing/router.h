@@ -24,7 +24,8 @@ struct route {
 struct decision {
 	struct route route;
 	enum route_by by;
-	/* "cal.yaml:12", "list block (cal.yaml:3)", "default (built-in)"; until the router goes */
+	/* "cal.yaml:12", "list block (cal.yaml:3)", "default (built-in)", "default (cal.yaml:1)",
+	 * "list proxy (--route-proxy)"; until the router goes */
 	const char *origin;
 	const char *pattern; /* as written; "" for the default */
 	const char *reason;  /* of a rule, for the client; NULL: none */
@@ -36,6 +37,9 @@ struct decision {
 	 * another way (design section 5); proxy:NAME by default counts as named. */
 	bool named;
 };
+
+/* `awsocks route` and audit lines: "rule", "list", "default"; static. */
+const char *route_by_name(enum route_by);
 
 struct router; /* immutable once built; shared read-only between loops */
 
@@ -69,6 +73,11 @@ MUST_CHECK int router_add_pattern(struct router *, const char *list, const char 
 				  const char *origin, struct err *);
 MUST_CHECK int router_set_default(struct router *, const char *route, const char *origin,
 				  struct err *);
+/* The profiles that rules, lists, defaults and fallbacks name (proxy:NAME), one a
+ * call, each once: the i-th, with where it is written; NULL: no more. */
+const char *router_profile(const struct router *, size_t i, const char **origin);
+/* Patterns held, of all sources. */
+size_t router_size(const struct router *);
 MUST_CHECK int route_parse(const char *text, struct route *, struct err *); /* "proxy:staging" */
 void route_format(const struct route *, char out[static 80]);
 #endif
