@@ -1,14 +1,17 @@
 # awsocks. One Makefile, no recursion into folders.
 #
 #   make                build/awsocks and build/awsocks-localaws
+#   make setup          installs what building and testing need (apt or brew)
 #   make test-unit      the quick loop
 #   make test           sets up what it needs, then everything (see CONTRIBUTING.md)
-#   make test-long      the full-size transfers
+#   make test-long      the full-size transfers, and valgrind
 #   make demo           emulator and proxy, a request through both
-#   make lint bench fuzz install clean
+#   make bench          against the peers that apt has; ROUNDS=7 for figures to keep
+#   make lint fuzz install clean
 #
 # SAN=1       the same under AddressSanitizer and UBSan, in build-san/
 # PORTABLE=1  on Linux, the files that other systems use, in build-portable/
+# ONLY='net_%' make test-unit: only these
 
 PREFIX  ?= /usr/local
 CC      ?= cc
@@ -21,17 +24,25 @@ WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
            -Wmissing-prototypes -Wvla -Wformat=2 -Wundef $(if $(WERROR),-Werror)
 HARDEN  := -fPIE -fstack-protector-strong -fstack-clash-protection \
            $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
-SANF    := $(if $(SAN),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+SANF    := $(if $(SAN),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined \
+           -fno-omit-frame-pointer)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 VERSION := 0.1.0
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DAWSOCKS_VERSION='"$(VERSION)"' -I. $(WARN) $(HARDEN) $(SANF) -MMD -MP $(PKG_CFLAGS) $(CFLAGS)
+LANG_FLAGS := -std=c11 -D_GNU_SOURCE -DAWSOCKS_VERSION='"$(VERSION)"' -I.
+ALL_CFLAGS  = $(LANG_FLAGS) $(WARN) $(HARDEN) $(SANF) -MMD -MP $(PKG_CFLAGS) $(CFLAGS)
 LDHARD_Linux := -pie -Wl,-z,relro,-z,now
 LINK    = $(CC) $(SANF) $(LDHARD_$(OS)) $(LDFLAGS)
 LIBS    = $(PKG_LIBS) -lpthread
 
+# All cores, unless -j was given (or a make above us hands out the work).
+ifeq ($(MAKELEVEL)$(findstring -j,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+endif
+
 # One file per platform, chosen here; no #ifdef inside functions.
-PLATFORM_ALL      := $(wildcard */*_epoll.c */*_splice.c */*_linux.c */*_uvpoll.c */*_copy.c */*_macos.c */*_portable.c)
+PLATFORM_ALL      := $(wildcard */*_epoll.c */*_splice.c */*_linux.c */*_uvpoll.c */*_copy.c */*_macos.c \
+                     */*_portable.c)
 PLATFORM_LINUX    := $(wildcard */*_epoll.c */*_splice.c */*_linux.c)
 PLATFORM_PORTABLE := $(wildcard */*_uvpoll.c */*_copy.c */*_portable.c)
 PLATFORM_Linux    := $(if $(PORTABLE),$(PLATFORM_PORTABLE) $(wildcard */*_linux.c),$(PLATFORM_LINUX))
@@ -40,11 +51,16 @@ PLATFORM_Darwin   := $(PLATFORM_PORTABLE) $(wildcard */*_macos.c)
 LAYERS  := base stream net routing config credentials ec2 backend backend/ssm vm proxy
 SRC     := $(filter-out $(PLATFORM_ALL),$(wildcard $(addsuffix /*.c,$(LAYERS)))) $(PLATFORM_$(OS))
 OBJ     := $(SRC:%.c=$B/obj/%.o)
-TESTS   := $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*_test.c))
+ONLY    ?= %
+TESTS   := $(patsubst %,$B/unit/%,$(filter $(addsuffix _test,$(ONLY)) $(ONLY), \
+           $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*_test.c))))
 FUZZ    := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
-SUPPORT := $(patsubst %.c,$B/obj/%.o,$(wildcard tests/support/*.c))
+MEM_FAIL := $B/obj/tests/support/mem_fail.o
+SUPPORT := $(filter-out $(MEM_FAIL),$(patsubst %.c,$B/obj/%.o,$(wildcard tests/support/*.c)))
+# What pkg-config did not find stops the first compilation, with the cure.
+NEED    := $(if $(PKG_LIBS),,need-setup)
 
-.PHONY: all lib test-unit test test-long lint fuzz bench demo install clean setup man
+.PHONY: all lib test-unit test test-long lint fuzz bench demo install clean setup need-setup
 .SECONDARY:
 .DELETE_ON_ERROR:
 all: $B/awsocks $B/awsocks-localaws
@@ -57,18 +73,28 @@ $B/awsocks-localaws: $(call prog_objs,localaws) $B/libawsocks.a
 	$(LINK) $^ $(LIBS) -o $@
 $B/libawsocks.a: $(OBJ)
 	@rm -f $@; $(AR) rcs $@ $^
-$B/obj/%.o: %.c
+$B/obj/%.o: %.c | $(NEED)
 	@mkdir -p $(@D); echo "  CC $<"; $(CC) $(ALL_CFLAGS) -c $< -o $@
 $B/unit/%: $B/obj/tests/unit/%.o $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
+# mem_fail.o stands before the archive, so that base/mem.o stays in it.
+$B/unit/%_nomem_test: $B/obj/tests/unit/%_nomem_test.o $(MEM_FAIL) $(SUPPORT) $B/libawsocks.a
+	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
+
+need-setup:
+	@echo "Libraries are missing: of $(PKGS)"; \
+	echo "pkg-config finds not all. Run 'make setup' (apt or Homebrew; asks for sudo when needed)."; false
+setup:
+	@sh tests/setup.sh test
 
 # Unit tests: every tests/unit/*_test.c is a program of its own.
 test-unit: $(TESTS)
 	@sh tests/run-unit.sh $B $(TESTS)
 
 # Fuzz targets: make fuzz SECS=10. Each runs on its corpus in tests/corpus/NAME.
-build-fuzz/obj/%.o: %.c
-	@mkdir -p $(@D); echo "  FUZZ-CC $<"; clang $(ALL_CFLAGS) -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -c $< -o $@
+FUZZ_CFLAGS = $(ALL_CFLAGS) -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+build-fuzz/obj/%.o: %.c | $(NEED)
+	@mkdir -p $(@D); echo "  FUZZ-CC $<"; clang $(FUZZ_CFLAGS) -c $< -o $@
 build-fuzz/libawsocks.a: $(SRC:%.c=build-fuzz/obj/%.o)
 	@rm -f $@; $(AR) rcs $@ $^
 build-fuzz/%_fuzz: build-fuzz/obj/tests/fuzz/%_fuzz.o build-fuzz/libawsocks.a
@@ -77,7 +103,31 @@ fuzz: $(FUZZ)
 	@sh tests/run-fuzz.sh $(or $(SECS),10) $(FUZZ)
 
 lint:
-	@sh tests/lint/lint.sh
+	@sh tests/lint/lint.sh $(LANG_FLAGS) $(PKG_CFLAGS)
+
+# Everything. tests/run-all.sh runs the phases, each a make of its own (the
+# libraries may be there only since the set-up), and adds up their totals.
+test:
+	@sh tests/setup.sh test
+	@MAKEFLAGS= MAKELEVEL= sh tests/run-all.sh $(MAKE)
+test-long:
+	@sh tests/setup.sh test
+	@MAKEFLAGS= MAKELEVEL= sh tests/run-long.sh $(MAKE)
+demo:
+	@sh tests/setup.sh build
+	@MAKEFLAGS= MAKELEVEL= $(MAKE) -s all
+	@$B/awsocks demo
+bench:
+	@sh tests/setup.sh bench
+	@MAKEFLAGS= MAKELEVEL= $(MAKE) -s all
+	@/usr/bin/env python3 -B tests/bench/run.py --awsocks $B/awsocks --rounds $(or $(ROUNDS),3) $(BENCH_ARGS)
+
+DOCS := $(wildcard README.md docs/*.md docs/PROTOCOL.*)
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/doc/awsocks
+	install -m 755 $B/awsocks $B/awsocks-localaws $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(wildcard docs/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 LICENSE $(DOCS) $(DESTDIR)$(PREFIX)/share/doc/awsocks
 
 -include $(shell find $B build-fuzz -name '*.d' 2>/dev/null)
 clean:

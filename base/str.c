@@ -45,12 +45,13 @@ char *str_trim(char *s)
 
 int str_number(const char *s, uint64_t min, uint64_t max, uint64_t *out, struct err *e)
 {
-	char *end;
-	unsigned long long n;
+	char *end = NULL;
+	unsigned long long n = 0;
 
 	errno = 0;
-	n = isdigit((unsigned char)*s) ? strtoull(s, &end, 10) : 0;
-	if (!isdigit((unsigned char)*s) || *end || errno)
+	if (isdigit((unsigned char)*s))
+		n = strtoull(s, &end, 10);
+	if (!end || *end || errno)
 		return err_set(e, ERR_USAGE, "'%.40s' is not a number", s);
 	if (n < min || n > max)
 		return err_set(e, ERR_USAGE, "%llu is not between %llu and %llu", n,

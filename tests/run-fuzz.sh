@@ -1,20 +1,36 @@
 #!/bin/sh
-# Runs each fuzz target for SECS seconds on its corpus. Usage: run-fuzz.sh SECS PROGRAM...
+# Runs each fuzz target for SECS seconds on its corpus, all cores at once.
+# What it finds goes to build-fuzz/work/NAME, never into the tree.
+# Usage: run-fuzz.sh SECS PROGRAM...
 secs=$1
 shift
-passed=0 failed=0
-for f in "$@"; do
-	name=$(basename "$f")
-	work=build-fuzz/work/$name
-	mkdir -p "$work" "tests/corpus/$name"
-	if timeout $((secs + 60)) "$f" -max_total_time="$secs" -timeout=10 -rss_limit_mb=2048 \
-		-artifact_prefix="$work/" "$work" "tests/corpus/$name" >"$work.log" 2>&1; then
-		passed=$((passed + 1))
+cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+root=build-fuzz/work
+
+run_one() {
+	name=$(basename "$1")
+	work=$root/$name
+	corpus=tests/corpus/$name
+	mkdir -p "$work"
+	[ -d "$corpus" ] || corpus=
+	if timeout -k 5 $((secs + 60)) "$1" -max_total_time="$secs" -timeout=10 -rss_limit_mb=2048 \
+		-artifact_prefix="$work/" "$work" $corpus >"$work.log" 2>&1; then
+		echo "$name: 1 passed, 0 failed" >"$work.totals"
 	else
-		failed=$((failed + 1))
-		echo "FAILED: $f"
-		tail -40 "$work.log"
+		echo "$name: 0 passed, 1 failed" >"$work.totals"
 	fi
+}
+
+if [ "${ONE:-}" ]; then
+	run_one "$1"
+	exit 0
+fi
+mkdir -p "$root"
+rm -f "$root"/*.totals
+printf '%s\n' "$@" | ONE=1 xargs -P "$cores" -I '{}' sh "$0" "$secs" '{}'
+for f in $(grep -l '1 failed' "$root"/*.totals /dev/null); do
+	echo "FAILED: $(basename "$f" .totals)"
+	tail -n 40 "${f%.totals}.log"
 done
-echo "fuzz: $passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+cat "$root"/*.totals >"$root/all"
+sh "$(dirname "$0")/totals.sh" fuzz "$root/all"

@@ -1,20 +1,44 @@
 #!/bin/sh
-# Runs unit test programs, keeps the output of those that fail, and ends with
-# a line of totals. Usage: run-unit.sh BUILD_DIR PROGRAM...
+# Runs unit test programs, all cores at once, keeps each one's output and shows
+# that of those that fail. Ends with a line of totals.
+# Usage: [WRAP="valgrind ..."] run-unit.sh BUILD_DIR PROGRAM...
 dir=$1
 shift
-passed=0 failed=0
+limit=${LIMIT_S:-120}
+cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+name=unit-$dir${WRAP:+-${WRAP%% *}}
+totals=$dir/$name.totals
 mkdir -p "$dir/unit"
+
+# A program that dies (a crash, a time-out, a sanitizer) without having counted
+# a failure is one failure.
+run_one() {
+	log=$dir/unit/$(basename "$1").log
+	${WRAP:-} true 2>/dev/null
+	timeout -k 5 "$limit" ${WRAP:-} "$1" >"$log" 2>&1
+	status=$?
+	passed=$(grep -c '^\[       OK \]' "$log")
+	skipped=$(grep -c '^\[  SKIPPED \] [^0-9]*$' "$log")
+	failed=0
+	if [ "$status" -ne 0 ]; then
+		failed=$(grep -c '^\[  FAILED  \] [a-z_0-9]*$' "$log")
+		[ "$failed" -gt 0 ] || failed=1
+		echo "FAILED (status $status): $1" >"$log.failed"
+	fi
+	echo "$1: $passed passed, $failed failed, $skipped skipped" >"$log.totals"
+}
+
+if [ "${ONE:-}" ]; then
+	run_one "$1"
+	exit 0
+fi
+rm -f "$dir"/unit/*.totals "$dir"/unit/*.failed
+if [ $# -gt 0 ]; then
+	printf '%s\n' "$@" | ONE=1 WRAP=${WRAP:-} xargs -P "$cores" -I '{}' sh "$0" "$dir" '{}'
+fi
 for t in "$@"; do
 	log=$dir/unit/$(basename "$t").log
-	if timeout 120 "$t" >"$log" 2>&1; then
-		n=$(grep -c '\[       OK \]' "$log")
-		passed=$((passed + n))
-	else
-		failed=$((failed + 1))
-		echo "FAILED: $t"
-		cat "$log"
-	fi
+	[ -e "$log.failed" ] && cat "$log.failed" "$log"
 done
-echo "unit ($dir): $passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+cat "$dir"/unit/*.totals /dev/null >"$totals" 2>/dev/null
+sh "$(dirname "$0")/totals.sh" "$name" "$totals"

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""clang-format, clang-tidy and cppcheck over the C files, remembering what was clean.
+
+    analyse.py format|tidy|cppcheck [FLAG...]      flags: those of the compiler
+
+A file is looked at again only when it, a header of ours that it includes
+(however deep), the tool or its settings changed: the digest of all these names
+a stamp in build/lint/. So a run after a small change takes seconds, and a cold
+one uses every core.
+"""
+import concurrent.futures
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import source
+
+STAMPS = "build/lint"
+INCLUDE = re.compile(rb'^\s*#\s*include\s+"([^"]+)"', re.M)
+LIMIT_S = 300
+ANALYSER = "tests/lint/analyser.h"
+
+
+def tool(*names):
+    """The first of these programs that exists, or None."""
+    return next((p for p in map(shutil.which, names) if p), None)
+
+
+def format_tool():
+    """Formatting differs between versions: only 14 (Debian 12) decides."""
+    path = tool("clang-format-14", "clang-format")
+    if not path:
+        return None
+    version = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+    return path if " 14." in version else None
+
+
+def contents(path, seen):
+    """Digests of path and of every header of ours behind it."""
+    if path in seen or not os.path.isfile(path):
+        return
+    data = open(path, "rb").read()
+    seen[path] = hashlib.sha256(data).hexdigest()
+    for name in INCLUDE.findall(data):
+        contents(name.decode(), seen)
+
+
+def stamp_of(kind, path, command):
+    seen = {}
+    contents(path, seen)
+    if kind == "format":
+        seen = {path: seen[path]}
+    for settings in (".clang-format", ".clang-tidy", "tests/lint/cppcheck.supp", ANALYSER):
+        contents(settings, seen)
+    text = "\n".join([kind, *command, *sorted(f"{k} {v}" for k, v in seen.items())])
+    return os.path.join(STAMPS, hashlib.sha256(text.encode()).hexdigest())
+
+
+def command_of(kind, flags):
+    if kind == "format":
+        path = format_tool()
+        return path and [path, "--dry-run", "-Werror"]
+    if kind == "tidy":
+        path = tool("clang-tidy-14", "clang-tidy")
+        return path and [path, "--quiet"]
+    path = tool("cppcheck")
+    defines = [f for f in flags if f.startswith(("-D", "-I"))]
+    return path and [path, "--quiet", "--std=c11", "--enable=warning,performance,portability",
+                     "--inline-suppr", "--error-exitcode=1", "--library=posix",
+                     "--suppressions-list=tests/lint/cppcheck.supp", *defines]
+
+
+def run(kind, path, command, flags):
+    """(path, what is wrong or None)"""
+    stamp = stamp_of(kind, path, command + flags)
+    if os.path.exists(stamp):
+        return path, None
+    full = command + [path]
+    if kind == "tidy":
+        # What the analyser cannot see from one file; base/err.c defines these itself.
+        full += ["--", *flags] + (["-include", ANALYSER] if path != "base/err.c" else [])
+    try:
+        r = subprocess.run(full, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+        wrong = r.returncode != 0
+        text = r.stdout + (r.stderr if kind != "tidy" or not r.stdout else "")
+    except subprocess.TimeoutExpired:
+        wrong, text = True, f"{path}: {kind} took more than {LIMIT_S} s\n"
+    if wrong:
+        return path, text or f"{path}: {kind} failed\n"
+    open(stamp, "w").close()
+    return path, None
+
+
+def files_of(kind):
+    out = [f for f in source.tracked() if f.endswith((".c", ".h"))]
+    if kind == "format":
+        return out
+    # Headers are seen through the files that include them; tests are not analysed.
+    return [f for f in out if f.endswith(".c") and not f.startswith("tests/")]
+
+
+def main(argv):
+    kind, flags = argv[0], argv[1:]
+    command = command_of(kind, flags)
+    if not command:
+        print(f"{kind}: its program is not installed (make setup): left out")
+        print(f"{kind}: 0 passed, 0 failed, 1 skipped")
+        return 0
+    os.makedirs(STAMPS, exist_ok=True)
+    files, failed = files_of(kind), 0
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for path, wrong in pool.map(lambda f: run(kind, f, command, flags), files):
+            if wrong:
+                failed += 1
+                print(wrong.rstrip())
+    print(f"{kind}: {len(files) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

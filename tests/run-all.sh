@@ -1,0 +1,18 @@
+#!/bin/sh
+# `make test`, after the set-up. Usage: run-all.sh MAKE. The last line is
+# "N passed, N failed"; the exit status is 0 only when nothing failed.
+make=${1:-make}
+cd "$(dirname "$0")/.." || exit 1
+suite=test
+. tests/run-phases.sh
+
+phase build "$make" -s all WERROR=1
+phase unit "$make" -s test-unit WERROR=1
+phase integration sh tests/run-integration.sh build -m "not long"
+phase portable "$make" -s test-unit WERROR=1 PORTABLE=1 ONLY="net_% stream_% proxy_% backend_%"
+phase build-san "$make" -s all WERROR=1 SAN=1
+phase unit-san "$make" -s test-unit WERROR=1 SAN=1
+phase integration-san sh tests/run-integration.sh build-san -m "not long and not nosan"
+phase lint "$make" -s lint
+phase fuzz "$make" -s fuzz WERROR=1 SECS="${FUZZ_SECS:-5}"
+finish

@@ -1,0 +1,14 @@
+#!/bin/sh
+# `make test-long`, after the set-up: full-size transfers, and the unit tests
+# under valgrind. Usage: run-long.sh MAKE. Ends as run-all.sh does.
+make=${1:-make}
+cd "$(dirname "$0")/.." || exit 1
+suite=long
+. tests/run-phases.sh
+
+valgrind="valgrind -q --leak-check=full --show-leak-kinds=definite,possible --track-fds=no --error-exitcode=9"
+
+phase build "$make" -s all WERROR=1
+phase integration env LIMIT_S=1800 sh tests/run-integration.sh build -m long
+phase valgrind env LIMIT_S=600 WRAP="$valgrind" "$make" -s test-unit WERROR=1
+finish
