@@ -10,7 +10,7 @@
  * owner disarms what it has before it frees itself.
  *
  * Linux: an epoll set is the outer wait and libuv is polled inside it
- * (net/poller_epoll.c); elsewhere each watch is a uv_poll (net/poller_uv.c).
+ * (net/poller_epoll.c); elsewhere each watch is a uv_poll (net/poller_uvpoll.c).
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,16 +23,23 @@
 struct loop;
 typedef void loop_fn(void *arg);
 
+/* Also ignores SIGPIPE in the process, unless someone handles it. */
 MUST_CHECK int loop_new(struct loop **, struct err *);
-void loop_free(struct loop *);       /* after its users have closed; NULL allowed */
-void loop_run(struct loop *);        /* until loop_stop() */
+/* After its users have closed; NULL allowed. Posts that are left still run, work that has
+ * begun on the pool is waited for. */
+void loop_free(struct loop *);
+void loop_run(struct loop *);        /* until loop_stop(), the running turn is finished */
 void loop_stop(struct loop *);       /* from any callback of this loop */
 uint64_t loop_now_ms(struct loop *); /* monotonic, cached once per turn */
 const struct clock *loop_clock(struct loop *);
 
+/* Timers run in order of their time, equal ones in the order of arming; one armed from a
+ * callback runs on a later turn at the earliest. */
 struct loop_timer {
-	uint64_t at_ms;
-	size_t slot; /* place in the heap + 1; 0: not armed */
+	uint64_t at_ms, order;
+	struct loop_timer *child, *next,
+		*prev; /* pairing heap: prev is the parent of a first child */
+	bool armed;
 	loop_fn *fn;
 	void *arg;
 };
@@ -41,7 +48,7 @@ void timer_arm(struct loop *, struct loop_timer *, uint64_t in_ms, loop_fn *,
 void timer_disarm(struct loop *, struct loop_timer *);
 static inline bool timer_armed(const struct loop_timer *t)
 {
-	return t->slot != 0;
+	return t->armed;
 }
 
 /* fn(arg) once, on a later turn; posting a posted one changes nothing. */
@@ -54,13 +61,20 @@ void loop_post(struct loop *, struct loop_post *, loop_fn *, void *arg);
 void loop_unpost(struct loop_post *);
 
 /* Level-triggered readiness of a descriptor. Hang-up and error are reported
- * as both readable and writable (reading or writing then tells the cause). */
-enum { WATCH_READ = 1, WATCH_WRITE = 2 };
+ * as both readable and writable (reading or writing then tells the cause), and
+ * WATCH_HUP is added to them and to the end of the peer's direction.
+ *
+ * WATCH_EDGE among the events of watch_add() is a promise of the owner: it
+ * remembers what was reported until the system said EAGAIN (or took or gave
+ * less than asked for). Readiness may then be reported only once, also while it
+ * is not asked for, which saves system calls. watch_set() is still due. */
+enum { WATCH_READ = 1, WATCH_WRITE = 2, WATCH_HUP = 4, WATCH_EDGE = 8 };
 typedef void watch_fn(void *arg, unsigned ready);
 struct loop_watch {
 	int fd;
 	unsigned events;
 	bool added;
+	bool edge;
 	watch_fn *fn;
 	void *arg;
 	void *impl; /* the poller's own */
@@ -71,6 +85,12 @@ MUST_CHECK int watch_add(struct loop *, struct loop_watch *, int fd, unsigned ev
 void watch_set(struct loop *, struct loop_watch *, unsigned events);
 void watch_del(struct loop *,
 	       struct loop_watch *); /* before the fd is closed; allowed when not added */
+/* Deletes the watch and closes its fd, which no other process may hold: one system call less.
+ * Allowed when not added and fd >= 0. fd becomes -1. */
+void watch_close(struct loop *, struct loop_watch *);
+/* `to` takes over the descriptor that `from` watches, with its edge promise; cannot fail. */
+void watch_move(struct loop *, struct loop_watch *from, struct loop_watch *to, unsigned events,
+		watch_fn *, void *arg);
 
 /* fn(arg) on the loop for every arrival of the signal. Freed with signal_close(). */
 struct loop_signal;

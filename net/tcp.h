@@ -7,14 +7,24 @@
  */
 #include "base/err.h"
 #include "net/addr.h"
+#include "net/loop.h"
 
-struct loop;
 struct stream;
 struct listen_socket;
 
 /* Takes fd (also when it fails: it is closed then); makes it non-blocking and
  * sets TCP_NODELAY where it is TCP. NULL: *e tells. */
 struct stream *tcp_stream_new(struct loop *, int fd, struct err *);
+/* The same for a descriptor that listen_open() or net_dial() gave: it needs no preparation. */
+struct stream *tcp_stream_adopt(struct loop *, int fd, struct err *);
+
+/* For net/relay.c: as stream_release_fd(), but the watch goes along (watch_move()),
+ * and so does what is known of the socket. false: not such a stream, or broken. */
+struct tcp_seen {
+	bool readable, writable, hup, eof, shut;
+};
+bool tcp_stream_move(struct stream *, struct loop_watch *to, unsigned events, watch_fn *, void *arg,
+		     struct tcp_seen *);
 
 /* fd is the callee's, already non-blocking and close-on-exec. */
 typedef void accepted_fn(void *arg, int fd, const struct addr *peer);

@@ -1,0 +1,456 @@
+/*
+ * The loop turns like this, and the poller (poller_epoll.c, poller_uvpoll.c)
+ * does the middle two:
+ *
+ *     wait until the next timer, or not at all while posts are pending
+ *     call the watches that are ready; run libuv (curl, lws, signals, pool)
+ *     timers that are due
+ *     posts that were there when this step began
+ *
+ * Timers are a pairing heap of the owners' nodes, so that arming allocates
+ * nothing. What is armed or posted from a callback waits for a later turn:
+ * nobody can starve the descriptors.
+ */
+#include "net/loop.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/loop_impl.h"
+
+static const char POOL_THREADS[] = "32";
+
+/* ---- timers: a pairing heap ---- */
+
+static bool before(const struct loop_timer *a, const struct loop_timer *b)
+{
+	return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->order < b->order;
+}
+
+/* Both are roots; the later becomes the first child of the earlier. */
+static struct loop_timer *meld(struct loop_timer *a, struct loop_timer *b)
+{
+	struct loop_timer *swap;
+
+	if (!a || !b)
+		return a ? a : b;
+	if (before(b, a)) {
+		swap = a;
+		a = b;
+		b = swap;
+	}
+	b->prev = a;
+	b->next = a->child;
+	if (a->child)
+		a->child->prev = b;
+	a->child = b;
+	return a;
+}
+
+/* Melds a list of siblings in pairs, then the pairs from the last to the first. */
+static struct loop_timer *meld_siblings(struct loop_timer *first)
+{
+	struct loop_timer *pairs = NULL, *root = NULL, *a, *b;
+
+	while (first) {
+		a = first;
+		b = a->next;
+		first = b ? b->next : NULL;
+		a->next = a->prev = NULL;
+		if (b)
+			b->next = b->prev = NULL;
+		a = meld(a, b);
+		a->next = pairs;
+		pairs = a;
+	}
+	while (pairs) {
+		a = pairs;
+		pairs = a->next;
+		a->next = NULL;
+		root = meld(root, a);
+	}
+	return root;
+}
+
+static void cut(struct loop *l, struct loop_timer *t)
+{
+	struct loop_timer *below = meld_siblings(t->child);
+
+	t->child = NULL;
+	if (l->timers == t) {
+		l->timers = below;
+	} else {
+		if (t->prev->child == t)
+			t->prev->child = t->next;
+		else
+			t->prev->next = t->next;
+		if (t->next)
+			t->next->prev = t->prev;
+		l->timers = meld(l->timers, below);
+	}
+	t->next = t->prev = NULL;
+	t->armed = false;
+}
+
+void timer_arm(struct loop *l, struct loop_timer *t, uint64_t in_ms, loop_fn *fn, void *arg)
+{
+	timer_disarm(l, t);
+	t->at_ms = in_ms < UINT64_MAX - l->now_ms ? l->now_ms + in_ms : UINT64_MAX;
+	t->order = l->armed++;
+	t->fn = fn;
+	t->arg = arg;
+	t->armed = true;
+	l->timers = meld(l->timers, t);
+}
+
+void timer_disarm(struct loop *l, struct loop_timer *t)
+{
+	if (t->armed)
+		cut(l, t);
+}
+
+static void run_timers(struct loop *l)
+{
+	uint64_t end = l->armed;
+	struct loop_timer *t;
+
+	while ((t = l->timers) && t->at_ms <= l->now_ms && t->order < end) {
+		cut(l, t);
+		t->fn(t->arg);
+	}
+}
+
+/* ---- posts ---- */
+
+void loop_post(struct loop *l, struct loop_post *p, loop_fn *fn, void *arg)
+{
+	if (list_linked(&p->node))
+		return;
+	p->fn = fn;
+	p->arg = arg;
+	list_add_tail(&l->posts, &p->node);
+}
+
+void loop_unpost(struct loop_post *p)
+{
+	list_del(&p->node);
+}
+
+static void run_posts(struct loop *l)
+{
+	struct list now, *node;
+	struct loop_post *p;
+
+	if (list_empty(&l->posts))
+		return;
+	now = l->posts; /* what is posted from here on waits for the next turn */
+	now.next->prev = now.prev->next = &now;
+	list_init(&l->posts);
+	while ((node = list_pop(&now))) {
+		p = CONTAINER_OF(node, struct loop_post, node);
+		p->fn(p->arg);
+	}
+}
+
+/* ---- watches ---- */
+
+int watch_add(struct loop *l, struct loop_watch *w, int fd, unsigned events, watch_fn *fn,
+	      void *arg, struct err *e)
+{
+	assert(!w->added);
+	*w = (struct loop_watch){ .fd = fd,
+				  .events = events & (WATCH_READ | WATCH_WRITE),
+				  .edge = (events & WATCH_EDGE) != 0,
+				  .fn = fn,
+				  .arg = arg };
+	if (poller_add(l->poller, w, e) != 0)
+		return -1;
+	w->added = true;
+	return 0;
+}
+
+void watch_set(struct loop *l, struct loop_watch *w, unsigned events)
+{
+	assert(w->added);
+	events &= WATCH_READ | WATCH_WRITE;
+	if (w->events == events)
+		return;
+	w->events = events;
+	poller_set(l->poller, w);
+}
+
+void watch_del(struct loop *l, struct loop_watch *w)
+{
+	if (w->added)
+		poller_del(l->poller, w, false);
+	w->added = false;
+}
+
+void watch_close(struct loop *l, struct loop_watch *w)
+{
+	if (w->added)
+		poller_del(l->poller, w, true);
+	w->added = false;
+	if (w->fd >= 0)
+		close(w->fd);
+	w->fd = -1;
+}
+
+void watch_move(struct loop *l, struct loop_watch *from, struct loop_watch *to, unsigned events,
+		watch_fn *fn, void *arg)
+{
+	assert(from->added && !to->added);
+	*to = *from;
+	to->fn = fn;
+	to->arg = arg;
+	from->added = false;
+	from->impl = NULL;
+	from->fd = -1;
+	poller_move(l->poller, from, to);
+	watch_set(l, to, events);
+}
+
+/* ---- signals ---- */
+
+struct loop_signal {
+	uv_signal_t uv;
+	loop_fn *fn;
+	void *arg;
+};
+
+static void signal_came(uv_signal_t *h, int signum)
+{
+	struct loop_signal *s = h->data;
+
+	(void)signum;
+	s->fn(s->arg);
+}
+
+static void signal_gone(uv_handle_t *h)
+{
+	mem_free(h->data);
+}
+
+struct loop_signal *signal_open(struct loop *l, int signum, loop_fn *fn, void *arg, struct err *e)
+{
+	struct loop_signal *s = mem_alloc(sizeof(*s));
+	int r;
+
+	if (!s) {
+		(void)err_set(e, ERR_NOMEM, "signal %d", signum);
+		return NULL;
+	}
+	s->fn = fn;
+	s->arg = arg;
+	r = uv_signal_init(&l->uv, &s->uv);
+	if (r != 0) {
+		mem_free(s);
+		(void)err_sys(e, -r, "signal %d", signum);
+		return NULL;
+	}
+	s->uv.data = s;
+	r = uv_signal_start(&s->uv, signal_came, signum);
+	if (r == 0)
+		return s;
+	uv_close((uv_handle_t *)&s->uv, signal_gone);
+	(void)err_sys(e, -r, "signal %d", signum);
+	return NULL;
+}
+
+void signal_close(struct loop_signal *s)
+{
+	if (s && !uv_is_closing((uv_handle_t *)&s->uv))
+		uv_close((uv_handle_t *)&s->uv, signal_gone);
+}
+
+/* ---- work on the pool ---- */
+
+struct loop_work {
+	uv_work_t uv;
+	struct loop *loop;
+	loop_fn *run;
+	work_done_fn *done;
+	void *arg;
+	bool cancelled;
+};
+
+static void work_run(uv_work_t *req)
+{
+	struct loop_work *w = req->data;
+
+	w->run(w->arg);
+}
+
+static void work_done(uv_work_t *req, int status)
+{
+	struct loop_work *w = req->data;
+
+	w->loop->working--;
+	w->done(w->arg, w->cancelled || status == UV_ECANCELED);
+	mem_free(w);
+}
+
+struct loop_work *work_start(struct loop *l, loop_fn *run, work_done_fn *done, void *arg,
+			     struct err *e)
+{
+	struct loop_work *w = mem_alloc(sizeof(*w));
+	int r;
+
+	if (!w) {
+		(void)err_set(e, ERR_NOMEM, "thread pool job");
+		return NULL;
+	}
+	*w = (struct loop_work){ .loop = l, .run = run, .done = done, .arg = arg };
+	w->uv.data = w;
+	r = uv_queue_work(&l->uv, &w->uv, work_run, work_done);
+	if (r != 0) {
+		mem_free(w);
+		(void)err_sys(e, -r, "thread pool job");
+		return NULL;
+	}
+	l->working++;
+	return w;
+}
+
+void work_cancel(struct loop_work *w)
+{
+	w->cancelled = true;
+	(void)uv_cancel(
+		(uv_req_t *)&w->uv); /* fails when it has begun: done() tells all the same */
+}
+
+/* ---- the loop ---- */
+
+/* A peer that goes away is an error of the write, not the end of the program. */
+static void ignore_sigpipe(void)
+{
+	struct sigaction old;
+
+	if (sigaction(SIGPIPE, NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+		(void)signal(SIGPIPE, SIG_IGN);
+}
+
+int loop_new(struct loop **out, struct err *e)
+{
+	struct loop *l = mem_alloc(sizeof(*l));
+	int r;
+
+	*out = NULL;
+	if (!l)
+		return err_set(e, ERR_NOMEM, "event loop");
+	ignore_sigpipe();
+	(void)setenv("UV_THREADPOOL_SIZE", POOL_THREADS, 0); /* read at the pool's first use */
+	list_init(&l->posts);
+	l->shared = mem_alloc(LOOP_SHARED);
+	if (!l->shared) {
+		mem_free(l);
+		return err_set(e, ERR_NOMEM, "event loop");
+	}
+	loop_renew_time(l);
+	r = uv_loop_init(&l->uv);
+	if (r != 0) {
+		mem_free(l->shared);
+		mem_free(l);
+		return err_sys(e, -r, "event loop");
+	}
+	if (poller_new(l, &l->poller, e) != 0) {
+		uv_loop_close(&l->uv);
+		mem_free(l->shared);
+		mem_free(l);
+		return -1;
+	}
+	*out = l;
+	return 0;
+}
+
+static void count_handle(uv_handle_t *h, void *arg)
+{
+	size_t *n = arg;
+
+	*n += !uv_is_closing(h);
+}
+
+void loop_free(struct loop *l)
+{
+	enum { DRAIN_ROUNDS = 64 };
+	size_t left = 0;
+	int i;
+
+	if (!l)
+		return;
+	for (i = 0; i < DRAIN_ROUNDS && !list_empty(&l->posts); i++)
+		run_posts(l);
+	poller_close(l->poller);
+	while (l->working)
+		uv_run(&l->uv, UV_RUN_ONCE);
+	for (i = 0; i < DRAIN_ROUNDS && uv_run(&l->uv, UV_RUN_NOWAIT) != 0; i++)
+		run_posts(l);
+	if (l->pipes_free)
+		l->pipes_free(l->pipes);
+	mem_wipe(l->shared, LOOP_SHARED);
+	mem_free(l->shared);
+	poller_free(l->poller);
+	uv_walk(&l->uv, count_handle, &left);
+	if (uv_loop_close(&l->uv) != 0) { /* freeing it would crash whoever is left */
+		log_error("loop", "%zu handles are still open", left);
+		return;
+	}
+	mem_free(l);
+}
+
+/* How long the poller may wait: -1 for ever. */
+static int wait_ms(const struct loop *l)
+{
+	uint64_t ms;
+
+	if (l->stop || !list_empty(&l->posts))
+		return 0;
+	if (!l->timers)
+		return -1;
+	if (l->timers->at_ms <= l->now_ms)
+		return 0;
+	ms = l->timers->at_ms - l->now_ms;
+	return ms < INT_MAX ? (int)ms : INT_MAX;
+}
+
+void loop_run(struct loop *l)
+{
+	loop_renew_time(l);
+	while (!l->stop) {
+		poller_turn(l->poller, wait_ms(l));
+		run_timers(l);
+		run_posts(l);
+	}
+	l->stop = false;
+}
+
+void loop_stop(struct loop *l)
+{
+	l->stop = true;
+}
+
+void loop_renew_time(struct loop *l)
+{
+	l->now_ms = clock_mono_ms(&clock_system);
+}
+
+uint64_t loop_now_ms(struct loop *l)
+{
+	return l->now_ms;
+}
+
+const struct clock *loop_clock(struct loop *l)
+{
+	(void)l;
+	return &clock_system;
+}
+
+struct uv_loop_s *loop_uv(struct loop *l)
+{
+	return &l->uv;
+}

@@ -1,0 +1,45 @@
+#ifndef NET_LOOP_IMPL_H
+#define NET_LOOP_IMPL_H
+/*
+ * The inside of the loop, for net/ alone.
+ *
+ * A poller is what differs between systems: it waits, tells watches what is
+ * ready, and lets libuv run. loop.c does the rest.
+ */
+#include <uv.h>
+
+#include "net/loop.h"
+
+struct poller;
+
+struct loop {
+	uv_loop_t uv;
+	struct poller *poller;
+	struct loop_timer *timers; /* root of the pairing heap */
+	struct list posts;
+	uint64_t now_ms, armed;
+	size_t working; /* jobs on the pool */
+	bool stop;
+	uint8_t *shared; /* LOOP_SHARED bytes */
+	void *pipes;     /* sock_relay_splice.c's pool of empty pipes */
+	void (*pipes_free)(void *);
+};
+
+/* One buffer for everyone's reads: what is in it is gone when the callback of
+ * the reader returns to the loop. */
+enum { LOOP_SHARED = 64 * 1024 };
+
+MUST_CHECK int poller_new(struct loop *, struct poller **, struct err *);
+/* Two steps: the poller's uv handles are closed with the loop's own, then its memory freed. */
+void poller_close(struct poller *);
+void poller_free(struct poller *);
+/* Waits at most wait_ms (-1: for ever), then calls the watches that are ready
+ * and runs libuv once. The loop's time is renewed after the wait. */
+void poller_turn(struct poller *, int wait_ms);
+MUST_CHECK int poller_add(struct poller *, struct loop_watch *, struct err *);
+void poller_set(struct poller *, struct loop_watch *); /* w->events has changed */
+void poller_del(struct poller *, struct loop_watch *, bool closing);
+void poller_move(struct poller *, struct loop_watch *from, struct loop_watch *to);
+
+void loop_renew_time(struct loop *);
+#endif

@@ -1,0 +1,18 @@
+#ifndef NET_SOCK_H
+#define NET_SOCK_H
+/*
+ * Socket calls whose form differs between systems (sock_linux.c,
+ * sock_macos.c). Private to net/. All return as the system call does, with
+ * errno. Descriptors made here are non-blocking and close-on-exec.
+ */
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "net/addr.h"
+
+int sock_open(int family); /* SOCK_STREAM */
+int sock_accept(int fd, struct addr *peer);
+ssize_t sock_send(int fd, const void *p, size_t n); /* never raises SIGPIPE, never blocks */
+int sock_nonblock(int fd);
+int sock_pair(int fd[static 2]); /* Unix, SOCK_STREAM */
+#endif

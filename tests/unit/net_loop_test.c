@@ -1,0 +1,499 @@
+/* The loop: timers, posts, watches, signals, pool. */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/random.h"
+#include "net/loop.h"
+#include "net/sock.h"
+#include "tests/support/fds.h"
+
+struct fix {
+	struct loop *l;
+	size_t fds;
+	struct loop_timer limit;
+	char log[256]; /* one letter per callback, in order */
+};
+
+static void too_long(void *arg)
+{
+	struct fix *f = arg;
+
+	strcat(f->log, "!");
+	loop_stop(f->l);
+}
+
+static int setup(void **state)
+{
+	static struct fix f;
+	struct err e;
+
+	f = (struct fix){ .fds = fds_open() };
+	if (loop_new(&f.l, &e) != 0)
+		return -1;
+	timer_arm(f.l, &f.limit, 20000, too_long, &f);
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fix *f = *state;
+
+	timer_disarm(f->l, &f->limit);
+	loop_free(f->l);
+	return fds_open() == f->fds ? 0 : -1;
+}
+
+struct tick {
+	struct fix *f;
+	struct loop_timer t;
+	struct loop_post p;
+	struct tick *other;
+	char name;
+	int left;
+};
+
+static void note(struct fix *f, char c)
+{
+	size_t n = strlen(f->log);
+
+	f->log[n] = c;
+	f->log[n + 1] = 0;
+}
+
+static void tick(void *arg)
+{
+	struct tick *k = arg;
+
+	note(k->f, k->name);
+}
+static void stop(void *arg)
+{
+	struct tick *k = arg;
+
+	note(k->f, k->name);
+	loop_stop(k->f->l);
+}
+
+static void timers_run_in_order(void **state)
+{
+	struct fix *f = *state;
+	struct tick a = { .f = f, .name = 'a' }, b = { .f = f, .name = 'b' };
+	struct tick c = { .f = f, .name = 'c' }, d = { .f = f, .name = 'd' };
+
+	timer_arm(f->l, &d.t, 30, stop, &d);
+	timer_arm(f->l, &b.t, 10, tick, &b);
+	timer_arm(f->l, &c.t, 10, tick, &c);
+	timer_arm(f->l, &a.t, 1, tick, &a);
+	timer_arm(f->l, &a.t, 5, tick, &a); /* again: only once, at the new time */
+	assert_true(timer_armed(&a.t));
+	loop_run(f->l);
+	assert_string_equal(f->log, "abcd");
+	assert_false(timer_armed(&a.t));
+}
+
+static void disarm_other(void *arg)
+{
+	struct tick *k = arg;
+
+	note(k->f, k->name);
+	timer_disarm(k->f->l, &k->other->t);
+	timer_disarm(k->f->l, &k->t); /* running: no longer armed */
+}
+
+static void disarmed_timer_stays_silent(void **state)
+{
+	struct fix *f = *state;
+	struct tick b = { .f = f, .name = 'b' }, z = { .f = f, .name = 'z' };
+	struct tick a = { .f = f, .name = 'a', .other = &b };
+
+	timer_arm(f->l, &a.t, 1, disarm_other, &a);
+	timer_arm(f->l, &b.t, 1, tick, &b);
+	timer_arm(f->l, &z.t, 3, stop, &z);
+	loop_run(f->l);
+	assert_string_equal(f->log, "az");
+}
+
+static void rearm(void *arg)
+{
+	struct tick *k = arg;
+
+	note(k->f, k->name);
+	if (--k->left > 0)
+		timer_arm(k->f->l, &k->t, 0, rearm, k);
+	else
+		loop_stop(k->f->l);
+}
+
+static void zero_timer_does_not_starve_posts(void **state)
+{
+	struct fix *f = *state;
+	struct tick a = { .f = f, .name = 'a', .left = 4 }, p = { .f = f, .name = 'p' };
+
+	timer_arm(f->l, &a.t, 0, rearm, &a);
+	loop_post(f->l, &p.p, tick, &p);
+	loop_run(f->l);
+	assert_int_equal(strlen(f->log), 5);
+	assert_in_range(strchr(f->log, 'p') - f->log, 0, 2);
+}
+
+enum { MANY = 2000 };
+struct many {
+	struct fix *f;
+	struct loop_timer t[MANY];
+	uint64_t last;
+	size_t seen, expected;
+};
+struct one_of {
+	struct many *m;
+	size_t i;
+};
+static struct one_of ones[MANY];
+
+static void in_order(void *arg)
+{
+	struct one_of *o = arg;
+	struct many *m = o->m;
+
+	assert_true(m->t[o->i].at_ms >= m->last);
+	m->last = m->t[o->i].at_ms;
+	if (++m->seen == m->expected)
+		loop_stop(m->f->l);
+}
+
+static void heap_holds_under_random_use(void **state)
+{
+	static struct many m;
+	size_t i;
+
+	m = (struct many){ .f = *state };
+	for (i = 0; i < MANY; i++) {
+		ones[i] = (struct one_of){ &m, i };
+		timer_arm(m.f->l, &m.t[i], random_below(50), in_order, &ones[i]);
+	}
+	for (i = 0; i < MANY; i++) {
+		size_t k = random_below(MANY);
+
+		if (random_below(3))
+			timer_arm(m.f->l, &m.t[k], random_below(50), in_order, &ones[k]);
+		else
+			timer_disarm(m.f->l, &m.t[k]);
+	}
+	for (i = 0; i < MANY; i++)
+		m.expected += timer_armed(&m.t[i]);
+	loop_run(m.f->l);
+	assert_int_equal(m.seen, m.expected);
+	for (i = 0; i < MANY; i++)
+		assert_false(timer_armed(&m.t[i]));
+}
+
+static void post_again(void *arg)
+{
+	struct tick *k = arg;
+
+	note(k->f, k->name);
+	if (--k->left > 0)
+		loop_post(k->f->l, &k->p, post_again, k);
+	if (k->other)
+		loop_unpost(&k->other->p);
+}
+
+static void posts_run_once_in_order(void **state)
+{
+	struct fix *f = *state;
+	struct tick b = { .f = f, .name = 'b' }, c = { .f = f, .name = 'c' };
+	struct tick a = { .f = f, .name = 'a', .left = 2, .other = &b };
+	struct tick z = { .f = f, .name = 'z' };
+
+	loop_post(f->l, &a.p, post_again, &a);
+	loop_post(f->l, &a.p, post_again, &a);
+	loop_post(f->l, &b.p, tick, &b); /* unposted by a within the same turn */
+	loop_post(f->l, &c.p, tick, &c);
+	timer_arm(f->l, &z.t, 5, stop, &z);
+	loop_run(f->l);
+	assert_string_equal(f->log, "acaz");
+}
+
+static void stop_before_run_counts(void **state)
+{
+	struct fix *f = *state;
+
+	loop_stop(f->l);
+	loop_run(f->l);
+	assert_string_equal(f->log, "");
+}
+
+struct eye {
+	struct fix *f;
+	struct loop_watch w;
+	struct eye *other;
+	unsigned seen, until;
+	size_t calls;
+};
+
+static void saw(void *arg, unsigned bits)
+{
+	struct eye *y = arg;
+
+	y->seen |= bits;
+	y->calls++;
+	if (y->other) /* both are ready in the same batch */
+		watch_del(y->f->l, &y->other->w);
+	if ((y->seen & y->until) == y->until)
+		loop_stop(y->f->l);
+}
+
+static void watch_tells_readiness(void **state)
+{
+	struct fix *f = *state;
+	struct eye y = { .f = f, .until = WATCH_WRITE };
+	struct err e;
+	int p[2];
+
+	assert_int_equal(sock_pair(p), 0);
+	assert_int_equal(watch_add(f->l, &y.w, p[0], 0, saw, &y, &e), 0);
+	watch_set(f->l, &y.w, WATCH_WRITE);
+	loop_run(f->l);
+	assert_int_equal(y.seen, WATCH_WRITE);
+	y.seen = 0;
+	y.until = WATCH_READ;
+	watch_set(f->l, &y.w, WATCH_READ);
+	assert_int_equal(write(p[1], "x", 1), 1);
+	loop_run(f->l);
+	assert_int_equal(y.seen, WATCH_READ);
+	loop_run(f->l); /* level: told again */
+	assert_string_equal(f->log, "");
+	y.until = WATCH_READ | WATCH_HUP;
+	close(p[1]);
+	loop_run(f->l);
+	assert_true(y.seen & WATCH_HUP);
+	watch_del(f->l, &y.w);
+	watch_del(f->l, &y.w);
+	close(p[0]);
+}
+
+static void silent_watch_does_not_spin(void **state)
+{
+	struct fix *f = *state;
+	struct eye y = { .f = f };
+	struct tick z = { .f = f, .name = 'z' };
+	struct err e;
+	int p[2];
+
+	assert_int_equal(sock_pair(p), 0);
+	assert_int_equal(watch_add(f->l, &y.w, p[0], 0, saw, &y, &e), 0);
+	close(p[1]); /* hang-up, but nothing was asked for */
+	timer_arm(f->l, &z.t, 20, stop, &z);
+	loop_run(f->l);
+	assert_int_equal(y.calls, 0);
+	watch_close(f->l, &y.w);
+	assert_int_equal(y.w.fd, -1);
+}
+
+static void watch_may_delete_another_of_its_batch(void **state)
+{
+	struct fix *f = *state;
+	struct eye a = { .f = f, .until = WATCH_READ }, b = a;
+	struct err e;
+	int p[2], q[2];
+
+	a.other = &b;
+	b.other = &a;
+	assert_int_equal(sock_pair(p), 0);
+	assert_int_equal(sock_pair(q), 0);
+	assert_int_equal(watch_add(f->l, &a.w, p[0], WATCH_READ, saw, &a, &e), 0);
+	assert_int_equal(watch_add(f->l, &b.w, q[0], WATCH_READ, saw, &b, &e), 0);
+	assert_int_equal(write(p[1], "x", 1), 1);
+	assert_int_equal(write(q[1], "x", 1), 1);
+	loop_run(f->l);
+	assert_int_equal(a.calls + b.calls, 1);
+	watch_del(f->l, &a.w);
+	watch_del(f->l, &b.w);
+	close(p[0]);
+	close(p[1]);
+	close(q[0]);
+	close(q[1]);
+}
+
+static void watch_moves_with_its_descriptor(void **state)
+{
+	struct fix *f = *state;
+	struct eye a = { .f = f }, b = { .f = f, .until = WATCH_READ };
+	struct err e;
+	int p[2];
+
+	assert_int_equal(sock_pair(p), 0);
+	assert_int_equal(watch_add(f->l, &a.w, p[0], WATCH_EDGE, saw, &a, &e), 0);
+	watch_move(f->l, &a.w, &b.w, WATCH_READ, saw, &b);
+	assert_false(a.w.added);
+	assert_int_equal(b.w.fd, p[0]);
+	assert_int_equal(write(p[1], "x", 1), 1);
+	loop_run(f->l);
+	assert_int_equal(a.calls, 0);
+	watch_close(f->l, &b.w);
+	close(p[1]);
+}
+
+static void bad_descriptor_is_an_error(void **state)
+{
+	struct fix *f = *state;
+	struct eye y = { .f = f };
+	struct err e = { 0 };
+
+	assert_int_equal(watch_add(f->l, &y.w, 987654, WATCH_READ, saw, &y, &e), -1);
+	assert_int_equal(e.sys, EBADF);
+	assert_false(y.w.added);
+}
+
+static void signal_arrives(void **state)
+{
+	struct fix *f = *state;
+	struct tick z = { .f = f, .name = 'z' };
+	struct err e;
+	struct loop_signal *s = signal_open(f->l, SIGUSR1, stop, &z, &e);
+
+	assert_non_null(s);
+	raise(SIGUSR1);
+	loop_run(f->l);
+	raise(SIGUSR1);
+	loop_run(f->l);
+	assert_string_equal(f->log, "zz");
+	signal_close(s);
+	assert_null(signal_open(f->l, 9999, stop, &z, &e));
+}
+
+struct job {
+	struct fix *f;
+	pthread_mutex_t gate;
+	int ran, done;
+	bool cancelled;
+};
+
+static void run_job(void *arg)
+{
+	struct job *j = arg;
+
+	pthread_mutex_lock(&j->gate);
+	j->ran++;
+	pthread_mutex_unlock(&j->gate);
+}
+static void job_done(void *arg, bool cancelled)
+{
+	struct job *j = arg;
+
+	j->done++;
+	j->cancelled = cancelled;
+	loop_stop(j->f->l);
+}
+
+static void work_runs_and_is_done(void **state)
+{
+	struct job j = { .f = *state, .gate = PTHREAD_MUTEX_INITIALIZER };
+	struct err e;
+
+	assert_non_null(work_start(j.f->l, run_job, job_done, &j, &e));
+	loop_run(j.f->l);
+	assert_int_equal(j.ran, 1);
+	assert_int_equal(j.done, 1);
+	assert_false(j.cancelled);
+}
+
+static void cancelled_work_is_still_done(void **state)
+{
+	struct job j = { .f = *state, .gate = PTHREAD_MUTEX_INITIALIZER };
+	struct loop_work *w;
+	struct err e;
+
+	pthread_mutex_lock(&j.gate); /* it may begin, but not end */
+	w = work_start(j.f->l, run_job, job_done, &j, &e);
+	assert_non_null(w);
+	work_cancel(w);
+	pthread_mutex_unlock(&j.gate);
+	loop_run(j.f->l);
+	assert_int_equal(j.done, 1);
+	assert_true(j.cancelled);
+}
+
+static void loop_free_waits_for_work(void **state)
+{
+	struct fix *f = *state;
+	struct job j = { .f = f, .gate = PTHREAD_MUTEX_INITIALIZER };
+	struct err e;
+
+	assert_non_null(work_start(f->l, run_job, job_done, &j, &e));
+	assert_int_equal(teardown(state), 0);
+	assert_int_equal(j.done, 1);
+	assert_int_equal(loop_new(&f->l, &e), 0);
+}
+
+static void many_slow_jobs_run_side_by_side(void **state)
+{
+	enum { SLOW = 20 }; /* more than libuv's own four threads */
+	static struct job slow[SLOW];
+	struct job quick = { .f = *state, .gate = PTHREAD_MUTEX_INITIALIZER };
+	struct err e;
+	int i;
+
+	for (i = 0; i < SLOW; i++) {
+		slow[i] = (struct job){ .f = *state, .gate = PTHREAD_MUTEX_INITIALIZER };
+		pthread_mutex_lock(&slow[i].gate);
+		assert_non_null(work_start(quick.f->l, run_job, job_done, &slow[i], &e));
+	}
+	assert_non_null(work_start(quick.f->l, run_job, job_done, &quick, &e));
+	loop_run(quick.f->l);
+	assert_int_equal(quick.done, 1);
+	for (i = 0; i < SLOW; i++)
+		pthread_mutex_unlock(&slow[i].gate);
+	for (i = 0; i < SLOW; i++)
+		while (!slow[i].done)
+			loop_run(quick.f->l);
+}
+
+/* libuv keeps a pipe for signals for the process's life, from the first loop on. */
+static int warm_up(void **state)
+{
+	struct loop *l;
+	struct err e;
+
+	(void)state;
+	if (loop_new(&l, &e) != 0)
+		return -1;
+	loop_free(l);
+	return 0;
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(timers_run_in_order),
+		T(disarmed_timer_stays_silent),
+		T(zero_timer_does_not_starve_posts),
+		T(heap_holds_under_random_use),
+		T(posts_run_once_in_order),
+		T(stop_before_run_counts),
+		T(watch_tells_readiness),
+		T(silent_watch_does_not_spin),
+		T(watch_may_delete_another_of_its_batch),
+		T(watch_moves_with_its_descriptor),
+		T(bad_descriptor_is_an_error),
+		T(signal_arrives),
+		T(work_runs_and_is_done),
+		T(cancelled_work_is_still_done),
+		T(loop_free_waits_for_work),
+		T(many_slow_jobs_run_side_by_side),
+	};
+
+	return cmocka_run_group_tests(tests, warm_up, NULL);
+}
