@@ -80,6 +80,12 @@ $B/unit/%: $B/obj/tests/unit/%.o $(SUPPORT) $B/libawsocks.a
 # mem_fail.o stands before the archive, so that base/mem.o stays in it.
 $B/unit/%_nomem_test: $B/obj/tests/unit/%_nomem_test.o $(MEM_FAIL) $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
+# What a program's own files are tested by: cmd/NAME/*.c without its main.c.
+cmd_objs = $(filter-out %/main.o,$(call prog_objs,$1))
+$B/unit/localaws_%_test: $B/obj/tests/unit/localaws_%_test.o $(call cmd_objs,localaws) $(SUPPORT) $B/libawsocks.a
+	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
+$B/unit/awsocks_%_test: $B/obj/tests/unit/awsocks_%_test.o $(call cmd_objs,awsocks) $(SUPPORT) $B/libawsocks.a
+	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
 
 need-setup:
 	@echo "Libraries are missing: of $(PKGS)"; \
