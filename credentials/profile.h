@@ -1,0 +1,51 @@
+#ifndef CREDENTIALS_PROFILE_H
+#define CREDENTIALS_PROFILE_H
+/*
+ * The two files of ~/.aws read and joined: profiles, sso-sessions, services;
+ * which profile and which region are meant. Rules: those of the AWS CLI v2.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+
+struct aws_files;
+struct ini;
+
+/* Where the files are: AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE ("~/" is the
+ * home), otherwise ~/.aws/config and ~/.aws/credentials. A file that does not exist is
+ * an empty one. Blocking (two small files): at start, or on the thread pool.
+ * *out is the caller's. ERR_CONFIG with file:line, ERR_IO: cannot be read. */
+MUST_CHECK int aws_files_load(const char *const *environ, struct aws_files **out, struct err *);
+/* The same from texts (tests); NULL: no such file. */
+MUST_CHECK int aws_files_parse(const char *config, const char *credentials, struct aws_files **out,
+			       struct err *);
+void aws_files_free(struct aws_files *); /* NULL allowed */
+const char *aws_files_config_path(const struct aws_files *);
+const char *aws_files_credentials_path(const struct aws_files *);
+const struct ini *aws_files_config(const struct aws_files *);      /* for their warnings */
+const struct ini *aws_files_credentials(const struct aws_files *); /* NULL: no file */
+
+/* `given` if not NULL, else AWS_PROFILE, AWS_DEFAULT_PROFILE, "default". */
+const char *profile_name(const char *given, const char *const *environ);
+bool profile_exists(const struct aws_files *, const char *profile);
+
+/* A profile's key; NULL: not there, or empty. The credentials file wins. `files` may be
+ * NULL. The text lives as long as the files. */
+const char *profile_get(const struct aws_files *, const char *profile, const char *key);
+const char *profile_get_config(const struct aws_files *, const char *profile, const char *key);
+const char *profile_get_credentials(const struct aws_files *, const char *profile, const char *key);
+/* [services NAME], `service =`, its `key`. */
+const char *services_get(const struct aws_files *, const char *name, const char *service,
+			 const char *key);
+const char *sso_session_get(const struct aws_files *, const char *name, const char *key);
+
+/* `given`, AWS_REGION, AWS_DEFAULT_REGION, the profile's region (another profile's, and
+ * [default]'s, do not count); NULL: none of them says. */
+const char *profile_region(const struct aws_files *, const char *profile, const char *given,
+			   const char *const *environ);
+/* The file of trusted certificates for AWS: AWS_CA_BUNDLE, the profile's ca_bundle,
+ * SSL_CERT_FILE; NULL: the system's. */
+const char *profile_ca_file(const struct aws_files *, const char *profile,
+			    const char *const *environ);
+#endif
