@@ -1,0 +1,107 @@
+#include "cmd/awsocks/paths.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/str.h"
+#include "cmd/awsocks/self.h"
+
+static int make_dir(const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (mkdir(path, 0700) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return err_sys(e, errno, "make directory %s", path);
+	if (stat(path, &st) != 0)
+		return err_sys(e, errno, "%s", path);
+	if (!S_ISDIR(st.st_mode))
+		return err_set(e, ERR_IO, "%s is not a directory", path);
+	return 0;
+}
+
+/* Makes each missing directory of an absolute path. */
+static int make_dirs(const char *path, struct err *e)
+{
+	char part[PATH_TEXT];
+
+	for (const char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
+		if (!str_fmt(part, sizeof(part), "%.*s", (int)(p - path), path))
+			return err_set(e, ERR_CONFIG, "path too long: %.80s...", path);
+		if (make_dir(part, e) != 0)
+			return -1;
+	}
+	return make_dir(path, e);
+}
+
+/* <variable or ~/fallback>/awsocks. */
+static int base_dir(const char *variable, const char *fallback, char *out, struct err *e)
+{
+	const char *base = getenv(variable), *home = getenv("HOME");
+	bool fits;
+
+	if (base && base[0] == '/')
+		fits = str_fmt(out, PATH_TEXT, "%s/awsocks", base);
+	else if (home && home[0] == '/')
+		fits = str_fmt(out, PATH_TEXT, "%s/%s/awsocks", home, fallback);
+	else
+		return err_set(e, ERR_CONFIG, "neither %s nor HOME is set", variable);
+	return fits ? 0 : err_set(e, ERR_CONFIG, "%s is too long", variable);
+}
+
+int path_state(char out[static PATH_TEXT], struct err *e)
+{
+	if (base_dir("XDG_STATE_HOME", ".local/state", out, e) != 0)
+		return -1;
+	return make_dirs(out, e);
+}
+
+int path_runtime(char out[static PATH_TEXT], struct err *e)
+{
+	const char *run = getenv("XDG_RUNTIME_DIR");
+	struct stat st;
+
+	/* The variable often names a directory that this user's session has not got. */
+	if (run && run[0] == '/' && stat(run, &st) == 0 && S_ISDIR(st.st_mode)) {
+		if (!str_fmt(out, PATH_TEXT, "%s/awsocks", run))
+			return err_set(e, ERR_CONFIG, "XDG_RUNTIME_DIR is too long");
+		return make_dirs(out, e);
+	}
+	if (path_state(out, e) != 0)
+		return -1;
+	if (strlen(out) + sizeof("/run") > PATH_TEXT)
+		return err_set(e, ERR_CONFIG, "XDG_STATE_HOME is too long");
+	memcpy(out + strlen(out), "/run", sizeof("/run"));
+	return make_dirs(out, e);
+}
+
+int path_control(const char *given, char out[static PATH_TEXT], struct err *e)
+{
+	if (given && *given) {
+		if (!str_fmt(out, PATH_TEXT, "%s", given))
+			return err_set(e, ERR_USAGE, "--control: path too long");
+		return 0;
+	}
+	if (path_runtime(out, e) != 0)
+		return err_wrap(e, "control socket");
+	if (strlen(out) + sizeof("/control.sock") > PATH_TEXT)
+		return err_set(e, ERR_CONFIG, "control socket: path too long");
+	memcpy(out + strlen(out), "/control.sock", sizeof("/control.sock"));
+	return 0;
+}
+
+void path_sibling(const char *name, char out[static PATH_TEXT])
+{
+	char self[PATH_TEXT];
+	const char *slash = self_path(self, sizeof(self)) ? strrchr(self, '/') : NULL;
+
+	if (slash && str_fmt(out, PATH_TEXT, "%.*s/%s", (int)(slash - self), self, name) &&
+	    access(out, X_OK) == 0)
+		return;
+	(void)str_fmt(out, PATH_TEXT, "%s", name);
+}

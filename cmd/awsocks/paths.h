@@ -1,0 +1,22 @@
+#ifndef CMD_AWSOCKS_PATHS_H
+#define CMD_AWSOCKS_PATHS_H
+/*
+ * Where the program keeps its files (XDG Base Directory Specification).
+ * All directories are made on demand, 0700.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+
+enum { PATH_TEXT = 1024 };
+
+/* $XDG_RUNTIME_DIR/awsocks, or <state>/run when that is unset. */
+MUST_CHECK int path_runtime(char out[static PATH_TEXT], struct err *);
+/* $XDG_STATE_HOME/awsocks, ~/.local/state/awsocks. */
+MUST_CHECK int path_state(char out[static PATH_TEXT], struct err *);
+/* The control socket: `given` if not empty, else <runtime>/control.sock. */
+MUST_CHECK int path_control(const char *given, char out[static PATH_TEXT], struct err *);
+/* A program of ours: beside this one, else by its bare name (found in PATH). */
+void path_sibling(const char *name, char out[static PATH_TEXT]);
+#endif
