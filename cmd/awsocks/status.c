@@ -1,0 +1,140 @@
+/* `awsocks status`, `reload`, `stop`: one question each over the control socket. */
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/err.h"
+#include "base/str.h"
+#include "cmd/awsocks/cmd.h"
+#include "cmd/awsocks/control.h"
+#include "cmd/awsocks/paths.h"
+
+struct ask {
+	bool json, watch;
+	const char *control;
+};
+
+static int parse(int argc, char **argv, struct ask *a, struct err *e)
+{
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--json") == 0)
+			a->json = true;
+		else if (strcmp(argv[i], "--watch") == 0)
+			a->watch = true;
+		else if (str_starts(argv[i], "--control="))
+			a->control = argv[i] + strlen("--control=");
+		else if (strcmp(argv[i], "--control") == 0 && i + 1 < argc)
+			a->control = argv[++i];
+		else
+			return err_set(e, ERR_USAGE, "%s: unknown argument '%s'", argv[0], argv[i]);
+	}
+	return 0;
+}
+
+static int fail(const struct err *e)
+{
+	fprintf(stderr, "awsocks: %s\n", e->msg);
+	return err_exit_status(e->code);
+}
+
+static const char *text_of(const struct cJSON *o, const char *key)
+{
+	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
+
+	return s ? s : "";
+}
+
+static double number_of(const struct cJSON *o, const char *key)
+{
+	const struct cJSON *n = cJSON_GetObjectItemCaseSensitive(o, key);
+
+	return cJSON_IsNumber(n) ? n->valuedouble : 0;
+}
+
+static void print_backend(const struct cJSON *b)
+{
+	const char *step = text_of(b, "step"), *reason = text_of(b, "reason");
+	const struct cJSON *session;
+
+	printf("  %-16s %s", text_of(b, "name"), text_of(b, "state"));
+	if (*step && strcmp(step, text_of(b, "state")) != 0)
+		printf(" (%s)", step);
+	if (*text_of(b, "instance"))
+		printf("  %s", text_of(b, "instance"));
+	printf("\n");
+	if (*reason)
+		printf("  %-16s %s\n", "", reason);
+	cJSON_ArrayForEach(session, cJSON_GetObjectItemCaseSensitive(b, "sessions")) printf(
+		"  %-16s %s:%.0f  %s  %.0f streams\n", "", text_of(session, "host"),
+		number_of(session, "port"), text_of(session, "id"), number_of(session, "streams"));
+}
+
+static void print_status(const struct cJSON *s)
+{
+	const struct cJSON *item;
+
+	printf("awsocks %s, pid %.0f, up %.0f s, %.0f connections now, %.0f in all\n",
+	       text_of(s, "version"), number_of(s, "pid"), number_of(s, "uptime_s"),
+	       number_of(s, "connections"), number_of(s, "connections_total"));
+	printf("listeners\n");
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "listeners"))
+		printf("  %-16s %s\n", text_of(item, "name"), text_of(item, "address"));
+	printf("backends\n");
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "backends"))
+		print_backend(item);
+}
+
+static int ask_once(const char *path, const char *command, const struct ask *a)
+{
+	struct cJSON *reply;
+	struct err e = { 0 };
+	char *text;
+
+	if (control_ask(path, command, &reply, &e) != 0)
+		return fail(&e);
+	if (a->json && strcmp(command, "status") == 0) {
+		text = cJSON_PrintUnformatted(cJSON_GetObjectItemCaseSensitive(reply, "status"));
+		printf("%s\n", text ? text : "{}");
+		cJSON_free(text);
+	} else if (strcmp(command, "status") == 0) {
+		print_status(cJSON_GetObjectItemCaseSensitive(reply, "status"));
+	}
+	cJSON_Delete(reply);
+	return fflush(stdout) == 0 ? 0 : err_exit_status(ERR_IO);
+}
+
+static int run(int argc, char **argv, const char *command)
+{
+	struct ask a = { 0 };
+	struct err e = { 0 };
+	char path[PATH_TEXT];
+	int status;
+
+	if (parse(argc, argv, &a, &e) != 0 || path_control(a.control, path, &e) != 0)
+		return fail(&e);
+	status = ask_once(path, command, &a);
+	while (a.watch && status == 0) {
+		/* A person watches: a pause between looks, nothing waits for it. */
+		nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
+		if (!a.json)
+			printf("\n");
+		status = ask_once(path, command, &a);
+	}
+	return status;
+}
+
+int cmd_status(int argc, char **argv)
+{
+	return run(argc, argv, "status");
+}
+
+int cmd_reload(int argc, char **argv)
+{
+	return run(argc, argv, "reload");
+}
+
+int cmd_stop(int argc, char **argv)
+{
+	return run(argc, argv, "stop");
+}
