@@ -1,0 +1,320 @@
+/*
+ * `awsocks connect HOST PORT`: standard input and output to a destination
+ * through a running awsocks, as an ssh ProxyCommand.
+ *
+ *     stdin/stdout <== net/relay ==> proxy listener, after a SOCKS5 handshake
+ *
+ * The listener is found by --to, then $AWSOCKS, then by asking the control
+ * socket. Greeting and request go out together: the listener is ours.
+ */
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "cmd/awsocks/cmd.h"
+#include "cmd/awsocks/control.h"
+#include "cmd/awsocks/connect.h"
+#include "cmd/awsocks/paths.h"
+#include "net/addr.h"
+#include "net/dialer.h"
+#include "net/loop.h"
+#include "net/relay.h"
+#include "net/stdio_stream.h"
+#include "net/tcp.h"
+#include "stream/stream.h"
+
+enum { LISTENER_LIMIT_MS = 5000, REPLY_LIMIT_MS = 60000 };
+
+struct connection {
+	struct loop *loop;
+	const char *host;
+	uint16_t port;
+	struct stream *proxy, *stdio;
+	struct buf in; /* the listener's answer so far */
+	struct loop_timer limit;
+	bool ended;
+	struct err err;
+};
+
+static void end(struct connection *c)
+{
+	c->ended = true;
+	loop_stop(c->loop);
+}
+
+/* --- the relay -------------------------------------------------------- */
+
+static void on_relayed(void *arg, const struct relay_result *r)
+{
+	struct connection *c = arg;
+
+	if (r->why && r->why->code != ERR_CLOSED)
+		c->err = *r->why;
+	end(c);
+}
+
+int connect_relay(struct loop *loop, struct stream *remote, const uint8_t *early, size_t n,
+		  relayed_fn *done, void *arg, struct err *e)
+{
+	struct stream *stdio = stdio_stream_new(loop, STDIN_FILENO, STDOUT_FILENO, e);
+
+	if (!stdio)
+		return -1;
+	if (net_relay_start(loop, remote, stdio, early, n, done, arg))
+		return 0;
+	return err_set(e, ERR_NOMEM, "relay");
+}
+
+/* --- the handshake ---------------------------------------------------- */
+
+static const char *reply_text(unsigned code)
+{
+	static const char *const text[] = {
+		"succeeded",           "failed (see awsocks' log)",   "refused by a rule",
+		"network unreachable", "host unreachable or unknown", "connection refused",
+		"timed out",           "command not supported",       "address type not supported",
+	};
+
+	return code < sizeof(text) / sizeof(text[0]) ? text[code] : "unknown reply";
+}
+
+static void fail(struct connection *c)
+{
+	timer_disarm(c->loop, &c->limit);
+	stream_close(c->proxy);
+}
+
+static void on_closed(void *arg, const struct err *why)
+{
+	struct connection *c = arg;
+
+	timer_disarm(c->loop, &c->limit);
+	if (c->err.code == ERR_NONE && why)
+		c->err = *why;
+	else if (c->err.code == ERR_NONE)
+		(void)err_set(&c->err, ERR_CLOSED, "the proxy closed the connection");
+	end(c);
+}
+
+static void on_eof(void *arg)
+{
+	fail(arg);
+}
+
+static void on_writable(void *arg)
+{
+	(void)arg; /* the request fits a socket's buffer */
+}
+
+/* Length of the two answers at p; 0: more is needed (RFC 1928, 3 and 6). */
+static size_t answers_length(const uint8_t *p, size_t n)
+{
+	size_t address;
+
+	if (n < 7)
+		return 0;
+	address = p[5] == 1 ? 4 : p[5] == 4 ? 16 : (size_t)p[6] + 1;
+	return n >= 2 + 4 + address + 2 ? 2 + 4 + address + 2 : 0;
+}
+
+static void on_data(void *arg, const uint8_t *p, size_t n)
+{
+	struct connection *c = arg;
+	const uint8_t *at;
+	size_t used;
+
+	if (buf_add(&c->in, p, n, &c->err) != 0) {
+		fail(c);
+		return;
+	}
+	at = buf_ptr(&c->in);
+	if (buf_len(&c->in) >= 2 && (at[0] != 5 || at[1] != 0)) {
+		(void)err_set(&c->err, ERR_PROTO, "the listener does not speak SOCKS5");
+		fail(c);
+		return;
+	}
+	if (buf_len(&c->in) >= 4 && at[3] != 0) {
+		(void)err_set(&c->err,
+			      at[3] == 5   ? ERR_REFUSED
+			      : at[3] == 2 ? ERR_DENIED
+					   : ERR_DIAL,
+			      "%s:%u: %s", c->host, c->port, reply_text(at[3]));
+		fail(c);
+		return;
+	}
+	used = answers_length(at, buf_len(&c->in));
+	if (!used)
+		return;
+	timer_disarm(c->loop, &c->limit);
+	if (connect_relay(c->loop, c->proxy, at + used, buf_len(&c->in) - used, on_relayed, c,
+			  &c->err) != 0)
+		fail(c);
+}
+
+static const struct stream_handler handler = {
+	.data = on_data,
+	.eof = on_eof,
+	.writable = on_writable,
+	.closed = on_closed,
+};
+
+static void on_limit(void *arg)
+{
+	struct connection *c = arg;
+
+	(void)err_set(&c->err, ERR_TIMEOUT, "%s:%u: no answer from the proxy within %d s", c->host,
+		      c->port, REPLY_LIMIT_MS / 1000);
+	fail(c);
+}
+
+static void on_dialed(void *arg, int fd, const struct addr *to, const struct err *why)
+{
+	struct connection *c = arg;
+	uint8_t request[3 + 5 + 255 + 2];
+	size_t n = strlen(c->host);
+
+	(void)to;
+	c->proxy = fd >= 0 ? tcp_stream_new(c->loop, fd, &c->err) : NULL;
+	if (!c->proxy) {
+		if (why)
+			c->err = *why;
+		(void)err_wrap(&c->err, "the awsocks listener");
+		end(c);
+		return;
+	}
+	memcpy(request, "\x05\x01\x00\x05\x01\x00\x03", 7);
+	request[7] = (uint8_t)n;
+	memcpy(request + 8, c->host, n);
+	request[8 + n] = (uint8_t)(c->port >> 8);
+	request[9 + n] = (uint8_t)c->port;
+	stream_attach(c->proxy, &handler, c);
+	stream_credit(c->proxy, RELAY_WINDOW);
+	timer_arm(c->loop, &c->limit, REPLY_LIMIT_MS, on_limit, c);
+	if (stream_write(c->proxy, request, n + 10) != n + 10)
+		fail(c);
+}
+
+/* --- the command ------------------------------------------------------ */
+
+/* "http://H:P", "socks5h://H:P", "H:P", "unix:/path". */
+static const char *without_scheme(const char *s)
+{
+	const char *at = strstr(s, "://");
+
+	return at ? at + 3 : s;
+}
+
+static int listener_from_control(const char *given, char out[static ADDR_TEXT], struct err *e)
+{
+	const struct cJSON *first;
+	const char *address;
+	struct cJSON *reply;
+	char path[PATH_TEXT];
+
+	if (path_control(given, path, e) != 0 || control_ask(path, "status", &reply, e) != 0)
+		return err_wrap(e, "which listener? (--to, AWSOCKS, --standalone)");
+	first = cJSON_GetArrayItem(
+		cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(reply, "status"),
+						 "listeners"),
+		0);
+	address = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(first, "address"));
+	if (!address || !str_fmt(out, ADDR_TEXT, "%s", address))
+		(void)err_set(e, ERR_PROTO, "the running awsocks has no listener");
+	cJSON_Delete(reply);
+	return address ? 0 : -1;
+}
+
+static int find_listener(const struct connect_args *a, struct addr *at, struct err *e)
+{
+	const char *from_env = getenv("AWSOCKS");
+	char text[ADDR_TEXT];
+
+	if (a->to)
+		return addr_parse(without_scheme(a->to), at, e) == 0 ? 0 : err_wrap(e, "--to");
+	if (from_env && *from_env)
+		return addr_parse(without_scheme(from_env), at, e) == 0 ? 0
+									: err_wrap(e, "AWSOCKS");
+	if (listener_from_control(a->control, text, e) != 0)
+		return -1;
+	return addr_parse(text, at, e);
+}
+
+static int through_listener(const struct connect_args *a, struct err *e)
+{
+	struct connection c = { .host = a->host, .port = a->port };
+	struct net_dial_opts opts = { .limit_ms = LISTENER_LIMIT_MS };
+	struct addr at;
+
+	if (find_listener(a, &at, e) != 0 || loop_new(&c.loop, e) != 0)
+		return -1;
+	buf_init(&c.in, RELAY_WINDOW);
+	if (net_dial_addr(c.loop, &at, &opts, on_dialed, &c, e))
+		loop_run(c.loop);
+	else
+		c.err = *e;
+	buf_free(&c.in);
+	loop_free(c.loop);
+	if (c.err.code)
+		*e = c.err;
+	return c.err.code ? -1 : 0;
+}
+
+static int parse(int argc, char **argv, struct connect_args *a, struct err *e)
+{
+	uint64_t port;
+	int at = 1;
+
+	for (; at < argc && argv[at][0] == '-'; at++) {
+		if (strcmp(argv[at], "--standalone") == 0)
+			a->standalone = true;
+		else if (str_starts(argv[at], "--to="))
+			a->to = argv[at] + strlen("--to=");
+		else if (strcmp(argv[at], "--to") == 0 && at + 1 < argc)
+			a->to = argv[++at];
+		else if (str_starts(argv[at], "--control="))
+			a->control = argv[at] + strlen("--control=");
+		else if (strcmp(argv[at], "--control") == 0 && at + 1 < argc)
+			a->control = argv[++at];
+		else if (strcmp(argv[at], "--") == 0) {
+			at++;
+			break;
+		} else {
+			break; /* the rest is for --standalone, or wrong */
+		}
+	}
+	a->rest = argv + at;
+	a->rest_count = argc - at;
+	if (a->rest_count < 2)
+		return err_set(
+			e, ERR_USAGE,
+			"connect: usage: awsocks connect [--to ADDR | --standalone [OPTIONS]] "
+			"HOST PORT");
+	a->host = argv[argc - 2];
+	a->rest_count -= 2;
+	if (str_number(argv[argc - 1], 1, 65535, &port, e) != 0)
+		return err_wrap(e, "connect: port");
+	a->port = (uint16_t)port;
+	if (!*a->host || strlen(a->host) > 255)
+		return err_set(e, ERR_USAGE, "connect: host name of 1 to 255 bytes expected");
+	if (a->rest_count && !a->standalone)
+		return err_set(e, ERR_USAGE, "connect: unknown argument '%s'", a->rest[0]);
+	return 0;
+}
+
+int cmd_connect(int argc, char **argv)
+{
+	struct connect_args a = { 0 };
+	struct err e = { 0 };
+
+	if (parse(argc, argv, &a, &e) == 0 &&
+	    (a.standalone ? connect_standalone(&a, &e) : through_listener(&a, &e)) == 0)
+		return 0;
+	fprintf(stderr, "awsocks: %s\n", e.msg);
+	return err_exit_status(e.code);
+}
