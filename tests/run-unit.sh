@@ -6,7 +6,7 @@ dir=$1
 shift
 limit=${LIMIT_S:-120}
 cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-name=unit-$dir${WRAP:+-${WRAP%% *}}
+name=unit-$(basename "$dir")${WRAP:+-${WRAP%% *}}
 totals=$dir/$name.totals
 mkdir -p "$dir/unit"
 
@@ -14,14 +14,13 @@ mkdir -p "$dir/unit"
 # a failure is one failure.
 run_one() {
 	log=$dir/unit/$(basename "$1").log
-	${WRAP:-} true 2>/dev/null
 	timeout -k 5 "$limit" ${WRAP:-} "$1" >"$log" 2>&1
 	status=$?
 	passed=$(grep -c '^\[       OK \]' "$log")
-	skipped=$(grep -c '^\[  SKIPPED \] [^0-9]*$' "$log")
+	skipped=$(grep "^\[  SKIPPED \] [a-z_0-9]*$" "$log" | sort -u | wc -l)
 	failed=0
 	if [ "$status" -ne 0 ]; then
-		failed=$(grep -c '^\[  FAILED  \] [a-z_0-9]*$' "$log")
+		failed=$(grep "^\[  FAILED  \] [a-z_0-9]*$" "$log" | sort -u | wc -l)
 		[ "$failed" -gt 0 ] || failed=1
 		echo "FAILED (status $status): $1" >"$log.failed"
 	fi

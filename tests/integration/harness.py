@@ -1,0 +1,191 @@
+"""What every integration test stands on: processes that are always cleaned up,
+waiting for conditions with a limit, and data whose digest both ends know.
+
+Nothing here talks to anything but loopback addresses.
+"""
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(TREE, os.environ.get("AWSOCKS_BUILD", "build"))
+SANITIZED = "-san" in os.path.basename(BUILD)
+LIMIT_S = 60 if SANITIZED else 30
+COMPLAINTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "Assertion `")
+
+
+class Failed(AssertionError):
+    """A process did something else than it should; the message has its log."""
+
+
+def wait_for(condition, limit_s=LIMIT_S, what="a condition"):
+    """The first true value of condition(); fails when there is none within the limit."""
+    end = time.monotonic() + limit_s
+    pause = 0.001
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Failed(f"waited {limit_s} s for {what}")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
+
+
+def read_json(path):
+    """The object in a file, or None while there is none or only half of one."""
+    try:
+        with open(path, encoding="utf-8") as f:
+            return json.load(f)
+    except (OSError, ValueError):
+        return None
+
+
+class Process:
+    """A program in a process group of its own, its output in a file."""
+
+    def __init__(self, argv, folder, name=None, env=None, cwd=None):
+        self.argv = [str(a) for a in argv]
+        self.name = name or os.path.basename(self.argv[0])
+        self.log_path = os.path.join(str(folder), f"{self.name}.log")
+        with open(self.log_path, "ab") as log:
+            self.child = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                          env=env, cwd=cwd, start_new_session=True)
+        self.pid = self.child.pid
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def running(self):
+        return self.child.poll() is None
+
+    def fail(self, why):
+        raise Failed(f"{self.name} {why}\n$ {' '.join(self.argv)}\n{self.log()[-8000:]}")
+
+    def wait_for(self, condition, limit_s=LIMIT_S, what="it to be ready"):
+        """As wait_for(), and ends at once when the process does."""
+        def check():
+            value = condition()
+            if not value and not self.running():
+                self.fail(f"ended with status {self.child.returncode} while the test waited for {what}")
+            return value
+        try:
+            return wait_for(check, limit_s, what)
+        except Failed as e:
+            if not self.running():
+                raise
+            self.fail(str(e))
+
+    def signal(self, signum):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signum)
+
+    def stop(self, limit_s=20):
+        """Asks it to end, and its exit status; kills it (and reports that) after the limit."""
+        if self.running():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+        try:
+            return self.child.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self.fail(f"did not end within {limit_s} s of SIGTERM")
+        finally:
+            self.signal(signal.SIGKILL)        # children that it left behind
+        return None
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.child.wait(5)
+
+    def cpu_s(self):
+        """Processor time of the whole process so far, to the nanosecond (Linux)."""
+        return time.clock_gettime((~self.pid << 3) | 2)
+
+    def descriptors(self):
+        """What its open descriptors are (Linux)."""
+        out = []
+        for fd in os.listdir(f"/proc/{self.pid}/fd"):
+            with contextlib.suppress(OSError):
+                out.append(os.readlink(f"/proc/{self.pid}/fd/{fd}"))
+        return out
+
+    def check_clean(self):
+        """No sanitizer, valgrind or assertion said anything."""
+        text = self.log()
+        if any(c in text for c in COMPLAINTS):
+            self.fail("is not clean")
+
+
+def program(name):
+    """The path of a program of ours, or a failure that says how to build it."""
+    path = os.path.join(BUILD, name)
+    if not os.path.exists(path):
+        raise Failed(f"{path} is not there: run make")
+    return path
+
+
+def run(argv, limit_s=LIMIT_S, check=True, **kwargs):
+    """subprocess.run() with a limit, output captured as text and shown when it fails."""
+    argv = [str(a) for a in argv]
+    kwargs.setdefault("stdin", None if "input" in kwargs else subprocess.DEVNULL)
+    if "input" in kwargs:
+        del kwargs["stdin"]
+    r = subprocess.run(argv, capture_output=True, timeout=limit_s, check=False, **kwargs)
+    if check and r.returncode != 0:
+        raise Failed(f"status {r.returncode}: {' '.join(argv)}\n{show(r.stdout)}\n{show(r.stderr)}")
+    return r
+
+
+def show(data):
+    return data[-4000:].decode("utf-8", "replace") if isinstance(data, bytes) else (data or "")[-4000:]
+
+
+def free_port(address="127.0.0.1"):
+    """A port that was free a moment ago. Prefer port 0 and reading what was given."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as s:
+        s.bind((address, 0))
+        return s.getsockname()[1]
+
+
+# Data that both ends can make: no two blocks of it are alike, and a lost, doubled
+# or swapped piece changes the digest.
+BLOCK = 64 * 1024
+FILLER = hashlib.shake_256(b"awsocks").digest(BLOCK - 8)
+
+
+def pattern(size):
+    """`size` bytes in pieces."""
+    for i in range(0, size, BLOCK):
+        block = (i // BLOCK).to_bytes(8, "big") + FILLER
+        yield block[:size - i]
+
+
+def pattern_digest(size):
+    h = hashlib.sha256()
+    for piece in pattern(size):
+        h.update(piece)
+    return h.hexdigest()
+
+
+def file_digest(path):
+    h = hashlib.sha256()
+    with open(path, "rb") as f:
+        for piece in iter(lambda: f.read(1 << 20), b""):
+            h.update(piece)
+    return h.hexdigest()
+
+
+def pattern_file(path, size):
+    with open(path, "wb") as f:
+        for piece in pattern(size):
+            f.write(piece)
+    return path
