@@ -18,6 +18,11 @@ struct endpoint_opts {
 	const char *profile;
 	const char *const *environ;
 };
-/* *url is the caller's (mem_free). */
+/* *url is the caller's (mem_free), without '/' at its end. ERR_CONFIG: no region, or an
+ * override that is no http(s) URL. */
 MUST_CHECK int endpoint_url(const struct endpoint_opts *, char **url, struct err *);
+/* An http:// or https:// URL with a host, an optional port and path, and nothing else. */
+MUST_CHECK int endpoint_check_url(const char *url, struct err *);
+/* The partition's domain ("amazonaws.com"), for checks of hosts that AWS names; static. */
+const char *endpoint_suffix(const char *region);
 #endif

@@ -39,9 +39,9 @@ struct aws_files {
 
 /* --- reading --- */
 
-static char *home_dir(const char *const *environ)
+static char *home_dir(const char *const *env)
 {
-	const char *home = env_get(environ, "HOME");
+	const char *home = env_get(env, "HOME");
 	struct passwd pw, *found = NULL;
 	char buffer[4096];
 
@@ -51,16 +51,16 @@ static char *home_dir(const char *const *environ)
 }
 
 /* The path in environment variable `name`, or the default below the home. */
-static char *file_path(const char *const *environ, const char *name, const char *standard)
+static char *file_path(const char *const *env, const char *name, const char *standard)
 {
-	const char *given = env_get(environ, name);
+	const char *given = env_get(env, name);
 	const char *tail = given ? given : standard;
 	char *home, *path;
 	size_t size;
 
 	if (given && !str_starts(given, "~/"))
 		return mem_strdup(given);
-	home = home_dir(environ);
+	home = home_dir(env);
 	size = home ? strlen(home) + strlen(tail) + 1 : 0;
 	path = home ? mem_alloc(size) : NULL;
 	if (path)
@@ -153,14 +153,14 @@ static int name_sections(struct aws_files *f, struct err *e)
 	return 0;
 }
 
-int aws_files_load(const char *const *environ, struct aws_files **out, struct err *e)
+int aws_files_load(const char *const *env, struct aws_files **out, struct err *e)
 {
 	struct aws_files *f = mem_alloc(sizeof(*f));
 
 	*out = NULL;
 	if (f) {
-		f->config_path = file_path(environ, "AWS_CONFIG_FILE", "~/.aws/config");
-		f->credentials_path = file_path(environ, "AWS_SHARED_CREDENTIALS_FILE",
+		f->config_path = file_path(env, "AWS_CONFIG_FILE", "~/.aws/config");
+		f->credentials_path = file_path(env, "AWS_SHARED_CREDENTIALS_FILE",
 						"~/.aws/credentials");
 	}
 	if (!f || !f->config_path || !f->credentials_path) {
@@ -246,7 +246,7 @@ static const struct ini_section *config_section(const struct aws_files *f, enum 
 	const struct ini_section *found = NULL;
 	bool bare = false;
 
-	for (size_t i = 0; f && i < f->count; i++) {
+	for (size_t i = 0; f && name && i < f->count; i++) {
 		const struct named *at = &f->named[i];
 
 		if (at->kind != kind || strcmp(at->name, name) != 0)
@@ -266,12 +266,12 @@ static const char *value_of(const struct ini_section *s, const char *key)
 	return k && *k->value ? k->value : NULL;
 }
 
-const char *profile_name(const char *given, const char *const *environ)
+const char *profile_name(const char *given, const char *const *env)
 {
 	if (!given || !*given)
-		given = env_get(environ, "AWS_PROFILE");
+		given = env_get(env, "AWS_PROFILE");
 	if (!given)
-		given = env_get(environ, "AWS_DEFAULT_PROFILE");
+		given = env_get(env, "AWS_DEFAULT_PROFILE");
 	return given ? given : "default";
 }
 
@@ -288,7 +288,7 @@ const char *profile_get_config(const struct aws_files *f, const char *profile, c
 
 const char *profile_get_credentials(const struct aws_files *f, const char *profile, const char *key)
 {
-	return f ? value_of(ini_section(f->credentials, profile), key) : NULL;
+	return f && profile ? value_of(ini_section(f->credentials, profile), key) : NULL;
 }
 
 const char *profile_get(const struct aws_files *f, const char *profile, const char *key)
@@ -313,21 +313,20 @@ const char *sso_session_get(const struct aws_files *f, const char *name, const c
 }
 
 const char *profile_region(const struct aws_files *f, const char *profile, const char *given,
-			   const char *const *environ)
+			   const char *const *env)
 {
 	if (!given || !*given)
-		given = env_get(environ, "AWS_REGION");
+		given = env_get(env, "AWS_REGION");
 	if (!given)
-		given = env_get(environ, "AWS_DEFAULT_REGION");
+		given = env_get(env, "AWS_DEFAULT_REGION");
 	return given ? given : profile_get(f, profile, "region");
 }
 
-const char *profile_ca_file(const struct aws_files *f, const char *profile,
-			    const char *const *environ)
+const char *profile_ca_file(const struct aws_files *f, const char *profile, const char *const *env)
 {
-	const char *file = env_get(environ, "AWS_CA_BUNDLE");
+	const char *file = env_get(env, "AWS_CA_BUNDLE");
 
 	if (!file)
 		file = profile_get(f, profile, "ca_bundle");
-	return file ? file : env_get(environ, "SSL_CERT_FILE");
+	return file ? file : env_get(env, "SSL_CERT_FILE");
 }

@@ -16,7 +16,7 @@ struct ini;
  * home), otherwise ~/.aws/config and ~/.aws/credentials. A file that does not exist is
  * an empty one. Blocking (two small files): at start, or on the thread pool.
  * *out is the caller's. ERR_CONFIG with file:line, ERR_IO: cannot be read. */
-MUST_CHECK int aws_files_load(const char *const *environ, struct aws_files **out, struct err *);
+MUST_CHECK int aws_files_load(const char *const *env, struct aws_files **out, struct err *);
 /* The same from texts (tests); NULL: no such file. */
 MUST_CHECK int aws_files_parse(const char *config, const char *credentials, struct aws_files **out,
 			       struct err *);
@@ -27,7 +27,7 @@ const struct ini *aws_files_config(const struct aws_files *);      /* for their 
 const struct ini *aws_files_credentials(const struct aws_files *); /* NULL: no file */
 
 /* `given` if not NULL, else AWS_PROFILE, AWS_DEFAULT_PROFILE, "default". */
-const char *profile_name(const char *given, const char *const *environ);
+const char *profile_name(const char *given, const char *const *env);
 bool profile_exists(const struct aws_files *, const char *profile);
 
 /* A profile's key; NULL: not there, or empty. The credentials file wins. `files` may be
@@ -43,9 +43,8 @@ const char *sso_session_get(const struct aws_files *, const char *name, const ch
 /* `given`, AWS_REGION, AWS_DEFAULT_REGION, the profile's region (another profile's, and
  * [default]'s, do not count); NULL: none of them says. */
 const char *profile_region(const struct aws_files *, const char *profile, const char *given,
-			   const char *const *environ);
+			   const char *const *env);
 /* The file of trusted certificates for AWS: AWS_CA_BUNDLE, the profile's ca_bundle,
  * SSL_CERT_FILE; NULL: the system's. */
-const char *profile_ca_file(const struct aws_files *, const char *profile,
-			    const char *const *environ);
+const char *profile_ca_file(const struct aws_files *, const char *profile, const char *const *env);
 #endif
