@@ -2,9 +2,12 @@
 #define NET_DIALER_H
 /*
  * The one place that makes outgoing connections: names are resolved on the
- * thread pool, IPv6 and IPv4 raced (RFC 8305: first family preference IPv6,
- * 250 ms between attempts), the cause of failure kept.
+ * thread pool, IPv6 and IPv4 raced (RFC 8305: the system's order, which puts
+ * IPv6 first where it is usable, families alternating, 250 ms between
+ * attempts), the cause of failure kept.
  */
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -12,6 +15,7 @@
 
 struct loop;
 struct net_dial;
+struct stream;
 
 struct net_dial_opts {
 	unsigned limit_ms; /* for all of it; 0: 30 s */
@@ -31,5 +35,18 @@ struct net_dial *net_dial(struct loop *, const char *host, uint16_t port,
 /* To a known address (Unix too). */
 struct net_dial *net_dial_addr(struct loop *, const struct addr *, const struct net_dial_opts *,
 			       net_dialed_fn *, void *arg, struct err *e);
+/* To the first that answers, tried in this order; 0 < n <= DIAL_MAX, copied. `host` stands in
+ * messages; NULL: the address does. */
+enum { DIAL_MAX = 16 };
+struct net_dial *net_dial_addrs(struct loop *, const struct addr *, size_t n, const char *host,
+				const struct net_dial_opts *, net_dialed_fn *, void *arg,
+				struct err *e);
+/* As net_dial(), with a stream (net/tcp.h) as its result, which costs less than making one of
+ * the descriptor. */
+typedef void net_dialed_stream_fn(void *arg, struct stream *, const struct addr *to,
+				  const struct err *why);
+struct net_dial *net_dial_stream(struct loop *, const char *host, uint16_t port,
+				 const struct net_dial_opts *, net_dialed_stream_fn *, void *arg,
+				 struct err *e);
 void net_dial_cancel(struct net_dial *); /* then done() never comes */
 #endif

@@ -377,24 +377,40 @@ bool tcp_stream_move(struct stream *s, struct loop_watch *to, unsigned events, w
 	return true;
 }
 
-struct stream *tcp_stream_adopt(struct loop *l, int fd, struct err *e)
+static struct tcp *tcp_new(struct loop *l, struct err *e)
 {
 	struct tcp *t = mem_alloc(sizeof(*t));
 
 	if (!t) {
 		(void)err_set(e, ERR_NOMEM, "stream");
-		close(fd);
 		return NULL;
 	}
 	t->stream.ops = &tcp_ops;
 	t->loop = l;
 	t->writable = true;
-	if (watch_add(l, &t->watch, fd, WATCH_EDGE, ready, t, e) != 0) {
-		close(fd);
-		mem_free(t);
+	return t;
+}
+
+struct stream *tcp_stream_from_watch(struct loop *l, struct loop_watch *from, struct err *e)
+{
+	struct tcp *t = tcp_new(l, e);
+
+	if (!t)
 		return NULL;
-	}
+	t->readable = true; /* what was reported before this moment is not known */
+	watch_move(l, from, &t->watch, 0, ready, t);
 	return &t->stream;
+}
+
+struct stream *tcp_stream_adopt(struct loop *l, int fd, struct err *e)
+{
+	struct tcp *t = tcp_new(l, e);
+
+	if (t && watch_add(l, &t->watch, fd, WATCH_EDGE, ready, t, e) == 0)
+		return &t->stream;
+	close(fd);
+	mem_free(t);
+	return NULL;
 }
 
 struct stream *tcp_stream_new(struct loop *l, int fd, struct err *e)

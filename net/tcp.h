@@ -18,6 +18,10 @@ struct stream *tcp_stream_new(struct loop *, int fd, struct err *);
 /* The same for a descriptor that listen_open() or net_dial() gave: it needs no preparation. */
 struct stream *tcp_stream_adopt(struct loop *, int fd, struct err *);
 
+/* For net/dialer.c: the same, and an edge watch goes along (watch_move()). NULL: out of memory,
+ * and the watch and its fd are still the caller's. */
+struct stream *tcp_stream_from_watch(struct loop *, struct loop_watch *, struct err *);
+
 /* For net/relay.c: as stream_release_fd(), but the watch goes along (watch_move()),
  * and so does what is known of the socket. false: not such a stream, or broken. */
 struct tcp_seen {
