@@ -25,6 +25,7 @@ struct yaml {
  * empty map. *out is the caller's. */
 MUST_CHECK int yaml_parse(const char *text, size_t n, const char *name, struct yaml **out,
 			  struct err *);
-void yaml_free(struct yaml *);
+/* (libyaml itself has a yaml_free, which a program must not replace.) */
+void yaml_tree_free(struct yaml *);
 const struct yaml *yaml_get(const struct yaml *map, const char *key); /* NULL: not there */
 #endif
