@@ -21,8 +21,15 @@ struct provider_call *provider_get(struct provider *, creds_fn *, void *arg, str
 void provider_cancel(struct provider_call *); /* then the callback never comes */
 void provider_close(struct provider *);       /* cancels what is under way; NULL allowed */
 
-/* A profile's whole chain (aws-credentials: environment, assume role, static
- * keys, credential_process, in the reference order), with a cache in front:
+/* AWS said that `bad`, which came from this provider, is expired or unknown: the next
+ * provider_get() asks the source again. */
+void provider_expire(struct provider *, const struct creds *bad);
+/* Why the last fetch failed, NULL after a good one or before the first; until the next
+ * fetch ends. For status. */
+const struct err *provider_error(const struct provider *);
+
+/* A profile's whole chain (environment, assume role, static keys,
+ * credential_process, in the order of the AWS CLI v2), with a cache in front:
  * one fetch at a time serves all who wait; credentials are fetched again when
  * less than the smaller of 10 min and a fifth of their lifetime is left, and the
  * old ones serve until they really expire if that fails. */
@@ -33,10 +40,14 @@ struct chain_opts {
 	bool profile_explicit;    /* named by the user: environment keys do not count */
 	const char *region;       /* for STS; NULL: the profile's */
 	const char *sts_endpoint; /* NULL: resolved (endpoint.h) */
-	const char *const
-		*environ; /* what the process was given: "NAME=value" ..., NULL at the end */
+	const char *ca_file;      /* NULL: AWS_CA_BUNDLE, the profile's ca_bundle, SSL_CERT_FILE */
+	/* What the process was given: "NAME=value" ..., NULL at the end. Borrowed until
+	 * provider_close(); also what a credential_process is given. */
+	const char *const *environ;
 };
+/* The files of ~/.aws are read at each fetch, on the thread pool, so that what `aws
+ * configure` writes counts without a restart. */
 struct provider *chain_new(const struct chain_opts *, struct err *);
-/* Which step of the chain would answer, in words; for --explain. */
+/* Which step of the chain answered last, in words; for --explain. */
 const char *provider_describe(const struct provider *);
 #endif

@@ -1,0 +1,85 @@
+#ifndef CREDENTIALS_PROVIDER_IMPL_H
+#define CREDENTIALS_PROVIDER_IMPL_H
+/*
+ * The other side of provider.h: what a source of credentials implements, and
+ * the constructors of those that the chain is made of. All of them keep the
+ * contract: one callback, from the loop, never from inside the call.
+ */
+#include "base/list.h"
+#include "credentials/provider.h"
+#include "net/loop.h"
+
+struct aws_client;
+struct clock;
+
+struct provider_ops {
+	const char *name;
+	struct provider_call *(*get)(struct provider *, creds_fn *, void *arg, struct err *);
+	void (*cancel)(struct provider_call *);
+	void (*close)(struct provider *);
+	const char *(*describe)(const struct provider *);           /* may be NULL: the name */
+	void (*expire)(struct provider *, const struct creds *bad); /* may be NULL */
+	const struct err *(*error)(const struct provider *);        /* may be NULL */
+};
+struct provider { /* first member of each source */
+	const struct provider_ops *ops;
+};
+struct provider_call { /* first member of each source's call */
+	struct provider *provider;
+};
+
+/* A call whose answer is known or comes later from elsewhere in the same file:
+ * waiter_new() puts it into `waiting`, waiter_answer() (once) takes it out and has the
+ * callback come on a later turn, waiter_cancel() is provider_cancel(). */
+struct waiter {
+	struct provider_call base;
+	struct list node;
+	struct loop *loop;
+	struct loop_post post;
+	creds_fn *fn;
+	void *arg;
+	struct creds *creds; /* the answer */
+	struct err why;
+};
+struct waiter *waiter_new(struct provider *, struct loop *, struct list *waiting, creds_fn *,
+			  void *arg, struct err *);
+void waiter_answer(struct waiter *, struct list *answered, struct creds *, const struct err *why);
+void waiter_cancel(struct provider_call *);
+/* Those of a list, without their callbacks: for close(). */
+void waiters_drop(struct list *);
+
+/* Always these. Takes a reference of its own. */
+struct provider *static_new(struct loop *, struct creds *, struct err *);
+
+/* One fetch at a time, answers kept (see provider.h). Takes `inner`, also when it fails. */
+struct provider *cache_new(struct loop *, const struct clock *, struct provider *inner,
+			   struct err *);
+/* When credentials with this life are to be fetched again: wall clock; 0: never. Pure. */
+int64_t cache_refresh_at(int64_t fetched_ms, int64_t expires_ms);
+
+/* A credential_process line, run without a shell, in an environment of its own. */
+struct process_opts {
+	struct loop *loop;
+	const char *command; /* copied */
+	const char *profile; /* for messages; copied */
+	const char *const *environ;
+};
+struct provider *process_new(const struct process_opts *, struct err *);
+/* Its answer. Pure. */
+struct creds *process_parse(const char *json, size_t n, const char *source, struct err *);
+
+/* STS AssumeRole with the credentials of `client`'s provider. */
+struct role_opts {
+	struct loop *loop;
+	struct aws_client *client; /* taken, also when role_new() fails */
+	struct provider *source;   /* taken likewise; what the client signs with */
+	const char *endpoint, *arn, *external_id, *session_name; /* copied */
+	unsigned duration_s;                                     /* 0: STS's own, 1 h */
+	const char *profile;                                     /* for messages; copied */
+};
+struct provider *role_new(const struct role_opts *, struct err *);
+/* The form that is sent, and its answer. Pure. */
+struct buf;
+MUST_CHECK int role_form(const struct role_opts *, struct buf *, struct err *);
+struct creds *role_parse(const char *xml, size_t n, const char *source, struct err *);
+#endif
