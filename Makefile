@@ -41,15 +41,15 @@ MAKEFLAGS += -j$(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 endif
 
 # One file per platform, chosen here; no #ifdef inside functions.
-PLATFORM_ALL      := $(wildcard */*_epoll.c */*_splice.c */*_linux.c */*_uvpoll.c */*_copy.c */*_macos.c \
-                     */*_portable.c)
-PLATFORM_LINUX    := $(wildcard */*_epoll.c */*_splice.c */*_linux.c)
-PLATFORM_PORTABLE := $(wildcard */*_uvpoll.c */*_copy.c */*_portable.c)
-PLATFORM_Linux    := $(if $(PORTABLE),$(PLATFORM_PORTABLE) $(wildcard */*_linux.c),$(PLATFORM_LINUX))
-PLATFORM_Darwin   := $(PLATFORM_PORTABLE) $(wildcard */*_macos.c)
+with_suffix       = $(foreach s,$1,$(wildcard */*_$s.c */*/*_$s.c))
+PLATFORM_ALL      := $(call with_suffix,epoll splice linux uvpoll copy portable macos)
+PLATFORM_PORTABLE := $(call with_suffix,uvpoll copy portable)
+PLATFORM_Linux    := $(if $(PORTABLE),$(PLATFORM_PORTABLE),$(call with_suffix,epoll splice)) $(call with_suffix,linux)
+PLATFORM_Darwin   := $(PLATFORM_PORTABLE) $(call with_suffix,macos)
+NOT_OURS          := $(filter-out $(PLATFORM_$(OS)),$(PLATFORM_ALL))
 
 LAYERS  := base stream net routing config credentials ec2 backend backend/ssm vm proxy
-SRC     := $(filter-out $(PLATFORM_ALL),$(wildcard $(addsuffix /*.c,$(LAYERS)))) $(PLATFORM_$(OS))
+SRC     := $(filter-out $(NOT_OURS),$(wildcard $(addsuffix /*.c,$(LAYERS))))
 OBJ     := $(SRC:%.c=$B/obj/%.o)
 ONLY    ?= %
 TESTS   := $(patsubst %,$B/unit/%,$(filter $(addsuffix _test,$(ONLY)) $(ONLY), \
@@ -66,7 +66,7 @@ NEED    := $(if $(PKG_LIBS),,need-setup)
 all: $B/awsocks $B/awsocks-localaws
 lib: $B/libawsocks.a
 
-prog_objs = $(patsubst %.c,$B/obj/%.o,$(wildcard cmd/$1/*.c))
+prog_objs = $(patsubst %.c,$B/obj/%.o,$(filter-out $(NOT_OURS),$(wildcard cmd/$1/*.c)))
 $B/awsocks: $(call prog_objs,awsocks) $B/libawsocks.a
 	$(LINK) $^ $(LIBS) -o $@
 $B/awsocks-localaws: $(call prog_objs,localaws) $B/libawsocks.a
