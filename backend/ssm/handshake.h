@@ -1,0 +1,36 @@
+#ifndef SSM_HANDSHAKE_H
+#define SSM_HANDSHAKE_H
+/*
+ * The handshake's JSON, and what the agent's version means for us. Pure.
+ * docs/PROTOCOL.ssm, 5; gates: 8.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* At least 1.2.764.0: what AWS asks of clients now. Above 1.1.70 the agent
+ * multiplexes, above 1.2.331.0 its smux keepalive is off. */
+#define HANDSHAKE_CLIENT_VERSION "1.2.764.0"
+
+struct handshake {
+	char agent_version[40];
+	bool wants_nop;     /* its smux ends after 30 s without a frame (<= 3.1.1511.0) */
+	struct err refused; /* code ERR_NONE, or why we cannot serve what it asks */
+};
+
+/* Reads a HandshakeRequest and adds the HandshakeResponse to *response. An
+ * action that cannot be served is answered in its own status and noted in
+ * h->refused. ERR_PROTO: not a request at all. */
+MUST_CHECK int handshake_answer(const uint8_t *p, size_t n, struct handshake *h,
+				struct buf *response, struct err *);
+/* CustomerMessage of a HandshakeComplete, cut to size; "" for none. */
+void handshake_complete(const uint8_t *p, size_t n, char *out, size_t size);
+/* Can an agent of this version multiplex, and forward to other hosts? */
+MUST_CHECK int handshake_gate(const char *agent_version, struct err *);
+/* Component by component, numerically: < 0, 0, > 0. Missing components are 0,
+ * anything that is not a number ends the comparison. */
+int version_compare(const char *a, const char *b);
+#endif
