@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
-#include "cmd/awsocks/self.h"
+#include "net/self.h"
 
 static int make_dir(const char *path, struct err *e)
 {

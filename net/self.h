@@ -1,5 +1,5 @@
-#ifndef CMD_AWSOCKS_SELF_H
-#define CMD_AWSOCKS_SELF_H
+#ifndef NET_SELF_H
+#define NET_SELF_H
 #include <stdbool.h>
 #include <stddef.h>
 

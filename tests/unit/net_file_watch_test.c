@@ -1,0 +1,116 @@
+/* A watched file: written, replaced by rename, removed and made again; its neighbours do not count.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "net/file_watch.h"
+#include "tests/support/cmocka_all.h"
+#include "tests/support/fds.h"
+
+struct place {
+	struct loop *loop;
+	char dir[64], file[96], other[96];
+	unsigned changes;
+	bool waiting;
+	struct loop_timer limit;
+};
+
+static void put(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+static void changed(void *arg)
+{
+	struct place *p = arg;
+
+	p->changes++;
+	loop_stop(p->loop);
+}
+
+static void out_of_time(void *arg)
+{
+	struct place *p = arg;
+
+	if (p->waiting)
+		fail_msg("no change was seen within 10 s");
+	loop_stop(p->loop);
+}
+
+static void wait_for_change(struct place *p, unsigned count)
+{
+	p->waiting = true;
+	timer_arm(p->loop, &p->limit, 10000, out_of_time, p);
+	while (p->changes < count)
+		loop_run(p->loop);
+	timer_disarm(p->loop, &p->limit);
+}
+
+static void every_kind_of_change_is_seen(void **state)
+{
+	struct place p = { .dir = "/tmp/awsocks-watch.XXXXXX" };
+	size_t before = fds_open();
+	struct file_watch *w;
+	struct err e = { 0 };
+
+	(void)state;
+	assert_non_null(mkdtemp(p.dir));
+	snprintf(p.file, sizeof(p.file), "%s/rules.yaml", p.dir);
+	snprintf(p.other, sizeof(p.other), "%s/other", p.dir);
+	put(p.file, "one");
+	assert_int_equal(loop_new(&p.loop, &e), 0);
+	w = file_watch_open(p.loop, p.file, changed, &p, &e);
+	assert_non_null(w);
+
+	put(p.file, "two two");
+	wait_for_change(&p, 1);
+	put(p.other, "three three three");
+	assert_int_equal(rename(p.other, p.file), 0);
+	wait_for_change(&p, 2);
+	assert_int_equal(unlink(p.file), 0);
+	wait_for_change(&p, 3);
+	put(p.file, "four");
+	wait_for_change(&p, 4);
+
+	/* A neighbour's change arrives too, and is no change of ours. */
+	put(p.other, "neighbour");
+	p.waiting = false;
+	timer_arm(p.loop, &p.limit, 300, out_of_time, &p);
+	loop_run(p.loop);
+	assert_int_equal(p.changes, 4);
+
+	file_watch_close(w);
+	loop_free(p.loop);
+	unlink(p.file);
+	unlink(p.other);
+	rmdir(p.dir);
+	assert_int_equal(fds_open(), before);
+}
+
+static void a_missing_directory_is_an_error(void **state)
+{
+	struct loop *loop;
+	struct err e = { 0 };
+
+	(void)state;
+	assert_int_equal(loop_new(&loop, &e), 0);
+	assert_null(file_watch_open(loop, "/nonexistent-directory/x", changed, NULL, &e));
+	assert_non_null(strstr(e.msg, "/nonexistent-directory/x"));
+	loop_free(loop);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_kind_of_change_is_seen),
+		cmocka_unit_test(a_missing_directory_is_an_error),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
