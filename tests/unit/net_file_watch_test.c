@@ -55,11 +55,15 @@ static void wait_for_change(struct place *p, unsigned count)
 static void every_kind_of_change_is_seen(void **state)
 {
 	struct place p = { .dir = "/tmp/awsocks-watch.XXXXXX" };
-	size_t before = fds_open();
 	struct file_watch *w;
 	struct err e = { 0 };
+	size_t before;
 
 	(void)state;
+	/* The first loop of a process opens what libuv keeps for good. */
+	assert_int_equal(loop_new(&p.loop, &e), 0);
+	loop_free(p.loop);
+	before = fds_open();
 	assert_non_null(mkdtemp(p.dir));
 	snprintf(p.file, sizeof(p.file), "%s/rules.yaml", p.dir);
 	snprintf(p.other, sizeof(p.other), "%s/other", p.dir);
