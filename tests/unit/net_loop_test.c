@@ -29,7 +29,7 @@ static void too_long(void *arg)
 {
 	struct fix *f = arg;
 
-	strcat(f->log, "!");
+	strncat(f->log, "!", sizeof(f->log) - strlen(f->log) - 1);
 	loop_stop(f->l);
 }
 

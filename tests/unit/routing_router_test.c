@@ -24,7 +24,7 @@ static void hear(void *arg, const char *text)
 	struct heard *h = arg;
 
 	strncat(h->text, text, sizeof(h->text) - strlen(h->text) - 2);
-	strcat(h->text, "\n");
+	strncat(h->text, "\n", sizeof(h->text) - strlen(h->text) - 1);
 	h->count++;
 }
 
@@ -365,7 +365,7 @@ static void agrees_with_trying_in_turn(void **state)
 
 			assert_int_equal(pattern_parse(&p[i], text, &e), 0);
 			snprintf(line, sizeof(line), "- {match: \"%s\", route: block}\n", text);
-			strcat(yaml, line);
+			strncat(yaml, line, sizeof(yaml) - strlen(yaml) - 1);
 		}
 		add(r, yaml, "f");
 		for (size_t h = 0; h < LEN(hosts); h++)
