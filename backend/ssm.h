@@ -1,0 +1,60 @@
+#ifndef BACKEND_SSM_H
+#define BACKEND_SSM_H
+/*
+ * The SSM backend: streams to what an EC2 instance can reach, through Session
+ * Manager port sessions (docs/PROTOCOL.ssm). Lazy: it asks AWS nothing before
+ * the first dial, backend_wake() or backend_start().
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/backend.h"
+#include "base/err.h"
+
+struct aws_client;
+struct ec2_instance;
+struct loop;
+struct ws_context;
+
+/* An answer to ssm_choose_fn: index < n chooses, anything else chooses none. Once,
+ * from the event loop, and not after the backend's closed(). */
+typedef void ssm_chosen_fn(void *to, size_t index);
+/* Several instances have the name that was asked for: which one? The list is
+ * valid until return. For an interactive terminal; without this hook several
+ * matches are an error that lists them. */
+typedef void ssm_choose_fn(void *arg, const struct ec2_instance *list, size_t n, ssm_chosen_fn *,
+			   void *to);
+
+struct ssm_opts {
+	/* Borrowed until closed(): */
+	struct loop *loop;
+	struct ws_context *ws;
+	struct aws_client *aws; /* with its provider of credentials */
+	/* Copied: */
+	const char *profile;      /* for the backend's name "ssm:PROFILE"; NULL: "default" */
+	const char *region;       /* required */
+	const char *ssm_endpoint; /* required: endpoint_url() of "ssm" */
+	const char *ec2_endpoint; /* needed with `name` */
+	/* ssm_endpoint comes from an override (AWS_ENDPOINT_URL ...): the data
+	 * channel may then be at its host too, and without TLS if that is loopback. */
+	bool endpoint_overridden;
+	const char *instance_id; /* or: */
+	const char *name;        /* the instance's Name tag */
+	const char *ca_file;     /* of the data channel; NULL: system store */
+	bool no_sign;            /* leave the websocket upgrade unsigned */
+	/* 0 means the default: */
+	unsigned sessions;        /* per host:port; 4 */
+	unsigned sessions_total;  /* 16 */
+	size_t payload_size;      /* bytes a message, 1024..65536; 1024 */
+	unsigned session_idle_ms; /* an unused session is ended; 5 min */
+	unsigned stream_idle_ms;  /* half-closed and quiet; 5 min */
+	unsigned dial_ms;         /* limit of one dial, waiting included; 30 s */
+	unsigned dials_max;       /* waiting at one time; 1024 */
+	ssm_choose_fn *choose;    /* NULL: none */
+	void *choose_arg;
+};
+
+/* NULL: *e tells (ERR_CONFIG: neither instance nor name, sizes out of range ...). */
+struct backend *ssm_backend_new(const struct ssm_opts *, struct err *e);
+#endif
