@@ -1,0 +1,182 @@
+/*
+ * The order here is the promise (design section 4): first the host in its
+ * canonical form, then the rules, then a backend. Nothing leaves this machine,
+ * not even a DNS query, before attempt_dial().
+ */
+#include <string.h>
+
+#include "backend/backend.h"
+#include "proxy/attempt.h"
+#include "proxy/audit.h"
+#include "proxy/proxy_impl.h"
+
+static void note_route(struct attempt *a, enum audit_mark mark)
+{
+	char text[80];
+
+	route_format(&a->route, text);
+	audit_text(&a->rec->route, text);
+	a->rec->mark = mark;
+}
+
+/* What the client sent, as far as it can be shown. */
+static void note_host(struct audit_record *rec, const char *host, size_t n)
+{
+	char text[HOST_MAX];
+	size_t i;
+
+	for (i = 0; i < n && i < sizeof(text) - 1; i++)
+		text[i] = (char)(host[i] > 0x20 && host[i] < 0x7f ? host[i] : '?');
+	text[i] = 0;
+	audit_text(&rec->host, text);
+}
+
+static int blocked(const struct decision *d, struct err *e)
+{
+	const char *sep = d->reason ? ": " : "", *reason = d->reason ? d->reason : "";
+
+	if (d->by == ROUTE_BY_DEFAULT)
+		return err_set(e, ERR_DENIED, "blocked by the default (%s)%s%s", d->origin, sep,
+			       reason);
+	return err_set(e, ERR_DENIED, "blocked by rule \"%s\" (%s)%s%s", d->pattern, d->origin, sep,
+		       reason);
+}
+
+/* Lazy start: while `proxy` initialises for the first time, what came by default may go another
+ * way. */
+static void bypass(struct attempt *a)
+{
+	const struct proxy_opts *o = &a->proxy->opts;
+	struct backend *b = o->backend(o->arg, &a->route);
+
+	if (!b)
+		return; /* attempt_dial() will say so */
+	backend_wake(b);
+	if (!backend_first_init(b))
+		return;
+	switch (policy_while_initializing(&a->decision, &o->policy)) {
+	case INIT_WAIT: return;
+	case INIT_DIRECT: a->route = (struct route){ .kind = ROUTE_DIRECT }; break;
+	case INIT_VM_DIRECT: a->route = (struct route){ .kind = ROUTE_VM_DIRECT }; break;
+	}
+	note_route(a, AUDIT_BYPASS);
+}
+
+int attempt_decide(struct attempt *a, struct proxy *p, struct audit_record *rec, const char *host,
+		   size_t n, uint16_t port, struct err *e)
+{
+	struct decision *d = &a->decision;
+	int result = 0;
+
+	*a = (struct attempt){ .proxy = p, .rec = rec, .port = port };
+	rec->port = port;
+	rec->action = AUDIT_REFUSE;
+	if (host_normalize(host, n, &a->host, e)) {
+		note_host(rec, host, n);
+		return -1;
+	}
+	audit_text(&rec->host, a->host.text);
+	if (!port)
+		return err_set(e, ERR_PROTO, "%s: port 0 is not a destination", a->host.text);
+	router_decide(p->opts.router(p->opts.arg), a->host.text, port, d);
+	audit_text(&rec->rule, d->origin);
+	a->route = d->route;
+	note_route(a, AUDIT_PLAIN);
+	rec->action = AUDIT_ALLOW;
+	if (d->route.kind == ROUTE_BLOCK) {
+		rec->action = AUDIT_BLOCK;
+		result = blocked(d, e);
+	}
+	d->origin = d->pattern = d->reason = NULL;
+	if (d->route.kind == ROUTE_PROXY)
+		bypass(a);
+	return result;
+}
+
+static void dialed(void *arg, const struct dialed *d, const struct err *why);
+
+static int dial(struct attempt *a, struct err *e)
+{
+	const struct proxy_opts *o = &a->proxy->opts;
+	struct backend *b = o->backend(o->arg, &a->route);
+	struct dest dest = { .host = a->host.text, .port = a->port };
+	char text[80];
+
+	if (!b) {
+		route_format(&a->route, text);
+		return err_set(e, ERR_CONFIG,
+			       "the rules say %s, but nothing of that name is configured", text);
+	}
+	if (!a->decision.allow_host) {
+		dest.allow = o->allow;
+		dest.allow_arg = o->allow_arg;
+	}
+	a->dial = backend_dial(b, &dest, dialed, a, e);
+	return a->dial ? 0 : -1;
+}
+
+/* After a failure: true when the attempt goes on by another route. *e is the
+ * failure to report when it does not. */
+static bool falls_back(struct attempt *a, struct err *e)
+{
+	struct err second = { 0 };
+
+	if (a->route.kind != ROUTE_PROXY || a->rec->mark != AUDIT_PLAIN ||
+	    !policy_falls_back(&a->decision, e->code, &a->proxy->opts.policy, &a->route))
+		return false;
+	if (a->route.kind == ROUTE_BLOCK) {
+		note_route(a, AUDIT_FALLBACK);
+		return false;
+	}
+	note_route(a, AUDIT_FALLBACK);
+	if (!dial(a, &second))
+		return true;
+	*e = second;
+	return false;
+}
+
+static void explain(const struct attempt *a, struct err *e)
+{
+	char text[80];
+
+	route_format(&a->route, text);
+	err_wrap(e, "%s:%u by %s", a->host.text, (unsigned)a->port, text);
+}
+
+static void dialed(void *arg, const struct dialed *d, const struct err *why)
+{
+	struct attempt *a = arg;
+	struct err e;
+
+	a->dial = NULL;
+	if (d) {
+		if (d->address[0])
+			audit_text(&a->rec->address, d->address);
+		if (d->session[0])
+			audit_text(&a->rec->session, d->session);
+		a->done(a->arg, d->stream, NULL);
+		return;
+	}
+	e = *why;
+	if (falls_back(a, &e))
+		return;
+	explain(a, &e);
+	a->done(a->arg, NULL, &e);
+}
+
+int attempt_dial(struct attempt *a, attempted_fn *done, void *arg, struct err *e)
+{
+	a->done = done;
+	a->arg = arg;
+	if (!dial(a, e) || falls_back(a, e))
+		return 0;
+	explain(a, e);
+	return -1;
+}
+
+void attempt_cancel(struct attempt *a)
+{
+	if (a->dial)
+		backend_cancel(a->dial);
+	a->dial = NULL;
+}

@@ -1,0 +1,50 @@
+#ifndef PROXY_AUDIT_H
+#define PROXY_AUDIT_H
+/*
+ * The audit log: one JSON object a line for every connection attempt and every
+ * plain HTTP request, allowed or not. No URLs, headers or credentials.
+ *
+ *   ts id listener peer [uid pid] proto host port rule action route
+ *   [bypass|fallback: true] address session bytes_up bytes_down ms [error]
+ *
+ * action: "allow" (a rule let it go; error says if it failed), "block" (a rule
+ * said block), "refuse" (malformed, too slow, or against the host guard).
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct audit;
+struct clock;
+
+enum audit_action { AUDIT_ALLOW = 0, AUDIT_BLOCK, AUDIT_REFUSE };
+enum audit_mark { AUDIT_PLAIN = 0, AUDIT_BYPASS, AUDIT_FALLBACK };
+
+struct audit_record { /* zeroed is empty; texts are owned, NULL where unknown */
+	uint64_t id;
+	int64_t wall_ms;      /* when it began */
+	uint64_t mono_ms;     /* the same, for the duration */
+	const char *listener; /* borrowed */
+	const char *proto;    /* static: socks5, socks4, connect, http */
+	char *peer, *host, *rule, *route, *address, *session, *error;
+	bool has_peer_id; /* a Unix socket: the kernel told who it is */
+	long uid, pid;
+	uint16_t port;
+	enum audit_action action;
+	enum audit_mark mark;
+	uint64_t up, down;
+};
+/* Copies text into one of the record's; what does not fit in memory is left out. */
+void audit_text(char **field, const char *text);
+void audit_record_free(struct audit_record *);
+
+/* path: a file (created 0600, appended to), or "-" for standard output. */
+MUST_CHECK int audit_open(struct audit **, const char *path, const struct clock *, struct err *);
+/* After the file was renamed (SIGHUP). When it fails the old file stays in use. */
+MUST_CHECK int audit_reopen(struct audit *, struct err *);
+void audit_close(struct audit *); /* NULL is allowed */
+/* A line that cannot be written is lost; that is logged once until it works
+ * again. Never blocks on a pipe. NULL: no audit log. */
+void audit_write(struct audit *, const struct audit_record *);
+#endif

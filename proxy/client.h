@@ -1,0 +1,84 @@
+#ifndef PROXY_CLIENT_H
+#define PROXY_CLIENT_H
+/*
+ * One client from accept until its relay runs. session.c holds its states;
+ * http_session.c serves plain HTTP requests on top of it.
+ */
+#include "base/buf.h"
+#include "net/addr.h"
+#include "net/http1.h"
+#include "proxy/attempt.h"
+#include "proxy/audit.h"
+#include "proxy/proxy_impl.h"
+
+struct http_session;
+struct stream;
+
+enum client_state {
+	CLIENT_GREETING =
+		0,       /* the first byte decides; a SOCKS4 or HTTP request; a SOCKS5 greeting */
+	CLIENT_REQUEST,  /* the SOCKS5 request */
+	CLIENT_DIALING,  /* SOCKS, CONNECT: the attempt is under way */
+	CLIENT_REPLYING, /* connected: the answer is on its way to the client */
+	CLIENT_HTTP,     /* plain HTTP: http_session.c */
+	CLIENT_REFUSING, /* our last words are on their way */
+	CLIENT_CLOSING,  /* stream_close() was called, closed() will come */
+	CLIENT_STATE_COUNT
+};
+enum client_proto {
+	CLIENT_UNKNOWN = 0,
+	CLIENT_SOCKS5,
+	CLIENT_SOCKS4,
+	CLIENT_CONNECT,
+	CLIENT_PLAIN
+};
+
+struct client {
+	struct member member;
+	struct proxy *proxy;
+	struct stream *stream;
+	struct stream *remote; /* CLIENT_REPLYING: connected, not yet relayed */
+	enum client_state state;
+	enum client_proto proto;
+	struct buf in;  /* read and not yet used; never more than `cap` */
+	struct buf out; /* ours to the client */
+	size_t cap;     /* of bytes in `in` and credit together */
+	size_t credit;  /* given to the stream and not yet used */
+	bool eof;       /* the client's direction ended */
+	bool head_only; /* an HTTP answer of ours has no body: HEAD */
+	struct loop_timer timer;
+	struct attempt attempt;
+	struct audit_record rec; /* of the attempt or request under way; id 0: none */
+	char peer[ADDR_TEXT];
+	bool has_peer_id;
+	long uid, pid;
+	struct http_session *http;
+};
+
+/* Takes fd. */
+MUST_CHECK int client_new(struct proxy *, int fd, const struct addr *peer, struct err *);
+
+/* ---- for http_session.c ---- */
+
+/* Changes the state, as the table in session.c allows, and arms its limit. */
+void client_go(struct client *, enum client_state);
+void client_limit(struct client *, unsigned ms); /* re-arms the limit of the state one is in */
+/* Lets the client send as much as `cap` allows. */
+void client_credit(struct client *);
+/* Writes `out`; true when it is empty (false: writable() follows). */
+bool client_flush(struct client *);
+/* Opens an audit record, or says of the open one what it turned out to be. */
+void client_record(struct client *, enum client_proto);
+/* Ends the audit record, if one is open. */
+void client_account(struct client *, const struct err *why);
+/* Answers with the refusal that fits protocol and cause, then closes. status: of HTTP; 0: the
+ * code's. */
+void client_refuse(struct client *, int status, const struct err *why);
+/* Closes without a word; why (or NULL) goes to the audit record. broken: with a reset. */
+void client_end(struct client *, const struct err *why, bool broken);
+/* CONNECT to what the head says; the head's bytes are dropped from `in`. */
+void client_connect(struct client *, const struct http1_head *);
+/* Takes remote, and may free the client before it returns: what is in `out` goes to the client,
+ * then the two are joined. The audit record goes on as the relay's. */
+void client_relay(struct client *, struct stream *remote);
+#endif

@@ -1,0 +1,53 @@
+#ifndef PROXY_PROXY_H
+#define PROXY_PROXY_H
+/*
+ * What one listener does with the clients it accepts: SOCKS5, SOCKS4/4a, HTTP
+ * CONNECT and plain HTTP proxying, told apart by the first byte; rules before
+ * any look-up or dial; one audit line for each attempt.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "routing/policy.h"
+#include "routing/router.h"
+
+struct addr;
+struct audit;
+struct backend;
+struct loop;
+struct proxy;
+
+/* All that is pointed to must live until proxy_close() has called back. */
+struct proxy_opts {
+	struct loop *loop;
+	const char *listener; /* its name, for the audit log */
+	/* The rules of now. Used only until the call that asked returns, so that
+	 * a reload may swap them; what outlives it is copied. */
+	const struct router *(*router)(void *arg);
+	/* The backend of a route; NULL: none is configured. Never asked for `block`. */
+	struct backend *(*backend)(void *arg, const struct route *);
+	void *arg;
+	struct policy policy;
+	/* The host guard: asked for each address before it is dialled, unless the
+	 * deciding rule says allow-host. NULL: none. */
+	bool (*allow)(void *arg, const struct addr *, struct err *);
+	void *allow_arg;
+	struct audit *audit; /* NULL: none */
+	/* Limits; 0 takes the default. */
+	unsigned handshake_ms; /* until the request is whole: 10 s */
+	unsigned idle_ms;      /* a kept-alive HTTP connection between requests: 120 s */
+	unsigned exchange_ms;  /* an HTTP exchange in which nothing moves: 15 min */
+	size_t clients_max;    /* more are closed at once: 10000 */
+};
+
+MUST_CHECK int proxy_new(struct proxy **, const struct proxy_opts *, struct err *);
+/* Takes fd, a connected and non-blocking socket. peer is borrowed until return. */
+void proxy_accept(struct proxy *, int fd, const struct addr *peer);
+/* Ends what has not got anywhere yet, gives running relays and exchanges
+ * grace_ms, then breaks them, then calls closed() once, from the loop; the
+ * proxy is gone then. Call it once. */
+void proxy_close(struct proxy *, unsigned grace_ms, void (*closed)(void *arg), void *arg);
+size_t proxy_clients(const struct proxy *); /* connected now */
+#endif

@@ -1,0 +1,37 @@
+#ifndef PROXY_PROXY_IMPL_H
+#define PROXY_PROXY_IMPL_H
+/* Shared by the files of proxy/ alone: the proxy and the members of its list. */
+#include "base/list.h"
+#include "net/loop.h"
+#include "proxy/proxy.h"
+
+struct audit_record;
+
+/* Something that lives on behalf of a client: the client while it is being
+ * served, the relay afterwards. */
+struct member {
+	struct list node;
+	/* The proxy stops. now: break off; otherwise only what has not got
+	 * anywhere yet ends. May end and free the member at once. */
+	void (*stop)(struct member *, bool now);
+};
+
+struct proxy {
+	struct proxy_opts opts;
+	struct list members;
+	size_t count;
+	uint64_t last_id;
+	bool full; /* said in the log */
+	bool closing;
+	struct loop_timer grace;
+	struct loop_post post;
+	void (*closed)(void *arg);
+	void *closed_arg;
+};
+
+void member_add(struct proxy *, struct member *, void (*stop)(struct member *, bool now));
+void member_del(struct proxy *, struct member *); /* the last one lets the proxy end */
+
+/* Writes the record to the audit log and the log, and frees its texts. */
+void proxy_record(struct proxy *, struct audit_record *);
+#endif

@@ -1,0 +1,590 @@
+/*
+ * One client's states.
+ *
+ *   accept -> GREETING -+-> REQUEST -+-> DIALING -> REPLYING -> relay
+ *                       |  (SOCKS5)  |
+ *                       +------------+   (SOCKS4, CONNECT)
+ *                       +-> HTTP -> ...  (plain requests: http_session.c)
+ *   any of them -> REFUSING -> CLOSING, or CLOSING at once
+ *
+ * Bytes from the client gather in `in`, at most `cap` of them: what is behind
+ * the request stays there, and is sent first when the relay starts. Decoders
+ * are pure and see all of `in` each time; an HTTP head is looked at only when
+ * a line has ended, so that single bytes do not cost a scan each.
+ *
+ * go() alone writes the state, and arms its limit. A client that ends its
+ * direction while we dial has gone away, and the dial is cancelled - unless it has
+ * already sent bytes for the far side: then it may be waiting for the answer.
+ *
+ * When the relay starts the client is freed; what stays is in running.c.
+ */
+#include <assert.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/tcp.h"
+#include "proxy/answer.h"
+#include "proxy/client.h"
+#include "proxy/http_head.h"
+#include "proxy/http_session.h"
+#include "proxy/peer.h"
+#include "proxy/running.h"
+#include "proxy/socks.h"
+#include "stream/relay.h"
+#include "stream/stream.h"
+
+enum {
+	SMALL_CAP = 4096,     /* more than any SOCKS message */
+	OUT_MAX = 256 * 1024, /* an upgrade's answer with what came behind it */
+	DIAL_MS = 120000,     /* a back stop: backends have their own, shorter limits */
+	REPLY_MS = 10000,
+	REFUSE_MS = 5000,
+	SAME = -1, /* the limit goes on from the state before */
+	HANDSHAKE = -2
+};
+
+#define TO(state) (1u << CLIENT_##state)
+#define ENDS      (TO(REFUSING) | TO(CLOSING))
+static const struct {
+	const char *name;
+	unsigned next;
+	int limit_ms;
+} states[CLIENT_STATE_COUNT] = {
+	[CLIENT_GREETING] = { "greeting", TO(REQUEST) | TO(DIALING) | TO(HTTP) | ENDS, HANDSHAKE },
+	[CLIENT_REQUEST] = { "request", TO(DIALING) | ENDS, SAME },
+	[CLIENT_DIALING] = { "dialing", TO(REPLYING) | ENDS, DIAL_MS },
+	[CLIENT_REPLYING] = { "replying", TO(CLOSING), REPLY_MS },
+	[CLIENT_HTTP] = { "http", TO(DIALING) | TO(REPLYING) | ENDS, SAME },
+	[CLIENT_REFUSING] = { "refusing", TO(CLOSING), REFUSE_MS },
+	[CLIENT_CLOSING] = { "closing", 0, 0 },
+};
+
+static const struct stream_handler handler;
+
+static void timed_out(void *arg);
+static void advance(struct client *c);
+
+void client_limit(struct client *c, unsigned ms)
+{
+	timer_arm(c->proxy->opts.loop, &c->timer, ms, timed_out, c);
+}
+
+void client_go(struct client *c, enum client_state to)
+{
+	int ms = states[to].limit_ms;
+
+	assert(states[c->state].next & (1u << to));
+	log_debug("proxy", "%s %s: %s -> %s", c->proxy->opts.listener, c->peer,
+		  states[c->state].name, states[to].name);
+	c->state = to;
+	if (ms > 0)
+		client_limit(c, (unsigned)ms);
+	else if (ms == 0)
+		timer_disarm(c->proxy->opts.loop, &c->timer);
+}
+
+/* ---- bytes ---- */
+
+void client_credit(struct client *c)
+{
+	size_t held = buf_len(&c->in) + c->credit;
+
+	if (c->eof || held >= c->cap || c->state == CLIENT_CLOSING)
+		return;
+	stream_credit(c->stream, c->cap - held);
+	c->credit = c->cap - buf_len(&c->in);
+}
+
+bool client_flush(struct client *c)
+{
+	size_t n = stream_write(c->stream, buf_ptr(&c->out), buf_len(&c->out));
+
+	buf_drop(&c->out, n);
+	return !buf_len(&c->out);
+}
+
+/* ---- the audit record ---- */
+
+void client_record(struct client *c, enum client_proto proto)
+{
+	static const char *const names[] = { "unknown", "socks5", "socks4", "connect", "http" };
+	const struct clock *clock = loop_clock(c->proxy->opts.loop);
+	struct audit_record *r = &c->rec;
+
+	c->proto = proto;
+	r->proto = names[proto];
+	if (r->id)
+		return;
+	r->id = ++c->proxy->last_id;
+	r->wall_ms = clock_wall_ms(clock);
+	r->mono_ms = clock_mono_ms(clock);
+	r->listener = c->proxy->opts.listener;
+	r->action = AUDIT_REFUSE;
+	audit_text(&r->peer, c->peer);
+	r->has_peer_id = c->has_peer_id;
+	r->uid = c->uid;
+	r->pid = c->pid;
+}
+
+void client_account(struct client *c, const struct err *why)
+{
+	if (!c->rec.id)
+		return;
+	if (c->http)
+		http_session_count(c->http, &c->rec);
+	if (why)
+		audit_text(&c->rec.error, why->msg);
+	proxy_record(c->proxy, &c->rec);
+}
+
+/* ---- the end ---- */
+
+static void drop_remote(struct client *c)
+{
+	attempt_cancel(&c->attempt);
+	if (c->http)
+		http_session_free(c->http);
+	c->http = NULL;
+	if (c->remote)
+		proxy_abandon(c->remote);
+	c->remote = NULL;
+}
+
+static void client_free(struct client *c)
+{
+	drop_remote(c);
+	timer_disarm(c->proxy->opts.loop, &c->timer);
+	buf_free(&c->in);
+	buf_free(&c->out);
+	audit_record_free(&c->rec);
+	member_del(c->proxy, &c->member);
+	mem_free(c);
+}
+
+void client_end(struct client *c, const struct err *why, bool broken)
+{
+	if (c->state == CLIENT_CLOSING)
+		return;
+	client_account(c, why);
+	drop_remote(c);
+	client_go(c, CLIENT_CLOSING);
+	if (broken)
+		stream_abort(c->stream);
+	else
+		stream_close(c->stream);
+}
+
+static void on_closed(void *arg, const struct err *why)
+{
+	struct client *c = arg;
+	struct err gone = { .code = ERR_CLOSED, .msg = "the client went away" };
+
+	client_account(c, why ? why : &gone);
+	client_free(c);
+}
+
+/* ---- refusals ---- */
+
+static int socks_refusal(struct client *c, const struct err *why, struct err *e)
+{
+	uint8_t reply[SOCKS_REPLY_MAX] = { 5, SOCKS_NO_METHOD };
+	size_t n = 2;
+
+	if (c->proto == CLIENT_SOCKS4)
+		n = socks4_reply(reply, SOCKS4_REJECTED, NULL);
+	else if (c->state != CLIENT_GREETING)
+		n = socks5_reply(reply, err_socks_reply(why->code), NULL);
+	return buf_add(&c->out, reply, n, e);
+}
+
+void client_refuse(struct client *c, int status, const struct err *why)
+{
+	struct err e;
+	int bad;
+
+	client_account(c, why);
+	drop_remote(c);
+	if (c->proto == CLIENT_SOCKS5 || c->proto == CLIENT_SOCKS4)
+		bad = socks_refusal(c, why, &e);
+	else
+		bad = answer_http(&c->out, status, why, c->head_only, false, &e);
+	log_debug("proxy", "%s %s: refused: %s", c->proxy->opts.listener, c->peer, why->msg);
+	if (bad) {
+		client_end(c, NULL, false);
+		return;
+	}
+	client_go(c, CLIENT_REFUSING);
+	if (client_flush(c))
+		client_end(c, NULL, false);
+}
+
+static void timed_out(void *arg)
+{
+	struct client *c = arg;
+	struct err e;
+
+	switch (c->state) {
+	case CLIENT_GREETING:
+	case CLIENT_REQUEST:
+		err_set(&e, ERR_TIMEOUT, "no whole request within %u ms",
+			c->proxy->opts.handshake_ms);
+		if (c->proto == CLIENT_UNKNOWN) /* not a byte: nobody to answer */
+			client_end(c, &e, false);
+		else
+			client_refuse(c, 408, &e);
+		return;
+	case CLIENT_DIALING:
+		err_set(&e, ERR_TIMEOUT, "no connection within %d s", DIAL_MS / 1000);
+		client_refuse(c, 0, &e);
+		return;
+	case CLIENT_HTTP: http_session_timeout(c->http); return;
+	default: err_set(&e, ERR_TIMEOUT, "the client does not read"); client_end(c, &e, true);
+	}
+}
+
+/* ---- tunnels: SOCKS and CONNECT ---- */
+
+/* The client's end was heard here already: a fresh stream hears it again, and the relay with it. */
+static int renew(struct client *c, struct err *e)
+{
+	int fd = stream_release_fd(c->stream);
+
+	if (fd < 0)
+		return err_set(e, ERR_CLOSED, "the client went away");
+	c->stream = tcp_stream_new(c->proxy->opts.loop, fd, e);
+	return c->stream ? 0 : -1;
+}
+
+static void join(struct client *c)
+{
+	struct running *r;
+	struct err e;
+
+	r = running_new(c->proxy, &e);
+	if (!r || (c->eof && renew(c, &e)) ||
+	    running_start(r, c->stream, c->remote, buf_ptr(&c->in), buf_len(&c->in), &c->rec, &e)) {
+		if (r)
+			running_free(r);
+		if (c->stream) {
+			stream_attach(c->stream, &handler, c);
+			client_end(c, &e, true);
+			return;
+		}
+		client_account(c, &e);
+	} else {
+		c->remote = NULL;
+	}
+	client_free(c);
+}
+
+/* The far side went while the reply was on its way. */
+static void remote_closed(void *arg, const struct err *why)
+{
+	struct client *c = arg;
+
+	c->remote = NULL;
+	client_end(c, why, true);
+}
+
+static void remote_eof(void *arg)
+{
+	client_end(arg, NULL, false);
+}
+
+static const struct stream_handler remote_handler = { .eof = remote_eof, .closed = remote_closed };
+
+void client_relay(struct client *c, struct stream *remote)
+{
+	c->remote = remote;
+	stream_attach(remote, &remote_handler, c);
+	client_go(c, CLIENT_REPLYING);
+	if (client_flush(c))
+		join(c);
+}
+
+static int success(struct client *c, struct err *e)
+{
+	static const char connected[] = "HTTP/1.1 200 Connection established\r\n\r\n";
+	uint8_t reply[SOCKS_REPLY_MAX];
+
+	if (c->proto == CLIENT_CONNECT)
+		return buf_add(&c->out, connected, sizeof(connected) - 1, e);
+	/* What address the far side was reached from is not known for most
+	 * routes and nobody's business: 0.0.0.0:0. */
+	if (c->proto == CLIENT_SOCKS5)
+		return buf_add(&c->out, reply, socks5_reply(reply, 0, NULL), e);
+	return buf_add(&c->out, reply, socks4_reply(reply, SOCKS4_GRANTED, NULL), e);
+}
+
+static void attempted(void *arg, struct stream *remote, const struct err *why)
+{
+	struct client *c = arg;
+	struct err e;
+
+	if (!remote) {
+		client_refuse(c, 0, why);
+		return;
+	}
+	if (success(c, &e)) {
+		proxy_abandon(remote);
+		client_end(c, &e, true);
+		return;
+	}
+	client_relay(c, remote);
+}
+
+static void tunnel(struct client *c, const char *host, size_t n, uint16_t port)
+{
+	struct err e;
+
+	if (attempt_decide(&c->attempt, c->proxy, &c->rec, host, n, port, &e) ||
+	    attempt_dial(&c->attempt, attempted, c, &e)) {
+		client_refuse(c, 0, &e);
+		return;
+	}
+	client_go(c, CLIENT_DIALING);
+}
+
+void client_connect(struct client *c, const struct http1_head *h)
+{
+	struct http1_text host;
+	uint16_t port;
+	struct err e;
+	char copy[HTTP_HOST_MAX];
+
+	client_record(c, CLIENT_CONNECT);
+	if (http_connect_target(h, &host, &port, &e)) {
+		client_refuse(c, 400, &e);
+		return;
+	}
+	memcpy(copy, host.p, host.n);
+	buf_drop(&c->in, h->used);
+	tunnel(c, copy, host.n, port);
+}
+
+/* ---- the handshake ---- */
+
+static void socks_request(struct client *c, enum socks_step step, size_t used,
+			  const struct socks_dest *d, const struct err *e)
+{
+	const char *host = d->name ? d->name : d->literal;
+	size_t n = d->name ? d->name_len : strlen(d->literal);
+	char copy[256];
+
+	if (step == SOCKS_MORE)
+		return;
+	if (step == SOCKS_BAD) {
+		client_refuse(c, 0, e);
+		return;
+	}
+	memcpy(copy, host, n); /* a name has at most 255 bytes */
+	buf_drop(&c->in, used);
+	tunnel(c, copy, n, d->port);
+}
+
+static void socks5_greet(struct client *c)
+{
+	uint8_t reply[2] = { 5, SOCKS_NO_AUTH }, method;
+	size_t used;
+	struct err e;
+	enum socks_step step = socks5_greeting(buf_ptr(&c->in), buf_len(&c->in), &used, &method,
+					       &e);
+
+	if (step == SOCKS_MORE)
+		return;
+	if (step == SOCKS_DONE && method == SOCKS_NO_METHOD) {
+		err_set(&e, ERR_UNSUPPORTED,
+			"SOCKS5: the client offers no method that this listener takes");
+		step = SOCKS_BAD;
+	}
+	if (step == SOCKS_BAD || buf_add(&c->out, reply, 2, &e)) {
+		client_refuse(c, 0, &e);
+		return;
+	}
+	buf_drop(&c->in, used);
+	client_go(c, CLIENT_REQUEST);
+	(void)client_flush(c); /* the rest follows when writable */
+	advance(c);
+}
+
+static void plain(struct client *c)
+{
+	client_go(c, CLIENT_HTTP);
+	http_session_input(c->http);
+}
+
+static void http_begin(struct client *c)
+{
+	struct http1_head h;
+	struct err e;
+
+	c->cap = HTTP1_HEAD_MAX;
+	switch (http1_request((const char *)buf_ptr(&c->in), buf_len(&c->in), &h, &e)) {
+	case HTTP1_MORE: return;
+	case HTTP1_BAD: client_refuse(c, http_refusal_status(&e), &e); return;
+	case HTTP1_DONE: break;
+	}
+	if (http1_text_is(h.method, "CONNECT"))
+		client_connect(c, &h);
+	else if (!(c->http = http_session_new(c, &e)))
+		client_refuse(c, 0, &e);
+	else
+		plain(c);
+}
+
+static void advance(struct client *c)
+{
+	const uint8_t *p = buf_ptr(&c->in);
+	size_t n = buf_len(&c->in), used = 0;
+	struct socks_dest d = { 0 };
+	struct err e = { 0 };
+	enum socks_step step;
+
+	if (!n || c->state > CLIENT_REQUEST)
+		return;
+	if (c->state == CLIENT_REQUEST) {
+		step = socks5_request(p, n, &used, &d, &e);
+		socks_request(c, step, used, &d, &e);
+		return;
+	}
+	if (c->proto == CLIENT_UNKNOWN)
+		client_record(c, p[0] == 5   ? CLIENT_SOCKS5
+				 : p[0] == 4 ? CLIENT_SOCKS4
+					     : CLIENT_PLAIN);
+	if (c->proto == CLIENT_SOCKS5) {
+		socks5_greet(c);
+	} else if (c->proto == CLIENT_SOCKS4) {
+		step = socks4_request(p, n, &used, &d, &e);
+		socks_request(c, step, used, &d, &e);
+	} else {
+		http_begin(c);
+	}
+}
+
+/* ---- the client's stream ---- */
+
+static void on_data(void *arg, const uint8_t *p, size_t n)
+{
+	struct client *c = arg;
+	struct err e;
+	/* Of an HTTP head the first bytes are looked at at once, then whole lines. */
+	bool mid_line = c->proto == CLIENT_PLAIN && buf_len(&c->in) > 16 && !memchr(p, '\n', n);
+
+	c->credit -= n;
+	if (c->state >= CLIENT_REFUSING)
+		return; /* nobody reads it any more */
+	if (buf_add(&c->in, p, n, &e)) {
+		client_end(c, &e, true);
+		return;
+	}
+	if (c->state == CLIENT_HTTP) {
+		client_credit(c);
+		if (!http_session_idle(c->http) || !mid_line || buf_len(&c->in) >= HTTP1_HEAD_MAX)
+			http_session_input(c->http);
+		return;
+	}
+	if (!mid_line || buf_len(&c->in) >= HTTP1_HEAD_MAX)
+		advance(c);
+	/* While we dial, bytes for the far side may wait in `in`, but no more are asked for. */
+	if (c->state == CLIENT_GREETING || c->state == CLIENT_REQUEST ||
+	    (c->state == CLIENT_DIALING && !buf_len(&c->in)))
+		client_credit(c);
+}
+
+static void on_eof(void *arg)
+{
+	struct client *c = arg;
+	struct err e;
+
+	c->eof = true;
+	switch (c->state) {
+	case CLIENT_GREETING:
+	case CLIENT_REQUEST:
+		err_set(&e, ERR_CLOSED, "the client went away before its request was whole");
+		client_end(c, &e, false);
+		return;
+	case CLIENT_DIALING:
+		if (buf_len(&c->in))
+			return;
+		err_set(&e, ERR_CLOSED, "the client went away before it was connected");
+		client_end(c, &e, false);
+		return;
+	case CLIENT_HTTP: http_session_input(c->http); return;
+	default: return;
+	}
+}
+
+static void on_writable(void *arg)
+{
+	struct client *c = arg;
+
+	if (c->state == CLIENT_HTTP) {
+		http_session_writable(c->http);
+		return;
+	}
+	if (!client_flush(c))
+		return;
+	if (c->state == CLIENT_REFUSING)
+		client_end(c, NULL, false);
+	else if (c->state == CLIENT_REPLYING)
+		join(c);
+}
+
+static const struct stream_handler handler = {
+	.data = on_data,
+	.eof = on_eof,
+	.writable = on_writable,
+	.closed = on_closed,
+};
+
+/* ---- birth, and the proxy's stop ---- */
+
+static void stop(struct member *m, bool now)
+{
+	struct client *c = CONTAINER_OF(m, struct client, member);
+	struct err e;
+
+	if (!now && (c->state == CLIENT_REPLYING || c->state == CLIENT_REFUSING ||
+		     (c->state == CLIENT_HTTP && !http_session_idle(c->http))))
+		return;
+	err_set(&e, ERR_CLOSED, "awsocks is stopping");
+	if (now && c->state == CLIENT_CLOSING)
+		stream_abort(c->stream);
+	else if (now)
+		client_end(c, &e, true);
+	else if (c->state == CLIENT_DIALING)
+		client_refuse(c, 503, &e);
+	else
+		client_end(c, &e, false);
+}
+
+int client_new(struct proxy *p, int fd, const struct addr *peer, struct err *e)
+{
+	struct client *c = mem_alloc(sizeof(*c));
+	struct stream *s;
+
+	if (!c) {
+		close(fd);
+		return err_set(e, ERR_NOMEM, "client");
+	}
+	addr_format(peer, c->peer);
+	if (peer->ss.ss_family == AF_UNIX)
+		c->has_peer_id = peer_id(fd, &c->uid, &c->pid);
+	s = tcp_stream_new(p->opts.loop, fd, e);
+	if (!s) {
+		mem_free(c);
+		return -1;
+	}
+	c->proxy = p;
+	c->stream = s;
+	c->cap = SMALL_CAP;
+	buf_init(&c->in, HTTP1_HEAD_MAX);
+	buf_init(&c->out, OUT_MAX);
+	member_add(p, &c->member, stop);
+	stream_attach(s, &handler, c);
+	client_limit(c, p->opts.handshake_ms);
+	client_credit(c);
+	return 0;
+}
