@@ -7,11 +7,12 @@ struct backend_ops {
 	struct dial *(*dial)(struct backend *, const struct dest *, dialed_fn *, void *arg,
 			     struct err *e);
 	void (*cancel)(struct dial *);
-	/* The rest may be NULL: always active, nothing to do. */
+	/* These may be NULL: always active, nothing to do. */
 	enum backend_state (*state)(const struct backend *);
 	bool (*first_init)(const struct backend *);
 	void (*wake)(struct backend *);
-	void (*start)(struct backend *, void (*started)(void *arg, const struct err *), void *arg);
+	void (*start)(struct backend *, void (*started)(void *arg, const struct err *),
+		      void *arg); /* required */
 	void (*set_creds)(struct backend *, struct creds *);
 	void (*describe)(struct backend *, struct cJSON *into);
 	void (*close)(struct backend *, void (*closed)(void *arg), void *arg); /* required */

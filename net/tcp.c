@@ -17,6 +17,7 @@
  */
 #include "net/tcp.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -357,24 +358,24 @@ static const struct stream_ops tcp_ops = {
 	.release_fd = tcp_release_fd,
 };
 
-bool tcp_stream_move(struct stream *s, struct loop_watch *to, unsigned events, watch_fn *fn,
+bool tcp_stream_movable(struct stream *s)
+{
+	return s->ops == &tcp_ops && !tcp_of(s)->broken && !tcp_of(s)->closing;
+}
+
+void tcp_stream_move(struct stream *s, struct loop_watch *to, unsigned events, watch_fn *fn,
 		     void *arg, struct tcp_seen *seen)
 {
-	struct tcp *t;
+	struct tcp *t = tcp_of(s);
 
-	if (s->ops != &tcp_ops)
-		return false;
-	t = tcp_of(s);
-	if (t->broken || t->closing)
-		return false;
-	*seen = (struct tcp_seen){ .readable = t->readable,
+	assert(tcp_stream_movable(s));
+	*seen = (struct tcp_seen){ .readable = t->readable || t->hup,
 				   .writable = t->writable,
 				   .hup = t->hup,
 				   .eof = t->eof,
 				   .shut = t->shut };
 	watch_move(t->loop, &t->watch, to, events, fn, arg);
 	leave(t);
-	return true;
 }
 
 static struct tcp *tcp_new(struct loop *l, struct err *e)

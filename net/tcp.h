@@ -18,18 +18,6 @@ struct stream *tcp_stream_new(struct loop *, int fd, struct err *);
 /* The same for a descriptor that listen_open() or net_dial() gave: it needs no preparation. */
 struct stream *tcp_stream_adopt(struct loop *, int fd, struct err *);
 
-/* For net/dialer.c: the same, and an edge watch goes along (watch_move()). NULL: out of memory,
- * and the watch and its fd are still the caller's. */
-struct stream *tcp_stream_from_watch(struct loop *, struct loop_watch *, struct err *);
-
-/* For net/relay.c: as stream_release_fd(), but the watch goes along (watch_move()),
- * and so does what is known of the socket. false: not such a stream, or broken. */
-struct tcp_seen {
-	bool readable, writable, hup, eof, shut;
-};
-bool tcp_stream_move(struct stream *, struct loop_watch *to, unsigned events, watch_fn *, void *arg,
-		     struct tcp_seen *);
-
 /* fd is the callee's, already non-blocking and close-on-exec. */
 typedef void accepted_fn(void *arg, int fd, const struct addr *peer);
 
@@ -40,4 +28,20 @@ struct listen_socket *listen_open(struct loop *, const struct addr *, accepted_f
 				  struct err *);
 void listen_close(struct listen_socket *);                    /* removes its Unix path */
 const struct addr *listen_addr(const struct listen_socket *); /* with the port chosen for port 0 */
+
+/* For net/dialer.c: as tcp_stream_adopt(), of an edge watch (watch_move()). NULL: out of memory,
+ * and the watch and its fd are still the caller's. */
+struct stream *tcp_stream_from_watch(struct loop *, struct loop_watch *, struct err *);
+
+/* For net/relay.c: is it such a stream, and whole? */
+bool tcp_stream_movable(struct stream *);
+/* As stream_release_fd(), but the watch goes along (watch_move()), and so does what is known of
+ * the socket. Only when movable. */
+struct tcp_seen {
+	bool readable, writable, hup;
+	bool eof;  /* of the peer; told */
+	bool shut; /* by us */
+};
+void tcp_stream_move(struct stream *, struct loop_watch *to, unsigned events, watch_fn *, void *arg,
+		     struct tcp_seen *);
 #endif

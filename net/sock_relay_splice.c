@@ -1,0 +1,144 @@
+/*
+ * Linux: bulk moves from socket to pipe to socket with splice(2) and never
+ * enters user space. A flow has a pipe only while that holds bytes; empty ones
+ * wait in a small pool of the loop, so that an idle connection holds no
+ * descriptor and a busy one makes no system calls for its pipe.
+ *
+ *     socket --splice--> pipe --splice--> socket
+ *
+ * A pipe has room for many packets (slots), but at most FLOW_BULK_MAX bytes
+ * are put in: that is what a stalled reader may cost. When the source runs dry
+ * after little, flow.c's plain way is the cheaper one again.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "net/loop_impl.h"
+#include "net/sock_relay.h"
+
+enum { POOL_MAX = 32, PIPE_SIZE = 1024 * 1024, LITTLE = 32 * 1024 };
+
+struct pool {
+	size_t n;
+	int pipe[POOL_MAX][2];
+};
+
+static void pool_free(void *arg)
+{
+	struct pool *p = arg;
+	size_t i;
+
+	for (i = 0; i < p->n; i++) {
+		close(p->pipe[i][0]);
+		close(p->pipe[i][1]);
+	}
+	mem_free(p);
+}
+
+static struct pool *pool_of(struct loop *l)
+{
+	if (!l->pipes) {
+		l->pipes = mem_alloc(sizeof(struct pool));
+		l->pipes_free = pool_free;
+	}
+	return l->pipes;
+}
+
+static bool pipe_get(struct loop *l, struct flow *f)
+{
+	struct pool *p = pool_of(l);
+
+	if (p && p->n) {
+		p->n--;
+		f->pipe[0] = p->pipe[p->n][0];
+		f->pipe[1] = p->pipe[p->n][1];
+		return true;
+	}
+	if (pipe2(f->pipe, O_NONBLOCK | O_CLOEXEC) != 0) {
+		f->pipe[0] = f->pipe[1] = -1;
+		return false;
+	}
+	(void)fcntl(f->pipe[1], F_SETPIPE_SZ, PIPE_SIZE); /* the smaller one works too */
+	return true;
+}
+
+void flow_bulk_free(struct loop *l, struct flow *f)
+{
+	struct pool *p = l->pipes;
+
+	if (f->pipe[0] < 0)
+		return;
+	if (!f->in_pipe && p && p->n < POOL_MAX) {
+		p->pipe[p->n][0] = f->pipe[0];
+		p->pipe[p->n][1] = f->pipe[1];
+		p->n++;
+	} else {
+		close(f->pipe[0]);
+		close(f->pipe[1]);
+	}
+	f->pipe[0] = f->pipe[1] = -1;
+	f->in_pipe = 0;
+}
+
+static ssize_t move(int from, int to, size_t n)
+{
+	ssize_t moved;
+
+	do
+		moved = splice(from, NULL, to, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	while (moved < 0 && errno == EINTR);
+	return moved;
+}
+
+enum flow_step flow_drain(struct loop *l, struct flow *f, struct sock_end *to)
+{
+	ssize_t n = move(f->pipe[0], to->fd, f->in_pipe);
+
+	if (n < 0 && errno != EAGAIN)
+		return FLOW_OUT_BROKEN;
+	if (n > 0) {
+		f->in_pipe -= (uint32_t)n;
+		f->moved += (uint64_t)n;
+	}
+	if (f->in_pipe) {
+		to->writable = false;
+		return FLOW_BLOCKED;
+	}
+	flow_bulk_free(l, f);
+	return FLOW_MOVED;
+}
+
+static enum flow_step dry(struct flow *f, struct sock_end *from)
+{
+	from->readable = false;
+	if (f->run < LITTLE)
+		f->full = 0;
+	f->run = 0;
+	return FLOW_BLOCKED;
+}
+
+enum flow_step flow_bulk(struct loop *l, struct flow *f, struct sock_end *from, struct sock_end *to)
+{
+	ssize_t n;
+	int sys;
+
+	if (!pipe_get(l, f)) { /* out of descriptors: slower, but it works */
+		f->full = 0;
+		return flow_copy(l, f, from, to);
+	}
+	n = move(from->fd, f->pipe[1], FLOW_BULK_MAX);
+	if (n > 0) {
+		f->in_pipe = (uint32_t)n;
+		f->run = f->run + (uint32_t)n < FLOW_BULK_MAX ? f->run + (uint32_t)n
+							      : FLOW_BULK_MAX;
+		return flow_drain(l, f, to);
+	}
+	sys = errno;
+	flow_bulk_free(l, f);
+	errno = sys;
+	if (n == 0)
+		return FLOW_EOF;
+	return sys == EAGAIN ? dry(f, from) : FLOW_IN_BROKEN;
+}

@@ -1,0 +1,92 @@
+#include "tests/support/socks.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void must(bool ok, const char *what)
+{
+	if (ok)
+		return;
+	perror(what);
+	abort();
+}
+
+int tcp_listen(uint16_t *port, int backlog)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	must(fd >= 0, "socket");
+	must(bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0, "bind");
+	must(listen(fd, backlog) == 0, "listen");
+	must(getsockname(fd, (struct sockaddr *)&a, &len) == 0, "getsockname");
+	*port = ntohs(a.sin_port);
+	return fd;
+}
+
+void tcp_pair(int fd[static 2])
+{
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	uint16_t port;
+	int l = tcp_listen(&port, 1);
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	a.sin_port = htons(port);
+	fd[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	must(fd[0] >= 0, "socket");
+	must(connect(fd[0], (struct sockaddr *)&a, sizeof(a)) == 0, "connect");
+	fd[1] = accept(l, NULL, NULL);
+	must(fd[1] >= 0, "accept");
+	close(l);
+}
+
+void sock_reset(int fd)
+{
+	struct linger rst = { .l_onoff = 1, .l_linger = 0 };
+
+	must(setsockopt(fd, SOL_SOCKET, SO_LINGER, &rst, sizeof(rst)) == 0, "SO_LINGER");
+	close(fd);
+}
+
+/* One word of the stream: splitmix64 of its number. */
+static uint64_t word(uint64_t seed, uint64_t i)
+{
+	uint64_t z = seed * 0x9e3779b97f4a7c15u + i * 0xbf58476d1ce4e5b9u;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+void pattern_fill(uint64_t seed, uint64_t at, uint8_t *p, size_t n)
+{
+	uint64_t w = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++, at++) {
+		if (i == 0 || at % 8 == 0)
+			w = word(seed, at / 8);
+		p[i] = (uint8_t)(w >> (at % 8 * 8));
+	}
+}
+
+bool pattern_is(uint64_t seed, uint64_t at, const uint8_t *p, size_t n)
+{
+	uint8_t want[4096];
+	size_t part;
+
+	for (; n; n -= part, p += part, at += part) {
+		part = n < sizeof(want) ? n : sizeof(want);
+		pattern_fill(seed, at, want, part);
+		if (memcmp(want, p, part) != 0)
+			return false;
+	}
+	return true;
+}
