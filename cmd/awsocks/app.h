@@ -1,0 +1,70 @@
+#ifndef CMD_AWSOCKS_APP_H
+#define CMD_AWSOCKS_APP_H
+/*
+ * The running program: one loop, the backends behind it, the listeners in
+ * front, and the order in which they end.
+ *
+ * The AWS side of a profile (credentials, clients, websocket context, SSM
+ * backend) is made when the first connection needs it, so that starting costs
+ * nothing and touches nobody.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "net/addr.h"
+#include "net/loop.h"
+#include "routing/policy.h"
+#include "routing/router.h"
+
+struct app;
+struct audit;
+struct backend;
+struct cJSON;
+struct options;
+
+/* One profile that rules may name. Texts and options are borrowed. */
+struct app_profile_opts {
+	const char *name; /* "" or NULL: the nameless one */
+	const struct options *options;
+};
+
+struct app_listener_opts {
+	const char *name;
+	struct addr address;
+	const struct router *(*router)(void *arg); /* the rules of now */
+	void *router_arg;
+	/* Peers that are let in, as CIDR texts; none: all. */
+	const char *const *allow_from;
+	size_t allow_from_count;
+	bool guarded;
+};
+
+struct app_opts {
+	const struct app_profile_opts *profile; /* the first is the default one */
+	size_t profile_count;
+	const char *audit_path; /* NULL: none */
+	/* Asked when several instances have the name: index of the one to use,
+	 * or -1. NULL: several are an error. */
+	int (*choose)(void *arg, const char *const *lines, size_t n);
+	void *choose_arg;
+};
+
+MUST_CHECK int app_new(struct app **, const struct app_opts *, struct err *);
+/* Binds and begins to accept. ERR_*: which address, and why. */
+MUST_CHECK int app_listen(struct app *, const struct app_listener_opts *, struct err *);
+struct loop *app_loop(struct app *);
+/* The backend of a route, made now if need be. NULL: *e tells why there is none. */
+struct backend *app_backend(struct app *, const struct route *, struct err *e);
+/* Runs until app_stop() has taken effect. */
+void app_run(struct app *);
+/* Listeners closed, running connections given grace_ms, sessions ended, then
+ * app_run() returns. A second call breaks the connections at once. */
+void app_stop(struct app *, unsigned grace_ms);
+int app_reopen_logs(struct app *, struct err *);
+/* Listeners, backends and counters, for `awsocks status`. */
+void app_describe(struct app *, struct cJSON *into);
+/* "name", "address", "port" of each listener, as an array. */
+void app_describe_listeners(struct app *, struct cJSON *array);
+void app_free(struct app *); /* after app_run() has returned */
+#endif

@@ -1,0 +1,156 @@
+/* Listeners: who is let in, and what serves them. */
+#include <cjson/cJSON.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "cmd/awsocks/app_impl.h"
+#include "config/options.h"
+#include "net/network.h"
+#include "net/tcp.h"
+#include "proxy/proxy.h"
+
+static bool let_in(const struct app_listener *l, const struct addr *peer)
+{
+	if (!l->allow_count)
+		return true;
+	for (size_t i = 0; i < l->allow_count; i++)
+		if (network_contains(&l->allow[i], peer))
+			return true;
+	return false;
+}
+
+static void on_accept(void *arg, int fd, const struct addr *peer)
+{
+	struct app_listener *l = arg;
+	char text[ADDR_TEXT];
+
+	if (!let_in(l, peer)) {
+		addr_format(peer, text);
+		log_warn("listen", "%s: %s is not in allow-from: refused", l->name, text);
+		close(fd);
+		return;
+	}
+	l->app->accepted++;
+	proxy_accept(l->proxy, fd, peer);
+}
+
+static struct backend *backend_of(void *arg, const struct route *route, struct err *e)
+{
+	struct app_listener *l = arg;
+
+	return app_backend(l->app, route, e);
+}
+
+static const struct router *router_of(void *arg)
+{
+	struct app_listener *l = arg;
+
+	return l->router(l->router_arg);
+}
+
+static int take_allow(struct app_listener *l, const struct app_listener_opts *o, struct err *e)
+{
+	if (!o->allow_from_count)
+		return 0;
+	l->allow = mem_alloc(o->allow_from_count * sizeof(*l->allow));
+	if (!l->allow)
+		return err_set(e, ERR_NOMEM, "allow-from");
+	for (; l->allow_count < o->allow_from_count; l->allow_count++)
+		if (network_parse(o->allow_from[l->allow_count], &l->allow[l->allow_count], e) != 0)
+			return err_wrap(e, "allow-from");
+	return 0;
+}
+
+static void listener_free(struct app_listener *l)
+{
+	mem_free(l->allow);
+	mem_free(l);
+}
+
+static int make_proxy(struct app *a, struct app_listener *l, bool guarded, struct err *e)
+{
+	const struct options *o = a->profile[0].options;
+	struct proxy_opts p = {
+		.loop = a->loop,
+		.listener = l->name,
+		.router = router_of,
+		.backend = backend_of,
+		.arg = l,
+		.policy = { .init = (enum policy_init)o->while_initializing,
+			    .fallback = (enum policy_fallback)o->fallback,
+			    .fallback_on_dial_failure = o->fallback_on == FALLBACK_ON_DIAL_FAILURE,
+			    .guarded = guarded },
+		.audit = a->audit,
+		.handshake_ms = (unsigned)o->handshake_timeout,
+		.clients_max = (size_t)o->max_connections,
+	};
+
+	return proxy_new(&l->proxy, &p, e);
+}
+
+int app_listen(struct app *a, const struct app_listener_opts *o, struct err *e)
+{
+	struct app_listener *l = mem_alloc(sizeof(*l));
+	char text[ADDR_TEXT];
+
+	addr_format(&o->address, text);
+	if (!l)
+		return err_set(e, ERR_NOMEM, "listen at %s", text);
+	l->app = a;
+	l->router = o->router;
+	l->router_arg = o->router_arg;
+	if (!str_fmt(l->name, sizeof(l->name), "%s", o->name)) {
+		listener_free(l);
+		return err_set(e, ERR_CONFIG, "listener name too long: %.80s", o->name);
+	}
+	if (take_allow(l, o, e) != 0)
+		goto fail;
+	/* Nothing is accepted before the loop runs, so the proxy may come second. */
+	l->socket = listen_open(a->loop, &o->address, on_accept, l, e);
+	if (!l->socket)
+		goto fail;
+	if (make_proxy(a, l, o->guarded, e) != 0) {
+		listen_close(l->socket);
+		goto fail;
+	}
+	list_add_tail(&a->listeners, &l->node);
+	addr_format(listen_addr(l->socket), text);
+	log_info("listen", "%s: %s", l->name, text);
+	return 0;
+fail:
+	listener_free(l);
+	return err_wrap(e, "listen at %s", text);
+}
+
+struct closing {
+	struct app_listener *listener;
+	void (*closed)(void *arg);
+	void *arg;
+};
+
+static void on_proxy_closed(void *arg)
+{
+	struct app_listener *l = arg;
+	struct app *a = l->app;
+
+	list_del(&l->node);
+	listener_free(l);
+	app_closed_one(a);
+}
+
+size_t app_listeners_close(struct app *a, unsigned grace_ms)
+{
+	size_t n = 0;
+
+	LIST_EACH (node, &a->listeners) {
+		struct app_listener *l = CONTAINER_OF(node, struct app_listener, node);
+
+		listen_close(l->socket);
+		l->socket = NULL;
+		proxy_close(l->proxy, grace_ms, on_proxy_closed, l);
+		n++;
+	}
+	return n;
+}
