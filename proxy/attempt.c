@@ -47,7 +47,7 @@ static int blocked(const struct decision *d, struct err *e)
 static void bypass(struct attempt *a)
 {
 	const struct proxy_opts *o = &a->proxy->opts;
-	struct backend *b = o->backend(o->arg, &a->route);
+	struct backend *b = o->backend(o->arg, &a->route, NULL);
 
 	if (!b)
 		return; /* attempt_dial() will say so */
@@ -98,15 +98,11 @@ static void dialed(void *arg, const struct dialed *d, const struct err *why);
 static int dial(struct attempt *a, struct err *e)
 {
 	const struct proxy_opts *o = &a->proxy->opts;
-	struct backend *b = o->backend(o->arg, &a->route);
+	struct backend *b = o->backend(o->arg, &a->route, e);
 	struct dest dest = { .host = a->host.text, .port = a->port };
-	char text[80];
 
-	if (!b) {
-		route_format(&a->route, text);
-		return err_set(e, ERR_CONFIG,
-			       "the rules say %s, but nothing of that name is configured", text);
-	}
+	if (!b)
+		return -1;
 	if (!a->decision.allow_host) {
 		dest.allow = o->allow;
 		dest.allow_arg = o->allow_arg;

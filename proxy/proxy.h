@@ -26,8 +26,8 @@ struct proxy_opts {
 	/* The rules of now. Used only until the call that asked returns, so that
 	 * a reload may swap them; what outlives it is copied. */
 	const struct router *(*router)(void *arg);
-	/* The backend of a route; NULL: none is configured. Never asked for `block`. */
-	struct backend *(*backend)(void *arg, const struct route *);
+	/* The backend of a route; NULL: there is none, *e says why. Never asked for `block`. */
+	struct backend *(*backend)(void *arg, const struct route *, struct err *e);
 	void *arg;
 	struct policy policy;
 	/* The host guard: asked for each address before it is dialled, unless the
