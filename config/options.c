@@ -75,8 +75,9 @@ struct unit {
 	const char *name;
 	uint64_t scale;
 };
-static const struct unit durations[] = { { "ms", 1 },      { "s", 1000 }, { "m", 60000 },
-					 { "h", 3600000 }, { "0", 0 },    { NULL, 0 } };
+static const struct unit durations[] = {
+	{ "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { NULL, 0 }
+};
 static const struct unit sizes[] = { { "", 1 },        { "k", 1 << 10 }, { "K", 1 << 10 },
 				     { "M", 1 << 20 }, { "G", 1 << 30 }, { NULL, 0 } };
 static const struct unit plain[] = { { "", 1 }, { NULL, 0 } };

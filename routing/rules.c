@@ -3,13 +3,12 @@
  * its place and what to write instead, reading goes on behind it, and the draft
  * is committed only if there was none.
  */
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/problems.h"
 #include "base/str.h"
-#include "base/suggest.h"
 #include "base/yaml.h"
 #include "routing/router.h"
 #include "routing/router_impl.h"
@@ -18,53 +17,9 @@ enum { REASON_MAX = 200, PORTS_MAX = 64 };
 
 struct reader {
 	struct draft draft;
-	const char *name;
+	struct problems problems;
 	unsigned flags;
-	void (*report)(void *arg, const char *text);
-	void *report_arg;
-	struct err first; /* code ERR_NONE: no problem so far */
 };
-
-static void problem_at(struct reader *rd, const struct yaml *at, enum err_code code,
-		       const char *what)
-{
-	struct err e;
-
-	(void)err_set(&e, code, "%s:%u:%u: %s", rd->name, at->line, at->column, what);
-	if (rd->report)
-		rd->report(rd->report_arg, e.msg);
-	if (rd->first.code == ERR_NONE || code == ERR_NOMEM)
-		rd->first = e;
-}
-
-static void __attribute__((format(printf, 3, 4)))
-problem(struct reader *rd, const struct yaml *at, const char *fmt, ...)
-{
-	char text[256];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	problem_at(rd, at, ERR_CONFIG, text);
-}
-
-static void problem_err(struct reader *rd, const struct yaml *at, const struct err *e)
-{
-	problem_at(rd, at, e->code, e->msg);
-}
-
-static void unknown_key(struct reader *rd, const struct yaml *key, const char *where,
-			const char *const *known)
-{
-	const char *near = suggest_of(key->text, known);
-
-	if (near)
-		problem(rd, key, "unknown key '%.40s' in %s: did you mean '%s'?", key->text, where,
-			near);
-	else
-		problem(rd, key, "unknown key '%.40s' in %s", key->text, where);
-}
 
 static bool known_key(const char *key, const char *const *known)
 {
@@ -74,34 +29,6 @@ static bool known_key(const char *key, const char *const *known)
 	return false;
 }
 
-static bool is_null(const struct yaml *y)
-{
-	return y->kind == YAML_SCALAR && !y->quoted &&
-	       (!*y->text || !strcmp(y->text, "~") || !strcmp(y->text, "null"));
-}
-
-/* A scalar, or a list of them: the i-th, NULL after the last. */
-static const struct yaml *nth(const struct yaml *y, size_t i)
-{
-	if (y->kind == YAML_SCALAR)
-		return i == 0 && !is_null(y) ? y : NULL;
-	return i < y->count ? y->item[i] : NULL;
-}
-
-static bool text_or_list(struct reader *rd, const struct yaml *y, const char *what)
-{
-	if (y->kind == YAML_MAP) {
-		problem(rd, y, "%s: a text or a list expected", what);
-		return false;
-	}
-	for (size_t i = 0; y->kind == YAML_LIST && i < y->count; i++)
-		if (y->item[i]->kind != YAML_SCALAR) {
-			problem(rd, y->item[i], "%s: a list of texts expected", what);
-			return false;
-		}
-	return true;
-}
-
 /* ---- routes ---- */
 
 static void read_route(struct reader *rd, const struct yaml *y, const char *what, struct route *r)
@@ -109,15 +36,15 @@ static void read_route(struct reader *rd, const struct yaml *y, const char *what
 	struct err e;
 
 	if (y->kind != YAML_SCALAR) {
-		problem(rd, y, "%s: a route expected, as in %s: direct", what, what);
+		problem(&rd->problems, y, "%s: a route expected, as in %s: direct", what, what);
 		return;
 	}
 	if (route_parse(y->text, r, &e) != 0) {
-		problem(rd, y, "%s: %s", what, e.msg);
+		problem(&rd->problems, y, "%s: %s", what, e.msg);
 		return;
 	}
 	if (r->kind == ROUTE_VM_DIRECT && !router_options(rd->draft.router)->mode_vm)
-		problem(rd, y,
+		problem(&rd->problems, y,
 			"%s: vm-direct needs --mode vm: write direct, or start with --mode vm",
 			what);
 }
@@ -127,11 +54,11 @@ static void read_default(struct reader *rd, const struct yaml *y)
 	char origin[200];
 
 	read_route(rd, y, "default", &rd->draft.default_route);
-	(void)str_fmt(origin, sizeof(origin), "default (%s:%u)", rd->name, y->line);
+	(void)str_fmt(origin, sizeof(origin), "default (%s:%u)", rd->problems.name, y->line);
 	rd->draft.has_default = true;
 	rd->draft.default_origin = mem_strdup(origin);
 	if (!rd->draft.default_origin)
-		problem_at(rd, y, ERR_NOMEM, "out of memory");
+		problem_no_memory(&rd->problems, y);
 }
 
 /* ---- lists ---- */
@@ -143,21 +70,21 @@ static void read_list(struct reader *rd, const struct yaml *y, enum section sect
 	char origin[200];
 	struct err e;
 
-	if (!text_or_list(rd, y, what))
+	if (!yaml_is_texts(&rd->problems, y, what))
 		return;
-	for (size_t i = 0; (item = nth(y, i)) != NULL; i++) {
+	for (size_t i = 0; (item = yaml_nth(y, i)) != NULL; i++) {
 		struct rule *rule;
 
-		(void)str_fmt(origin, sizeof(origin), "list %s (%s:%u)", what, rd->name,
+		(void)str_fmt(origin, sizeof(origin), "list %s (%s:%u)", what, rd->problems.name,
 			      item->line);
 		rule = draft_rule(&rd->draft, ROUTE_BY_LIST, origin, &e);
 		if (!rule) {
-			problem_err(rd, item, &e);
+			problem_err(&rd->problems, item, &e);
 			return;
 		}
 		rule->route.kind = section_routes[section];
 		if (draft_add(&rd->draft, rule, section, item->text, &e) != 0)
-			problem_err(rd, item, &e);
+			problem_err(&rd->problems, item, &e);
 	}
 }
 
@@ -173,16 +100,16 @@ static void read_vm_direct(struct reader *rd, const struct yaml *y)
 		read_list(rd, y, SECTION_VM_DIRECT);
 		return;
 	}
-	if (!text_or_list(rd, y, "vm-direct"))
+	if (!yaml_is_texts(&rd->problems, y, "vm-direct"))
 		return;
-	for (size_t i = 0; (item = nth(y, i)) != NULL; i++) {
+	for (size_t i = 0; (item = yaml_nth(y, i)) != NULL; i++) {
 		if (pattern_parse(&p, item->text, &e) != 0)
-			problem_err(rd, item, &e);
+			problem_err(&rd->problems, item, &e);
 		else
 			pattern_free(&p);
 	}
 	(void)str_fmt(text, sizeof(text), "%s:%u: the vm-direct list is ignored without --mode vm",
-		      rd->name, y->line);
+		      rd->problems.name, y->line);
 	router_warn(rd->draft.router, text);
 }
 
@@ -193,37 +120,40 @@ static void read_ports(struct reader *rd, const struct yaml *y, struct rule *rul
 	const struct yaml *item;
 	struct err e;
 
-	if (!text_or_list(rd, y, "port"))
+	if (!yaml_is_texts(&rd->problems, y, "port"))
 		return;
-	if (!nth(y, 0) || (y->kind == YAML_LIST && y->count > PORTS_MAX)) {
-		problem(rd, y, "port: 1 to %d ports or ranges expected, as in [22, \"8000-8099\"]",
+	if (!yaml_nth(y, 0) || (y->kind == YAML_LIST && y->count > PORTS_MAX)) {
+		problem(&rd->problems, y,
+			"port: 1 to %d ports or ranges expected, as in [22, \"8000-8099\"]",
 			PORTS_MAX);
 		return;
 	}
 	rule->port = mem_alloc(sizeof(*rule->port) * (y->kind == YAML_LIST ? y->count : 1));
 	if (!rule->port) {
-		problem_at(rd, y, ERR_NOMEM, "out of memory");
+		problem_no_memory(&rd->problems, y);
 		return;
 	}
-	for (size_t i = 0; (item = nth(y, i)) != NULL; i++)
+	for (size_t i = 0; (item = yaml_nth(y, i)) != NULL; i++)
 		if (port_range_parse(item->text, &rule->port[rule->port_count++], &e) != 0)
-			problem_err(rd, item, &e);
+			problem_err(&rd->problems, item, &e);
 }
 
 static void read_reason(struct reader *rd, const struct yaml *y, struct rule *rule)
 {
 	if (y->kind != YAML_SCALAR || strlen(y->text) > REASON_MAX) {
-		problem(rd, y, "reason: a text of at most %d bytes expected", REASON_MAX);
+		problem(&rd->problems, y, "reason: a text of at most %d bytes expected",
+			REASON_MAX);
 		return;
 	}
 	for (const char *c = y->text; *c; c++)
 		if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-			problem(rd, y, "reason: must be one line"); /* it is sent in a header */
+			problem(&rd->problems, y,
+				"reason: must be one line"); /* it is sent in a header */
 			return;
 		}
 	rule->reason = mem_strdup(y->text);
 	if (!rule->reason)
-		problem_at(rd, y, ERR_NOMEM, "out of memory");
+		problem_no_memory(&rd->problems, y);
 }
 
 static void read_fallback_on(struct reader *rd, const struct yaml *y, struct rule *rule)
@@ -231,7 +161,7 @@ static void read_fallback_on(struct reader *rd, const struct yaml *y, struct rul
 	if (y->kind == YAML_SCALAR && strcmp(y->text, "dial-failure") == 0)
 		rule->fallback_on_dial_failure = true;
 	else if (y->kind != YAML_SCALAR || strcmp(y->text, "unreachable") != 0)
-		problem(rd, y, "fallback-on: unreachable or dial-failure expected");
+		problem(&rd->problems, y, "fallback-on: unreachable or dial-failure expected");
 }
 
 static void read_allow_host(struct reader *rd, const struct yaml *y, struct rule *rule)
@@ -242,9 +172,9 @@ static void read_allow_host(struct reader *rd, const struct yaml *y, struct rule
 	if (y->kind == YAML_SCALAR && known_key(y->text, no))
 		return;
 	if (y->kind != YAML_SCALAR || !known_key(y->text, yes))
-		problem(rd, y, "allow-host: true or false expected");
+		problem(&rd->problems, y, "allow-host: true or false expected");
 	else if (!(rd->flags & RULES_ALLOW_HOST))
-		problem(rd, y,
+		problem(&rd->problems, y,
 			"allow-host opens this host: only the rule file of a listener may say it "
 			"(listeners: in config.yaml, its rules:)");
 	rule->allow_host = true;
@@ -256,18 +186,19 @@ static void check_rule(struct reader *rd, const struct yaml *y, const struct rul
 	bool proxied = rule->route.kind == ROUTE_PROXY;
 
 	if (!yaml_get(y, "match"))
-		problem(rd, y, "a rule needs match: (match: \"*\" is every host)");
+		problem(&rd->problems, y, "a rule needs match: (match: \"*\" is every host)");
 	if (!yaml_get(y, "route"))
-		problem(rd, y, "a rule needs route: (proxy, direct, vm-direct or block)");
+		problem(&rd->problems, y,
+			"a rule needs route: (proxy, direct, vm-direct or block)");
 	else if (!proxied && (rule->has_fallback || yaml_get(y, "fallback-on")))
-		problem(rd, yaml_get(y, rule->has_fallback ? "fallback" : "fallback-on"),
+		problem(&rd->problems, yaml_get(y, rule->has_fallback ? "fallback" : "fallback-on"),
 			"only a rule with route: proxy can fall back");
 	if (rule->has_fallback && rule->fallback.kind == ROUTE_BLOCK)
-		problem(rd, yaml_get(y, "fallback"),
+		problem(&rd->problems, yaml_get(y, "fallback"),
 			"fallback: block means none: leave fallback: out");
 	if (rule->allow_host && rule->route.kind != ROUTE_DIRECT &&
 	    rule->route.kind != ROUTE_VM_DIRECT)
-		problem(rd, yaml_get(y, "allow-host"),
+		problem(&rd->problems, yaml_get(y, "allow-host"),
 			"allow-host needs route: direct or vm-direct");
 }
 
@@ -276,16 +207,16 @@ static void read_match(struct reader *rd, const struct yaml *y, const struct rul
 	const struct yaml *item;
 	struct err e;
 
-	if (!text_or_list(rd, y, "match"))
+	if (!yaml_is_texts(&rd->problems, y, "match"))
 		return;
-	if (!nth(y, 0))
-		problem(rd, y, "match: empty (\"*\" is every host)");
-	for (size_t i = 0; (item = nth(y, i)) != NULL; i++) {
+	if (!yaml_nth(y, 0))
+		problem(&rd->problems, y, "match: empty (\"*\" is every host)");
+	for (size_t i = 0; (item = yaml_nth(y, i)) != NULL; i++) {
 		if (draft_add(&rd->draft, rule, SECTION_RULES, item->text, &e) != 0)
-			problem_err(rd, item, &e);
+			problem_err(&rd->problems, item, &e);
 		else if (rule->allow_host &&
 			 rd->draft.entry[rd->draft.count - 1]->pattern.kind != PATTERN_HOST)
-			problem(rd, item,
+			problem(&rd->problems, item,
 				"allow-host opens one host: write its exact name or address");
 	}
 }
@@ -310,7 +241,7 @@ static void read_rule_key(struct reader *rd, const struct yaml *key, const struc
 		read_route(rd, y, "fallback", &rule->fallback);
 		rule->has_fallback = true;
 	} else if (!known_key(key->text, known))
-		unknown_key(rd, key, "a rule", known);
+		problem_unknown_key(&rd->problems, key, "a rule", known);
 }
 
 static void read_rule(struct reader *rd, const struct yaml *y)
@@ -320,13 +251,13 @@ static void read_rule(struct reader *rd, const struct yaml *y)
 	struct err e;
 
 	if (y->kind != YAML_MAP) {
-		problem(rd, y, "a rule is { match: ..., route: ... }");
+		problem(&rd->problems, y, "a rule is { match: ..., route: ... }");
 		return;
 	}
-	(void)str_fmt(origin, sizeof(origin), "%s:%u", rd->name, y->line);
+	(void)str_fmt(origin, sizeof(origin), "%s:%u", rd->problems.name, y->line);
 	rule = draft_rule(&rd->draft, ROUTE_BY_RULE, origin, &e);
 	if (!rule) {
-		problem_err(rd, y, &e);
+		problem_err(&rd->problems, y, &e);
 		return;
 	}
 	for (size_t i = 0; i < y->count; i++)
@@ -338,10 +269,11 @@ static void read_rule(struct reader *rd, const struct yaml *y)
 
 static void read_rules(struct reader *rd, const struct yaml *y)
 {
-	if (is_null(y))
+	if (yaml_is_null(y))
 		return;
 	if (y->kind != YAML_LIST) {
-		problem(rd, y, "rules: a list expected, as in - { match: \"*.x\", route: direct }");
+		problem(&rd->problems, y,
+			"rules: a list expected, as in - { match: \"*.x\", route: direct }");
 		return;
 	}
 	for (size_t i = 0; i < y->count; i++)
@@ -356,7 +288,7 @@ static void read_top(struct reader *rd, const struct yaml *top)
 					     "vm-direct", "block", NULL };
 
 	if (top->kind != YAML_MAP) {
-		problem(rd, top,
+		problem(&rd->problems, top,
 			"a rule file is a map: default:, rules:, proxy:, direct:, "
 			"vm-direct:, block:");
 		return;
@@ -377,24 +309,23 @@ static void read_top(struct reader *rd, const struct yaml *top)
 		else if (strcmp(key->text, "vm-direct") == 0)
 			read_vm_direct(rd, y);
 		else
-			unknown_key(rd, key, "a rule file", known);
+			problem_unknown_key(&rd->problems, key, "a rule file", known);
 	}
 }
 
 int router_add_tree(struct router *r, const struct yaml *tree, const char *name, unsigned flags,
 		    void (*report)(void *arg, const char *text), void *report_arg, struct err *e)
 {
-	struct reader rd = {
-		.name = name, .flags = flags, .report = report, .report_arg = report_arg
-	};
+	struct reader rd = { .problems = { .name = name, .report = report, .arg = report_arg },
+			     .flags = flags };
 	int rc = -1;
 
 	draft_init(&rd.draft, r);
 	read_top(&rd, tree);
-	if (rd.first.code == ERR_NONE)
+	if (rd.problems.first.code == ERR_NONE)
 		rc = draft_commit(&rd.draft, false, e);
 	else if (e)
-		*e = rd.first;
+		*e = rd.problems.first;
 	draft_free(&rd.draft);
 	return rc;
 }
