@@ -42,7 +42,7 @@ struct chain_opts {
 	const char *sts_endpoint; /* NULL: resolved (endpoint.h) */
 	const char *ca_file;      /* NULL: AWS_CA_BUNDLE, the profile's ca_bundle, SSL_CERT_FILE */
 	/* What the process was given: "NAME=value" ..., NULL at the end. Borrowed until
-	 * provider_close(); also what a credential_process is given. */
+	 * the loop is freed; also what a credential_process is given. */
 	const char *const *environ;
 };
 /* The files of ~/.aws are read at each fetch, on the thread pool, so that what `aws

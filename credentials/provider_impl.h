@@ -70,14 +70,16 @@ struct creds *process_parse(const char *json, size_t n, const char *source, stru
 
 /* STS AssumeRole with the credentials of `client`'s provider. */
 struct role_opts {
-	struct loop *loop;
 	struct aws_client *client; /* taken, also when role_new() fails */
-	struct provider *source;   /* taken likewise; what the client signs with */
-	const char *endpoint, *arn, *external_id, *session_name; /* copied */
-	unsigned duration_s;                                     /* 0: STS's own, 1 h */
-	const char *profile;                                     /* for messages; copied */
+	struct provider *source;   /* taken likewise: what the client signs with */
+	/* Copied; external_id may be NULL. */
+	const char *endpoint, *arn, *external_id, *session_name;
+	unsigned duration_s; /* 0: STS's own, 1 h */
+	const char *profile; /* for messages; copied */
 };
 struct provider *role_new(const struct role_opts *, struct err *);
+/* "awsocks-USER-HOST" in the pattern that STS allows, [\w+=,.@-]{2,64}. */
+void role_session_name(const char *user, const char *host, char out[65]);
 /* The form that is sent, and its answer. Pure. */
 struct buf;
 MUST_CHECK int role_form(const struct role_opts *, struct buf *, struct err *);

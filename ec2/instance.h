@@ -19,14 +19,16 @@ struct ec2_instance {
 	char zone[32];
 };
 
-/* list == NULL: *why tells. The list is valid until return. */
+/* list == NULL: *why tells. n == 0: there is none. Once, from the loop; the list is valid
+ * until return. */
 typedef void ec2_fn(void *arg, const struct ec2_instance *list, size_t n, const struct err *why);
 
 /* All instances whose Name tag is `name` and whose state is not terminated or
  * shutting-down, sorted by state (running first), then launch time, newest first. */
 struct ec2_call *ec2_by_name(struct aws_client *, const char *endpoint, const char *name, ec2_fn *,
 			     void *arg, struct err *);
+/* One, in whatever state it is; n == 0: EC2 knows no such id. */
 struct ec2_call *ec2_by_id(struct aws_client *, const char *endpoint, const char *id, ec2_fn *,
 			   void *arg, struct err *);
-void ec2_cancel(struct ec2_call *);
+void ec2_cancel(struct ec2_call *); /* then the callback never comes */
 #endif

@@ -1,0 +1,224 @@
+/*
+ * A role's credentials: one AssumeRole call to STS (API version 2011-06-15),
+ * signed with the source's credentials. Nothing is kept here, the cache in
+ * front does that; each fetch asks source and STS anew.
+ */
+#include <ctype.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "credentials/aws.h"
+#include "credentials/aws_xml.h"
+#include "credentials/form.h"
+#include "credentials/provider_impl.h"
+
+enum { FORM_MAX = 16 * 1024 };
+
+struct role {
+	struct provider base;
+	struct aws_client *client;
+	struct provider *source;
+	char *endpoint, *form, *words;
+	struct list calls;
+};
+
+struct role_call {
+	struct provider_call base;
+	struct list node;
+	struct aws_call *call;
+	creds_fn *fn;
+	void *arg;
+};
+
+void role_session_name(const char *user, const char *host, char out[65])
+{
+	(void)str_fmt(out, 65, "awsocks-%.30s-%s", user && *user ? user : "user",
+		      host && *host ? host : "host");
+	for (; *out; out++)
+		if (!isalnum((unsigned char)*out) && !strchr("_+=,.@-", *out))
+			*out = '-';
+}
+
+int role_form(const struct role_opts *o, struct buf *b, struct err *e)
+{
+	char number[16];
+
+	if (form_add(b, "Action", "AssumeRole", e) != 0 ||
+	    form_add(b, "Version", "2011-06-15", e) != 0 ||
+	    form_add(b, "RoleArn", o->arn, e) != 0 ||
+	    form_add(b, "RoleSessionName", o->session_name, e) != 0 ||
+	    (o->external_id && form_add(b, "ExternalId", o->external_id, e) != 0))
+		return -1;
+	(void)str_fmt(number, sizeof(number), "%u", o->duration_s);
+	return o->duration_s ? form_add(b, "DurationSeconds", number, e) : 0;
+}
+
+/* "arn:aws:sts::111122223333:assumed-role/A/B" -> "111122223333", or NULL. */
+static const char *account_of(const char *arn, char out[16])
+{
+	for (int colons = 0; arn && colons < 4; colons++) {
+		arn = strchr(arn, ':');
+		arn = arn ? arn + 1 : NULL;
+	}
+	return arn && str_fmt(out, 16, "%.*s", (int)strcspn(arn, ":"), arn) ? out : NULL;
+}
+
+struct creds *role_parse(const char *text, size_t n, const char *source, struct err *e)
+{
+	struct xml *root;
+	const struct xml *at;
+	const char *id, *secret, *token, *until;
+	struct creds *c = NULL;
+	char account[16];
+	int64_t expires;
+
+	if (xml_parse(text, n, &root, e) != 0)
+		return NULL;
+	at = xml_at(root, "AssumeRoleResult/Credentials");
+	id = xml_text(at, "AccessKeyId");
+	secret = xml_text(at, "SecretAccessKey");
+	token = xml_text(at, "SessionToken");
+	until = xml_text(at, "Expiration");
+	if (!id || !secret || !token || !until)
+		(void)err_set(e, ERR_PROTO, "STS's answer has no complete credentials");
+	else if (clock_parse_iso(until, &expires, e) == 0)
+		c = creds_new(
+			id, secret, token, expires,
+			account_of(xml_text(root, "AssumeRoleResult/AssumedRoleUser/Arn"), account),
+			source, e);
+	xml_free(root);
+	return c;
+}
+
+static void call_free(struct role_call *rc)
+{
+	list_del(&rc->node);
+	mem_free(rc);
+}
+
+static void on_answer(void *arg, const struct aws_reply *reply, const char *code,
+		      const struct err *why)
+{
+	struct role_call *rc = arg;
+	struct role *r = (struct role *)rc->base.provider;
+	creds_fn *fn = rc->fn;
+	void *to = rc->arg;
+	struct creds *c = NULL;
+	struct err e;
+
+	(void)code;
+	if (reply)
+		c = role_parse(reply->body, reply->body_len, r->words, &e);
+	else
+		e = *why;
+	if (!c)
+		(void)err_wrap(&e, "%s", r->words);
+	call_free(rc);
+	fn(to, c, c ? NULL : &e);
+	creds_unref(c);
+}
+
+static struct provider_call *role_get(struct provider *p, creds_fn *fn, void *arg, struct err *e)
+{
+	struct role *r = (struct role *)p;
+	struct role_call *rc = mem_alloc(sizeof(*rc));
+
+	if (!rc) {
+		(void)err_set(e, ERR_NOMEM, "credentials");
+		return NULL;
+	}
+	rc->base.provider = p;
+	rc->fn = fn;
+	rc->arg = arg;
+	list_add_tail(&r->calls, &rc->node);
+	rc->call = aws_send(r->client,
+			    &(struct aws_request){ .protocol = AWS_QUERY,
+						   .service = "sts",
+						   .endpoint = r->endpoint,
+						   .body = r->form },
+			    on_answer, rc, e);
+	if (!rc->call) {
+		call_free(rc);
+		return NULL;
+	}
+	return &rc->base;
+}
+
+static void role_cancel(struct provider_call *call)
+{
+	struct role_call *rc = (struct role_call *)call;
+
+	aws_cancel(rc->call);
+	call_free(rc);
+}
+
+static void role_close(struct provider *p)
+{
+	struct role *r = (struct role *)p;
+
+	while (!list_empty(&r->calls))
+		role_cancel(&CONTAINER_OF(r->calls.next, struct role_call, node)->base);
+	aws_client_free(r->client);
+	provider_close(r->source);
+	mem_free(r->endpoint);
+	mem_free_str(r->form);
+	mem_free(r->words);
+	mem_free(r);
+}
+
+static const char *role_describe(const struct provider *p)
+{
+	return ((const struct role *)p)->words;
+}
+
+static const struct provider_ops ops = {
+	.name = "assume role",
+	.get = role_get,
+	.cancel = role_cancel,
+	.close = role_close,
+	.describe = role_describe,
+};
+
+static int fill(struct role *r, const struct role_opts *o, struct err *e)
+{
+	struct buf b;
+	size_t n = strlen(o->profile) + strlen(o->arn) + 40;
+	int result;
+
+	buf_init(&b, FORM_MAX);
+	result = role_form(o, &b, e);
+	r->form = result == 0 ? mem_strndup((const char *)buf_ptr(&b), buf_len(&b)) : NULL;
+	buf_free(&b);
+	if (result != 0)
+		return -1;
+	r->endpoint = mem_strdup(o->endpoint);
+	r->words = mem_alloc(n);
+	if (!r->form || !r->endpoint || !r->words)
+		return err_set(e, ERR_NOMEM, "credentials");
+	(void)str_fmt(r->words, n, "profile %s (assume role %s)", o->profile, o->arn);
+	return 0;
+}
+
+struct provider *role_new(const struct role_opts *o, struct err *e)
+{
+	struct role *r = mem_alloc(sizeof(*r));
+
+	if (!r) {
+		(void)err_set(e, ERR_NOMEM, "credentials");
+		aws_client_free(o->client);
+		provider_close(o->source);
+		return NULL;
+	}
+	r->base.ops = &ops;
+	r->client = o->client;
+	r->source = o->source;
+	list_init(&r->calls);
+	if (fill(r, o, e) != 0) {
+		role_close(&r->base);
+		return NULL;
+	}
+	return &r->base;
+}

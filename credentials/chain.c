@@ -1,0 +1,387 @@
+/*
+ * A fetch, in its steps:
+ *
+ *   thread pool: read ~/.aws -> plan_make(): which source -> make it -> ask it
+ *
+ * The files are read anew each time, so that a rewritten file counts at the
+ * next refresh. The source lives as long as its fetch; roles nest, each
+ * signing with the one below it. In front of all stands cache.c, which sees
+ * to it that there is one fetch at a time.
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "credentials/aws.h"
+#include "credentials/endpoint.h"
+#include "credentials/env.h"
+#include "credentials/plan.h"
+#include "credentials/profile.h"
+#include "credentials/provider_impl.h"
+
+enum { FETCH_LIMIT_MS = 120000 };
+
+struct chain {
+	struct provider base;
+	struct loop *loop;
+	struct http *http;
+	const char *const *env;
+	char *profile, *region, *sts_endpoint, *ca_file; /* NULL: not given */
+	bool profile_explicit;
+	char *last; /* what answered last */
+	struct list calls;
+};
+
+/* What the thread pool works on: owns its memory, so that a cancelled call can
+ * leave it behind. */
+struct reading {
+	const char *const *env;
+	struct aws_files *files;
+	struct err why;
+	int result;
+	struct chain_call *call; /* NULL: cancelled */
+};
+
+struct chain_call {
+	struct provider_call base;
+	struct list node;
+	creds_fn *fn;
+	void *arg;
+	struct reading *reading;
+	struct loop_work *work;
+	struct aws_files *files;
+	struct provider *source;
+	struct provider_call *asking;
+	struct loop_timer limit;
+	struct loop_post post;
+	struct creds *creds;
+	struct err why;
+};
+
+static void reading_free(struct reading *r)
+{
+	aws_files_free(r->files);
+	mem_free(r);
+}
+
+static void call_free(struct chain_call *cc)
+{
+	struct chain *c = (struct chain *)cc->base.provider;
+
+	list_del(&cc->node);
+	if (cc->reading) {
+		cc->reading->call = NULL;
+		work_cancel(cc->work);
+	}
+	timer_disarm(c->loop, &cc->limit);
+	loop_unpost(&cc->post);
+	provider_cancel(cc->asking);
+	provider_close(cc->source);
+	aws_files_free(cc->files);
+	creds_unref(cc->creds);
+	mem_free(cc);
+}
+
+/* --- the end of a call: on a turn of its own, so that no source is closed in its callback --- */
+
+static void deliver(void *arg)
+{
+	struct chain_call *cc = arg;
+	struct creds *c = cc->creds;
+	struct err why = cc->why;
+	creds_fn *fn = cc->fn;
+	void *to = cc->arg;
+
+	cc->creds = NULL;
+	call_free(cc);
+	fn(to, c, c ? NULL : &why);
+	creds_unref(c);
+}
+
+static void finish(struct chain_call *cc, struct creds *creds, const struct err *why)
+{
+	struct chain *c = (struct chain *)cc->base.provider;
+
+	timer_disarm(c->loop, &cc->limit);
+	if (creds) {
+		char *last = mem_strdup(creds->source);
+
+		cc->creds = creds_ref(creds);
+		if (last) {
+			mem_free(c->last);
+			c->last = last;
+		}
+	} else {
+		cc->why = *why;
+	}
+	loop_post(c->loop, &cc->post, deliver, cc);
+}
+
+static void on_limit(void *arg)
+{
+	struct chain_call *cc = arg;
+	struct err why;
+
+	provider_cancel(cc->asking);
+	cc->asking = NULL;
+	(void)err_set(&why, ERR_TIMEOUT, "credentials: no answer within %d s",
+		      FETCH_LIMIT_MS / 1000);
+	finish(cc, NULL, &why);
+}
+
+static void on_creds(void *arg, struct creds *creds, const struct err *why)
+{
+	struct chain_call *cc = arg;
+
+	cc->asking = NULL;
+	finish(cc, creds, why);
+}
+
+/* --- from a plan to a source --- */
+
+static struct provider *source_of(struct chain *, const struct aws_files *, const struct plan *,
+				  struct err *);
+
+static const char *sts_region(const struct chain *c, const struct aws_files *files,
+			      const char *profile)
+{
+	const char *region = profile_region(files, profile, c->region, c->env);
+
+	return region ? region : "us-east-1";
+}
+
+static struct aws_client *sts_client(struct chain *c, const struct aws_files *files,
+				     struct provider *source, struct err *e)
+{
+	const char *profile = profile_name(c->profile, c->env);
+
+	return aws_client_new(
+		&(struct aws_client_opts){
+			.loop = c->loop,
+			.http = c->http,
+			.provider = source,
+			.region = sts_region(c, files, profile),
+			.ca_file = c->ca_file ? c->ca_file
+					      : profile_ca_file(files, profile, c->env) },
+		e);
+}
+
+static char *sts_url(struct chain *c, const struct aws_files *files, struct err *e)
+{
+	const char *profile = profile_name(c->profile, c->env);
+	char *url = NULL;
+
+	if (!c->sts_endpoint)
+		return endpoint_url(
+			       &(struct endpoint_opts){ .service = "sts",
+							.region = sts_region(c, files, profile),
+							.files = files,
+							.profile = profile,
+							.environ = c->env },
+			       &url, e) == 0
+			       ? url
+			       : NULL;
+	url = mem_strdup(c->sts_endpoint);
+	if (!url)
+		(void)err_set(e, ERR_NOMEM, "credentials");
+	return url;
+}
+
+static struct provider *role_of(struct chain *c, const struct aws_files *files,
+				const struct plan *p, struct err *e)
+{
+	struct provider *source = source_of(c, files, p->source, e), *role = NULL;
+	struct aws_client *client = source ? sts_client(c, files, source, e) : NULL;
+	char *url = client ? sts_url(c, files, e) : NULL;
+	char host[256] = "", session[65];
+	const char *user = env_get(c->env, "USER");
+
+	if (!url) {
+		aws_client_free(client);
+		provider_close(source);
+		return NULL;
+	}
+	(void)gethostname(host, sizeof(host) - 1);
+	role_session_name(user ? user : env_get(c->env, "LOGNAME"), host, session);
+	role = role_new(
+		&(struct role_opts){ .client = client,
+				     .source = source,
+				     .endpoint = url,
+				     .arn = p->role_arn,
+				     .external_id = p->external_id,
+				     .session_name = p->session_name ? p->session_name : session,
+				     .duration_s = p->duration_s,
+				     .profile = p->profile },
+		e);
+	mem_free(url);
+	return role;
+}
+
+/* Roles nest at most as deep as plan.c lets them. */
+static struct provider *source_of(struct chain *c, const struct aws_files *files,
+				  const struct plan *p, struct err *e)
+{
+	switch (p->step) {
+	case PLAN_STATIC: return static_new(c->loop, p->creds, e);
+	case PLAN_PROCESS:
+		return process_new(&(struct process_opts){ .loop = c->loop,
+							   .command = p->command,
+							   .profile = p->profile,
+							   .environ = c->env },
+				   e);
+	case PLAN_ROLE: return role_of(c, files, p, e);
+	}
+	(void)err_set(e, ERR_INTERNAL, "credentials: no such step");
+	return NULL;
+}
+
+static int ask(struct chain_call *cc, struct err *e)
+{
+	struct chain *c = (struct chain *)cc->base.provider;
+	struct plan *p;
+
+	if (plan_make(&(struct plan_opts){ .files = cc->files,
+					   .environ = c->env,
+					   .profile = c->profile,
+					   .profile_explicit = c->profile_explicit },
+		      &p, e) != 0)
+		return -1;
+	cc->source = source_of(c, cc->files, p, e);
+	plan_free(p);
+	if (cc->source)
+		cc->asking = provider_get(cc->source, on_creds, cc, e);
+	return cc->asking ? 0 : -1;
+}
+
+/* --- the thread pool's part --- */
+
+static void read_files(void *arg)
+{
+	struct reading *r = arg;
+
+	r->result = aws_files_load(r->env, &r->files, &r->why);
+}
+
+static void on_read(void *arg, bool cancelled)
+{
+	struct reading *r = arg;
+	struct chain_call *cc = r->call;
+	struct err e = r->why;
+
+	(void)cancelled;
+	if (cc) {
+		cc->reading = NULL;
+		cc->work = NULL;
+		cc->files = r->files;
+		r->files = NULL;
+		if (r->result != 0 || ask(cc, &e) != 0)
+			finish(cc, NULL, &e);
+	}
+	reading_free(r);
+}
+
+static int start(struct chain *c, struct chain_call *cc, struct err *e)
+{
+	struct reading *r = mem_alloc(sizeof(*r));
+
+	if (!r)
+		return err_set(e, ERR_NOMEM, "credentials");
+	r->env = c->env;
+	r->call = cc;
+	cc->work = work_start(c->loop, read_files, on_read, r, e);
+	if (!cc->work) {
+		mem_free(r);
+		return -1;
+	}
+	cc->reading = r;
+	timer_arm(c->loop, &cc->limit, FETCH_LIMIT_MS, on_limit, cc);
+	return 0;
+}
+
+/* --- the provider --- */
+
+static struct provider_call *chain_get(struct provider *p, creds_fn *fn, void *arg, struct err *e)
+{
+	struct chain *c = (struct chain *)p;
+	struct chain_call *cc = mem_alloc(sizeof(*cc));
+
+	if (!cc) {
+		(void)err_set(e, ERR_NOMEM, "credentials");
+		return NULL;
+	}
+	cc->base.provider = p;
+	cc->fn = fn;
+	cc->arg = arg;
+	list_add_tail(&c->calls, &cc->node);
+	if (start(c, cc, e) != 0) {
+		call_free(cc);
+		return NULL;
+	}
+	return &cc->base;
+}
+
+static void chain_cancel(struct provider_call *call)
+{
+	call_free((struct chain_call *)call);
+}
+
+static void chain_close(struct provider *p)
+{
+	struct chain *c = (struct chain *)p;
+
+	while (!list_empty(&c->calls))
+		call_free(CONTAINER_OF(c->calls.next, struct chain_call, node));
+	mem_free(c->profile);
+	mem_free(c->region);
+	mem_free(c->sts_endpoint);
+	mem_free(c->ca_file);
+	mem_free(c->last);
+	mem_free(c);
+}
+
+static const char *chain_describe(const struct provider *p)
+{
+	const struct chain *c = (const struct chain *)p;
+
+	return c->last ? c->last : "not asked yet";
+}
+
+static const struct provider_ops ops = {
+	.name = "chain",
+	.get = chain_get,
+	.cancel = chain_cancel,
+	.close = chain_close,
+	.describe = chain_describe,
+};
+
+/* A copy of what was given; false: out of memory. */
+static bool kept(char **to, const char *text)
+{
+	*to = text && *text ? mem_strdup(text) : NULL;
+	return *to || !text || !*text;
+}
+
+struct provider *chain_new(const struct chain_opts *o, struct err *e)
+{
+	struct chain *c = mem_alloc(sizeof(*c));
+
+	if (!c) {
+		(void)err_set(e, ERR_NOMEM, "credentials");
+		return NULL;
+	}
+	c->base.ops = &ops;
+	c->loop = o->loop;
+	c->http = o->http;
+	c->env = o->environ;
+	c->profile_explicit = o->profile_explicit;
+	list_init(&c->calls);
+	if (!kept(&c->profile, o->profile) || !kept(&c->region, o->region) ||
+	    !kept(&c->sts_endpoint, o->sts_endpoint) || !kept(&c->ca_file, o->ca_file)) {
+		(void)err_set(e, ERR_NOMEM, "credentials");
+		chain_close(&c->base);
+		return NULL;
+	}
+	return cache_new(o->loop, loop_clock(o->loop), &c->base, e);
+}
