@@ -1,0 +1,43 @@
+#ifndef NET_PROCESS_H
+#define NET_PROCESS_H
+/*
+ * A child program whose output is wanted: credential_process and the like. No
+ * shell. It runs in a process group of its own, so that all of it can be
+ * killed; only with inherit_stdin it stays in ours, because it may talk to the
+ * user's terminal.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+
+struct loop;
+struct process;
+
+struct process_opts {
+	const char *const *argv; /* NULL at the end; argv[0] is looked for in PATH */
+	const char *const *env;  /* "NAME=value", NULL at the end; NULL: ours */
+	const char *cwd;         /* NULL: ours */
+	bool inherit_stdin;      /* otherwise it reads nothing (/dev/null) */
+	size_t out_max, err_max; /* bytes; 0: 1 MiB, 64 KiB. More is an error */
+	unsigned limit_ms;       /* 0: 60 s. Then it is killed */
+};
+
+/* Texts are NUL-terminated, and wiped when the callback returns. */
+struct process_result {
+	int status; /* of exit; 0 when killed */
+	int signal; /* that ended it, or 0 */
+	const char *out, *err_text;
+	size_t out_len, err_len;
+	/* NULL: it ended by itself, with whatever status. ERR_TIMEOUT, ERR_LIMIT (too much
+	 * output), ERR_NOMEM: it was killed. */
+	const struct err *why;
+};
+/* Once, from the loop. */
+typedef void process_fn(void *arg, const struct process_result *);
+
+/* All of opts is copied or used up. NULL: *e tells (no such program, ...). */
+struct process *process_start(struct loop *, const struct process_opts *, process_fn *, void *arg,
+			      struct err *e);
+void process_cancel(struct process *); /* kills it; then the callback never comes */
+#endif
