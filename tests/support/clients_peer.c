@@ -46,8 +46,9 @@ void clients_peer_start(struct clients_peer *p)
 
 void clients_peer_stop(struct clients_peer *p)
 {
-	static const char *const names[] = { "ca.pem",	"ca.key",   "ca.srl", "other.pem", "other.key",
-					     "host.pem", "host.key", "host.csr", "ext", "tmp.pem" };
+	static const char *const names[] = { "ca.pem",    "ca.key",   "ca.srl",   "other.pem",
+					     "other.key", "host.pem", "host.key", "host.csr",
+					     "ext",       "tmp.pem" };
 	char path[128];
 
 	close(p->in);
