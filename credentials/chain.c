@@ -226,7 +226,7 @@ static struct provider *source_of(struct chain *c, const struct aws_files *files
 	switch (p->step) {
 	case PLAN_STATIC: return static_new(c->loop, p->creds, e);
 	case PLAN_PROCESS:
-		return process_new(&(struct process_opts){ .loop = c->loop,
+		return command_new(&(struct command_opts){ .loop = c->loop,
 							   .command = p->command,
 							   .profile = p->profile,
 							   .environ = c->env },

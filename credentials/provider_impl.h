@@ -58,15 +58,15 @@ struct provider *cache_new(struct loop *, const struct clock *, struct provider 
 int64_t cache_refresh_at(int64_t fetched_ms, int64_t expires_ms);
 
 /* A credential_process line, run without a shell, in an environment of its own. */
-struct process_opts {
+struct command_opts {
 	struct loop *loop;
 	const char *command; /* copied */
 	const char *profile; /* for messages; copied */
 	const char *const *environ;
 };
-struct provider *process_new(const struct process_opts *, struct err *);
+struct provider *command_new(const struct command_opts *, struct err *);
 /* Its answer. Pure. */
-struct creds *process_parse(const char *json, size_t n, const char *source, struct err *);
+struct creds *command_parse(const char *json, size_t n, const char *source, struct err *);
 
 /* STS AssumeRole with the credentials of `client`'s provider. */
 struct role_opts {

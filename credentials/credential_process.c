@@ -1,0 +1,240 @@
+/*
+ * credential_process: the user's own program prints credentials as JSON. The
+ * line is split like a shell would, but no shell runs it; it has 60 s. Its
+ * standard input stays ours, because such programs may ask at the terminal.
+ * What it prints is wiped by net/process.c when it has been read; JSON's
+ * copies are wiped here.
+ */
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "credentials/provider_impl.h"
+#include "credentials/words.h"
+#include "net/process.h"
+
+enum { LIMIT_MS = 60000, OUT_MAX = 64 * 1024, ERR_MAX = 16 * 1024, ERR_SHOWN = 160 };
+
+struct command {
+	struct provider base;
+	struct loop *loop;
+	const char *const *env;
+	char **argv; /* one block */
+	char *words; /* "profile x (credential_process)" */
+	struct list calls;
+};
+
+struct command_call {
+	struct provider_call base;
+	struct list node;
+	struct process *process;
+	creds_fn *fn;
+	void *arg;
+};
+
+/* --- the answer --- */
+
+static void wipe(cJSON *at)
+{
+	for (; at; at = at->next) {
+		if (at->valuestring)
+			mem_wipe(at->valuestring, strlen(at->valuestring));
+		wipe(at->child);
+	}
+}
+
+static const char *text_of(const cJSON *object, const char *name)
+{
+	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+}
+
+static struct creds *from_json(const cJSON *root, const char *source, struct err *e)
+{
+	const cJSON *version = cJSON_GetObjectItemCaseSensitive(root, "Version");
+	const char *id = text_of(root, "AccessKeyId");
+	const char *secret = text_of(root, "SecretAccessKey");
+	const char *until = text_of(root, "Expiration");
+	int64_t expires = 0;
+
+	if (!cJSON_IsObject(root)) {
+		(void)err_set(e, ERR_CREDS, "%s: its output is not a JSON object", source);
+		return NULL;
+	}
+	if (!cJSON_IsNumber(version) || version->valueint != 1) {
+		(void)err_set(e, ERR_CREDS, "%s: its output has another Version than 1", source);
+		return NULL;
+	}
+	if (!id || !secret) {
+		(void)err_set(e, ERR_CREDS, "%s: its output has no %s", source,
+			      id ? "SecretAccessKey" : "AccessKeyId");
+		return NULL;
+	}
+	if (until && clock_parse_iso(until, &expires, e) != 0) {
+		e->code = ERR_CREDS;
+		(void)err_wrap(e, "%s: Expiration", source);
+		return NULL;
+	}
+	return creds_new(id, secret, text_of(root, "SessionToken"), expires,
+			 text_of(root, "AccountId"), source, e);
+}
+
+struct creds *command_parse(const char *json, size_t n, const char *source, struct err *e)
+{
+	cJSON *root = cJSON_ParseWithLength(json, n);
+	struct err local;
+	struct creds *c = from_json(root, source, e ? e : &local);
+
+	wipe(root);
+	cJSON_Delete(root);
+	return c;
+}
+
+/* The last line of what it said that is not blank: there the cause stands. */
+static const char *last_line(const char *text, size_t n, int *len)
+{
+	size_t begin;
+
+	while (n && strchr(" \t\r\n", text[n - 1]))
+		n--;
+	for (begin = n; begin && text[begin - 1] != '\n'; begin--)
+		;
+	*len = (int)(n - begin < ERR_SHOWN ? n - begin : ERR_SHOWN);
+	return text + begin;
+}
+
+static struct creds *from_result(const struct process_result *r, const char *source, struct err *e)
+{
+	const char *said;
+	int len;
+
+	if (r->why) {
+		*e = *r->why;
+		(void)err_wrap(e, "%s", source);
+		return NULL;
+	}
+	if (r->status == 0 && r->signal == 0)
+		return command_parse(r->out, r->out_len, source, e);
+	said = last_line(r->err_text, r->err_len, &len);
+	(void)err_set(e, ERR_CREDS, "%s: ended with %s %d%s%.*s", source,
+		      r->signal ? "signal" : "status", r->signal ? r->signal : r->status,
+		      len ? ": " : "", len, said);
+	return NULL;
+}
+
+/* --- the provider --- */
+
+static void call_free(struct command_call *cc)
+{
+	list_del(&cc->node);
+	mem_free(cc);
+}
+
+static void on_exit_of(void *arg, const struct process_result *result)
+{
+	struct command_call *cc = arg;
+	struct command *c = (struct command *)cc->base.provider;
+	creds_fn *fn = cc->fn;
+	void *to = cc->arg;
+	struct err e;
+	struct creds *creds = from_result(result, c->words, &e);
+
+	call_free(cc);
+	fn(to, creds, creds ? NULL : &e);
+	creds_unref(creds);
+}
+
+static struct provider_call *command_get(struct provider *p, creds_fn *fn, void *arg, struct err *e)
+{
+	struct command *c = (struct command *)p;
+	struct command_call *cc = mem_alloc(sizeof(*cc));
+
+	if (!cc) {
+		(void)err_set(e, ERR_NOMEM, "credentials");
+		return NULL;
+	}
+	cc->base.provider = p;
+	cc->fn = fn;
+	cc->arg = arg;
+	list_add_tail(&c->calls, &cc->node);
+	cc->process = process_start(c->loop,
+				    &(struct process_opts){ .argv = (const char *const *)c->argv,
+							    .env = c->env,
+							    .inherit_stdin = true,
+							    .out_max = OUT_MAX,
+							    .err_max = ERR_MAX,
+							    .limit_ms = LIMIT_MS },
+				    on_exit_of, cc, e);
+	if (!cc->process) {
+		(void)err_wrap(e, "%s", c->words);
+		call_free(cc);
+		return NULL;
+	}
+	return &cc->base;
+}
+
+static void command_cancel(struct provider_call *call)
+{
+	struct command_call *cc = (struct command_call *)call;
+
+	process_cancel(cc->process);
+	call_free(cc);
+}
+
+static void command_close(struct provider *p)
+{
+	struct command *c = (struct command *)p;
+
+	while (!list_empty(&c->calls))
+		command_cancel(&CONTAINER_OF(c->calls.next, struct command_call, node)->base);
+	mem_free(c->argv);
+	mem_free(c->words);
+	mem_free(c);
+}
+
+static const char *command_describe(const struct provider *p)
+{
+	return ((const struct command *)p)->words;
+}
+
+static const struct provider_ops ops = {
+	.name = "credential_process",
+	.get = command_get,
+	.cancel = command_cancel,
+	.close = command_close,
+	.describe = command_describe,
+};
+
+static int fill(struct command *c, const struct command_opts *o, struct err *e)
+{
+	size_t count, n = strlen(o->profile) + 40;
+
+	c->words = mem_alloc(n);
+	if (!c->words)
+		return err_set(e, ERR_NOMEM, "credentials");
+	(void)str_fmt(c->words, n, "profile %s (credential_process)", o->profile);
+	if (words_split(o->command, &c->argv, &count, e) != 0)
+		return err_wrap(e, "%s", c->words);
+	return count ? 0 : err_set(e, ERR_CONFIG, "%s: an empty command", c->words);
+}
+
+struct provider *command_new(const struct command_opts *o, struct err *e)
+{
+	struct command *c = mem_alloc(sizeof(*c));
+
+	if (!c) {
+		(void)err_set(e, ERR_NOMEM, "credentials");
+		return NULL;
+	}
+	c->base.ops = &ops;
+	c->loop = o->loop;
+	c->env = o->environ;
+	list_init(&c->calls);
+	if (fill(c, o, e) != 0) {
+		command_close(&c->base);
+		return NULL;
+	}
+	return &c->base;
+}
