@@ -83,7 +83,7 @@ def awsocks(*options):
         cfg = write(f"{d}/rules.yaml", f"default: direct\nrules:\n{lines}")
         where = f"{d}/proxy.sock" if "unix" in options else f"127.0.0.1:{port}"
         return [[b, "start", "--listen", f"unix:{where}" if "unix" in options else where, "--rules", cfg,
-                 "--log-level", "error", "--ready-file", f"{d}/ready.json"]]
+                 "--max-connections", "20000", "--log-level", "error", "--ready-file", f"{d}/ready.json"]]
     return make
 
 

@@ -220,7 +220,7 @@ static void posts_run_once_in_order(void **state)
 	loop_post(f->l, &a.p, post_again, &a);
 	loop_post(f->l, &b.p, tick, &b); /* unposted by a within the same turn */
 	loop_post(f->l, &c.p, tick, &c);
-	timer_arm(f->l, &z.t, 5, stop, &z);
+	timer_arm(f->l, &z.t, 500, stop, &z); /* long after the posts, however slow */
 	loop_run(f->l);
 	assert_string_equal(f->log, "acaz");
 }
