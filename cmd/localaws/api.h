@@ -1,0 +1,46 @@
+#ifndef LOCALAWS_API_H
+#define LOCALAWS_API_H
+/*
+ * What the services have in common: one operation is a row of a table, gets
+ * its parameters and the caller, and fills the reply.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+
+struct cJSON;
+struct form;
+struct key;
+struct reply;
+struct request;
+struct world;
+
+enum api_protocol { API_JSON = 0, API_STS, API_EC2 };
+
+struct api_call {
+	struct world *w;
+	const struct request *request;
+	const struct key *caller;
+	enum api_protocol protocol;
+	const struct cJSON *input; /* JSON */
+	const struct form *form;   /* Query */
+	struct reply *reply;
+};
+struct api_op {
+	const char *name;
+	void (*run)(struct api_call *);
+};
+
+/* An error as the protocol writes it; the status is JSON 400, or as given. */
+void api_error(struct api_call *, int status, const char *code, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/* The JSON answer; frees it. */
+void api_json(struct api_call *, struct cJSON *);
+/* XML text with its markup escaped. */
+void api_xml_text(struct buf *, const char *text);
+/* <name>text</name> */
+void api_xml(struct buf *, const char *name, const char *text);
+
+extern const struct api_op api_ssm_ops[], api_sts_ops[], api_ec2_ops[]; /* end with NULL */
+#endif

@@ -1,0 +1,466 @@
+/*
+ * SSM: sessions, and which instances are online (AWS JSON 1.1, AmazonSSM.*).
+ * What is checked, and in which order: the input's shape, the document, its
+ * parameters, and only then whether the target is there.
+ */
+#include "cmd/localaws/api.h"
+
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "cmd/localaws/keys.h"
+#include "cmd/localaws/server.h"
+#include "cmd/localaws/session.h"
+#include "cmd/localaws/world.h"
+
+#define TOKEN "localaws-page-"
+enum { TARGET_MAX = 400, REASON_MAX = 256, PAGE_MIN = 5, PAGE_MAX = 50, PAGE_DEFAULT = 10 };
+
+static const cJSON *member(const struct api_call *c, const char *name)
+{
+	return cJSON_GetObjectItemCaseSensitive(c->input, name);
+}
+
+static void invalid(struct api_call *c, const char *field, const char *value, const char *rule)
+{
+	api_error(c, 400, "ValidationException",
+		  "1 validation error detected: Value %s%.80s%s at '%s' failed to satisfy "
+		  "constraint: %s",
+		  value ? "'" : "", value ? value : "null", value ? "'" : "", field, rule);
+}
+
+/* A text of 1..max characters. NULL: the error is written. */
+static const char *text_member(struct api_call *c, const char *name, const char *field, size_t max)
+{
+	const cJSON *m = member(c, name);
+	char rule[80];
+
+	if (!m || cJSON_IsNull(m)) {
+		invalid(c, field, NULL, "Member must not be null");
+		return NULL;
+	}
+	if (!cJSON_IsString(m)) {
+		api_error(c, 400, "SerializationException",
+			  "class java.lang.String can not be converted from what '%s' holds", name);
+		return NULL;
+	}
+	if (*m->valuestring && strlen(m->valuestring) <= max)
+		return m->valuestring;
+	(void)str_fmt(rule, sizeof(rule), "Member must have length between 1 and %zu, inclusive",
+		      max);
+	invalid(c, field, m->valuestring, rule);
+	return NULL;
+}
+
+/* --- StartSession --- */
+
+struct doc_param {
+	const char *name, *def; /* def NULL: must be given */
+	bool port;
+};
+static const struct document {
+	const char *name;
+	enum session_kind kind;
+	struct doc_param param[4];
+} documents[] = {
+	{ "AWS-StartSSHSession", SESSION_SSH, { { "portNumber", "22", true } } },
+	{ "AWS-StartPortForwardingSession",
+	  SESSION_PORT,
+	  { { "portNumber", "80", true }, { "localPortNumber", "0", true } } },
+	{ "AWS-StartPortForwardingSessionToRemoteHost",
+	  SESSION_REMOTE_HOST,
+	  { { "portNumber", "80", true },
+	    { "localPortNumber", "0", true },
+	    { "host", "localhost", false } } },
+};
+
+static const struct document *find_document(const char *name)
+{
+	for (size_t i = 0; i < sizeof(documents) / sizeof(documents[0]); i++)
+		if (strcmp(name, documents[i].name) == 0)
+			return &documents[i];
+	return NULL;
+}
+
+static const struct doc_param *find_param(const struct document *d, const char *name)
+{
+	for (size_t i = 0; i < 4 && d->param[i].name; i++)
+		if (strcmp(name, d->param[i].name) == 0)
+			return &d->param[i];
+	return NULL;
+}
+
+static bool value_ok(const struct doc_param *p, const char *value)
+{
+	uint64_t n, low = strcmp(p->name, "portNumber") == 0 ? 1 : 0;
+
+	if (p->port)
+		return strlen(value) <= 5 && *value != '+' &&
+		       str_number(value, low, 65535, &n, NULL) == 0;
+	return *value && strlen(value) < SESSION_HOST &&
+	       strspn(value,
+		      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:_-") ==
+		       strlen(value);
+}
+
+static bool check_parameters(struct api_call *c, const struct document *d, const cJSON *given)
+{
+	const cJSON *it;
+
+	if (given && !cJSON_IsNull(given) && !cJSON_IsObject(given)) {
+		api_error(c, 400, "SerializationException", "Parameters is not a map");
+		return false;
+	}
+	cJSON_ArrayForEach(it, given)
+	{
+		const struct doc_param *p = find_param(d, it->string);
+		const cJSON *value = cJSON_GetArrayItem(it, 0);
+
+		if (!cJSON_IsArray(it) || cJSON_GetArraySize(it) != 1 || !cJSON_IsString(value)) {
+			api_error(c, 400, "SerializationException",
+				  "Parameter %.60s is not a list of one string", it->string);
+			return false;
+		}
+		if (!p) {
+			api_error(c, 400, "InvalidParameters",
+				  "Parameter \"%.60s\" is not defined in document %s", it->string,
+				  d->name);
+			return false;
+		}
+		if (!value_ok(p, value->valuestring)) {
+			api_error(c, 400, "InvalidParameters",
+				  "Parameter \"%s\" has value \"%.80s\" not matching \"%s\".",
+				  p->name, value->valuestring,
+				  p->port ? "^([1-9]|[1-9][0-9]{1,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|"
+					    "65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
+					  : "^[0-9a-zA-Z._:-]+$");
+			return false;
+		}
+	}
+	return true;
+}
+
+static void take_parameter(const struct document *d, const cJSON *given, const char *name, char *to,
+			   size_t size)
+{
+	const struct doc_param *p = find_param(d, name);
+	const cJSON *value = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(given, name), 0);
+
+	if (p)
+		(void)str_fmt(to, size, "%s", value ? value->valuestring : p->def);
+}
+
+static void take_parameters(const struct document *d, const cJSON *given, struct session_params *p)
+{
+	p->kind = d->kind;
+	(void)str_fmt(p->host, sizeof(p->host), "localhost");
+	take_parameter(d, given, "host", p->host, sizeof(p->host));
+	take_parameter(d, given, "portNumber", p->port, sizeof(p->port));
+	take_parameter(d, given, "localPortNumber", p->local_port, sizeof(p->local_port));
+}
+
+/* NULL: the error is written. */
+static const struct document *read_document(struct api_call *c)
+{
+	const cJSON *m = member(c, "DocumentName");
+	const char *name = cJSON_IsString(m) ? m->valuestring : "SSM-SessionManagerRunShell";
+	const struct document *d = find_document(name);
+	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				"_-.:/");
+
+	if (name[n] || n < 3 || n > 128) {
+		invalid(c, "documentName", name,
+			"Member must satisfy regular expression pattern: "
+			"^[a-zA-Z0-9_\\-.:/]{3,128}$");
+		return NULL;
+	}
+	if (!d || (d->kind == SESSION_REMOTE_HOST &&
+		   fault_take(&c->w->faults, FAULT_REFUSE_REMOTE_HOST))) {
+		api_error(c, 400, "InvalidDocument", "Document with name %s does not exist.", name);
+		return NULL;
+	}
+	return check_parameters(c, d, member(c, "Parameters")) ? d : NULL;
+}
+
+/* By itself, or by a fault. true: refused, and the error is written. */
+static bool refused(struct api_call *c, const char *target)
+{
+	const struct instance *in = instances_find(&c->w->opts->instances, target);
+
+	if (fault_take(&c->w->faults, FAULT_REFUSE_SESSION)) {
+		api_error(c, 400, "AccessDeniedException",
+			  "User: %s is not authorized to perform: ssm:StartSession on resource: "
+			  "arn:aws:ec2:us-east-1:" KEYS_ACCOUNT ":instance/%s because no "
+			  "identity-based policy allows the ssm:StartSession action",
+			  c->caller->arn, target);
+		return true;
+	}
+	if (!in || in->state != INSTANCE_RUNNING ||
+	    fault_take(&c->w->faults, FAULT_NOT_CONNECTED)) {
+		api_error(c, 400, "TargetNotConnected", "%s is not connected.", target);
+		return true;
+	}
+	return false;
+}
+
+static void reply_session(struct api_call *c, const struct session *s)
+{
+	cJSON *root = cJSON_CreateObject();
+	char url[512];
+
+	session_url(s, url, sizeof(url));
+	cJSON_AddStringToObject(root, "SessionId", s->id);
+	cJSON_AddStringToObject(root, "StreamUrl", url);
+	cJSON_AddStringToObject(root, "TokenValue", s->token);
+	api_json(c, root);
+}
+
+static void start_session(struct api_call *c)
+{
+	const char *target = text_member(c, "Target", "target", TARGET_MAX), *owner;
+	const cJSON *reason = member(c, "Reason");
+	struct session_params params = { 0 };
+	const struct document *d;
+	struct session *s;
+	struct err e = { 0 };
+
+	if (!target)
+		return;
+	if (reason && !cJSON_IsNull(reason) && !text_member(c, "Reason", "reason", REASON_MAX))
+		return;
+	d = read_document(c);
+	if (!d || refused(c, target))
+		return;
+	take_parameters(d, member(c, "Parameters"), &params);
+	(void)str_fmt(params.target, sizeof(params.target), "%s", target);
+	owner = strrchr(c->caller->arn, '/');
+	s = session_start(c->w, &params, owner ? owner + 1 : "demo", &e);
+	if (s)
+		reply_session(c, s);
+	else
+		api_error(c, 500, "InternalServerError", "%s", e.msg);
+}
+
+/* --- the other session calls --- */
+
+static void resume_session(struct api_call *c)
+{
+	const char *id = text_member(c, "SessionId", "sessionId", SESSION_ID - 1);
+	struct session *s = id ? session_find(c->w, id) : NULL;
+	cJSON *root;
+
+	if (!id)
+		return;
+	if (s && !fault_take(&c->w->faults, FAULT_REFUSE_RESUME)) {
+		session_new_token(s);
+		reply_session(c, s);
+		return;
+	}
+	if (!s && !session_is_over(c->w, id)) {
+		api_error(c, 400, "DoesNotExistException", "Session %.96s does not exist", id);
+		return;
+	}
+	/* No token: that is how a client learns that the session is over. */
+	root = cJSON_CreateObject();
+	cJSON_AddStringToObject(root, "SessionId", id);
+	api_json(c, root);
+}
+
+static void terminate_session(struct api_call *c)
+{
+	const char *id = text_member(c, "SessionId", "sessionId", SESSION_ID - 1);
+	struct session *s = id ? session_find(c->w, id) : NULL;
+	cJSON *root;
+
+	if (!id)
+		return;
+	if (s) {
+		session_end(s, "");
+	} else if (!session_is_over(c->w, id)) {
+		api_error(c, 400, "DoesNotExistException", "Session %.96s does not exist", id);
+		return;
+	}
+	root = cJSON_CreateObject();
+	cJSON_AddStringToObject(root, "SessionId", id);
+	api_json(c, root);
+}
+
+static void get_connection_status(struct api_call *c)
+{
+	const char *target = text_member(c, "Target", "target", TARGET_MAX);
+	const struct instance *in;
+	cJSON *root;
+
+	if (!target)
+		return;
+	in = instances_find(&c->w->opts->instances, target);
+	root = cJSON_CreateObject();
+	cJSON_AddStringToObject(root, "Target", target);
+	cJSON_AddStringToObject(root, "Status",
+				in && in->state == INSTANCE_RUNNING ? "connected" : "notconnected");
+	api_json(c, root);
+}
+
+/* --- DescribeInstanceInformation --- */
+
+static const char *ping_status(const struct instance *in)
+{
+	return in->state == INSTANCE_RUNNING ? "Online" : "ConnectionLost";
+}
+
+static const char *info_field(const struct api_call *c, const struct instance *in, const char *key)
+{
+	const struct {
+		const char *key, *value;
+	} fields[] = {
+		{ "InstanceIds", in->id },
+		{ "PingStatus", ping_status(in) },
+		{ "PlatformTypes", "Linux" },
+		{ "AgentVersion", c->w->opts->agent_version },
+		{ "ResourceType", "EC2Instance" },
+		{ "tag:Name", in->name },
+		{ "tag-key", "Name" },
+		{ "AssociationStatus", "Success" },
+		{ "ActivationIds", "" },
+		{ "IamRole", "" },
+		{ "SourceIds", "" },
+		{ "SourceTypes", "AWS::EC2::Instance" },
+	};
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		if (strcmp(key, fields[i].key) == 0)
+			return fields[i].value;
+	return str_starts(key, "tag:") ? "" : NULL;
+}
+
+static bool info_selected(const struct api_call *c, const struct instance *in, const cJSON *filters)
+{
+	const cJSON *filter, *value;
+
+	if (in->state == INSTANCE_TERMINATED)
+		return false;
+	cJSON_ArrayForEach(filter, filters)
+	{
+		const cJSON *key = cJSON_GetObjectItem(filter, "Key");
+		const cJSON *values = cJSON_GetObjectItem(filter, "Values");
+		const char *have = info_field(c, in, key->valuestring);
+		bool any = false;
+
+		cJSON_ArrayForEach(value, values) any =
+			any || (cJSON_IsString(value) && strcmp(have, value->valuestring) == 0);
+		if (!any)
+			return false;
+	}
+	return true;
+}
+
+static bool info_check(struct api_call *c, const cJSON *filters)
+{
+	const cJSON *filter, *value;
+
+	cJSON_ArrayForEach(filter, filters)
+	{
+		const cJSON *key = cJSON_GetObjectItem(filter, "Key");
+		const cJSON *values = cJSON_GetObjectItem(filter, "Values");
+
+		if (!cJSON_IsString(key) || !cJSON_IsArray(values) || !values->child) {
+			invalid(c, "filters", NULL, "Member must not be null");
+			return false;
+		}
+		if (!info_field(c, &c->w->opts->instances.at[0], key->valuestring)) {
+			api_error(c, 400, "InvalidFilterKey", "%.60s is not a filter key",
+				  key->valuestring);
+			return false;
+		}
+		if (strcmp(key->valuestring, "InstanceIds") != 0)
+			continue;
+		cJSON_ArrayForEach(value, values) if (!cJSON_IsString(value) ||
+						      (!str_starts(value->valuestring, "i-") &&
+						       !str_starts(value->valuestring, "mi-")))
+		{
+			api_error(c, 400, "InvalidInstanceId", "The instance ID is not valid");
+			return false;
+		}
+	}
+	return true;
+}
+
+static cJSON *info_entry(const struct api_call *c, const struct instance *in)
+{
+	cJSON *entry = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(entry, "InstanceId", in->id);
+	cJSON_AddStringToObject(entry, "PingStatus", ping_status(in));
+	cJSON_AddNumberToObject(entry, "LastPingDateTime", (double)world_wall_ms(c->w) / 1000.0);
+	cJSON_AddStringToObject(entry, "AgentVersion", c->w->opts->agent_version);
+	cJSON_AddBoolToObject(entry, "IsLatestVersion", true);
+	cJSON_AddStringToObject(entry, "PlatformType", "Linux");
+	cJSON_AddStringToObject(entry, "PlatformName", "Amazon Linux");
+	cJSON_AddStringToObject(entry, "PlatformVersion", "2023");
+	cJSON_AddStringToObject(entry, "ResourceType", "EC2Instance");
+	cJSON_AddStringToObject(entry, "IPAddress", in->ip);
+	cJSON_AddStringToObject(entry, "ComputerName", in->name[0] ? in->name : in->id);
+	return entry;
+}
+
+static bool info_page(struct api_call *c, size_t *from, size_t *most)
+{
+	const cJSON *max = member(c, "MaxResults"), *token = member(c, "NextToken");
+	const struct options *o = c->w->opts;
+	uint64_t at = 0;
+
+	*most = PAGE_DEFAULT;
+	if (max && !cJSON_IsNull(max)) {
+		if (!cJSON_IsNumber(max) || max->valueint < PAGE_MIN || max->valueint > PAGE_MAX) {
+			invalid(c, "maxResults", NULL, "Member must be between 5 and 50");
+			return false;
+		}
+		*most = (size_t)max->valueint;
+	}
+	if (o->page_size && o->page_size < *most)
+		*most = o->page_size;
+	if (cJSON_IsString(token) && *token->valuestring &&
+	    (!str_starts(token->valuestring, TOKEN) ||
+	     str_number(token->valuestring + strlen(TOKEN), 0, INSTANCES_MAX, &at, NULL) != 0)) {
+		api_error(c, 400, "InvalidNextToken", "The specified token is not valid.");
+		return false;
+	}
+	*from = (size_t)at;
+	return true;
+}
+
+static void describe_instance_information(struct api_call *c)
+{
+	const struct instances *all = &c->w->opts->instances;
+	const cJSON *filters = member(c, "Filters");
+	size_t i = 0, most = 0, written = 0;
+	char token[64] = "";
+	cJSON *root, *list;
+
+	if (!info_check(c, filters) || !info_page(c, &i, &most))
+		return;
+	root = cJSON_CreateObject();
+	list = cJSON_AddArrayToObject(root, "InstanceInformationList");
+	for (; i < all->count && written < most; i++)
+		if (info_selected(c, &all->at[i], filters)) {
+			cJSON_AddItemToArray(list, info_entry(c, &all->at[i]));
+			written++;
+		}
+	if (i < all->count)
+		(void)str_fmt(token, sizeof(token), TOKEN "%zu", i);
+	cJSON_AddStringToObject(root, "NextToken", token);
+	api_json(c, root);
+}
+
+const struct api_op api_ssm_ops[] = {
+	{ "StartSession", start_session },
+	{ "ResumeSession", resume_session },
+	{ "TerminateSession", terminate_session },
+	{ "GetConnectionStatus", get_connection_status },
+	{ "DescribeInstanceInformation", describe_instance_information },
+	{ NULL, NULL },
+};

@@ -1,0 +1,94 @@
+#ifndef LOCALAWS_FAULTS_H
+#define LOCALAWS_FAULTS_H
+/*
+ * Misbehaviour on request: `--fault NAME[=VALUE]`, and at run time by
+ * POST /_localaws/faults. One table; each fault is off until it is set.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum fault_kind {
+	FAULT_FLAG = 0, /* on or off */
+	FAULT_TIMES,    /* that many times, or always without a value */
+	FAULT_NUMBER,   /* a value within the row's limits */
+};
+
+/* enum, name, kind, value without '=', lowest, highest, help */
+#define FAULTS(X)                                                                               \
+	X(REFUSE_SESSION, "refuse-session", TIMES, 0, 1, 1e9,                                   \
+	  "StartSession answers AccessDeniedException")                                         \
+	X(NOT_CONNECTED, "not-connected", TIMES, 0, 1, 1e9,                                     \
+	  "StartSession answers TargetNotConnected")                                            \
+	X(REFUSE_REMOTE_HOST, "refuse-remote-host", TIMES, 0, 1, 1e9,                           \
+	  "StartSession of a remote-host document answers InvalidDocument")                     \
+	X(REFUSE_RESUME, "refuse-resume", TIMES, 0, 1, 1e9,                                     \
+	  "ResumeSession answers without a token, as for a session that is over")               \
+	X(THROTTLE_API, "throttle-api", TIMES, 0, 1, 1e9, "API calls are throttled")            \
+	X(FAIL_API, "fail-api", TIMES, 0, 1, 1e9, "API calls answer an internal server error")  \
+	X(REFUSE_TARGET, "refuse-target", TIMES, 0, 1, 1e9, "the agent's dials fail")           \
+	X(EXPIRE_CREDENTIALS, "expire-credentials", NUMBER, 5, 0, 1e6,                          \
+	  "temporary credentials live SECONDS; 0 also ends those given out before")             \
+	X(CLOCK_SKEW, "clock-skew", NUMBER, 600, -1e6, 1e6, "the service's clock, in SECONDS")  \
+	X(SLOW_START, "slow-start", NUMBER, 3000, 0, 1e6, "the agent takes MS to appear")       \
+	X(EARLY_DATA_GAP, "early-data-gap", NUMBER, 20, 0, 60000,                               \
+	  "data within MS after HandshakeComplete is swallowed too")                            \
+	X(DROP_WS_AFTER_BYTES, "drop-ws-after-bytes", NUMBER, 1e6, 1, 1e15,                     \
+	  "each websocket is cut after N bytes, both ways together")                            \
+	X(DROP_WS_AFTER, "drop-ws-after", NUMBER, 3, 0.001, 1e6, "each is cut after SECONDS")   \
+	X(CLOSE_1000_AFTER, "close-1000-after", NUMBER, 3600, 0.001, 1e6,                       \
+	  "each is closed with 1000 Bye after SECONDS")                                         \
+	X(FREEZE_WS_AFTER, "freeze-ws-after", NUMBER, 3, 0.001, 1e6,                            \
+	  "each falls silent after SECONDS but stays open")                                     \
+	X(FRAGMENT, "fragment", NUMBER, 4096, 1, 1e6, "messages leave in fragments of N bytes") \
+	X(CHANNEL_CLOSED_116, "channel-closed-116", FLAG, 0, 0, 0,                              \
+	  "channel_closed has the long header and blanks")                                      \
+	X(LOSE_CLIENT, "lose-client", NUMBER, 1, 0, 100, "PERCENT of the client's messages")    \
+	X(LOSE_AGENT, "lose-agent", NUMBER, 1, 0, 100, "PERCENT of the agent's messages")       \
+	X(REPEAT_CLIENT, "repeat-client", NUMBER, 1, 0, 100, "PERCENT come twice")              \
+	X(REPEAT_AGENT, "repeat-agent", NUMBER, 1, 0, 100, "PERCENT come twice")                \
+	X(REORDER_CLIENT, "reorder-client", NUMBER, 1, 0, 100, "PERCENT come late")             \
+	X(REORDER_AGENT, "reorder-agent", NUMBER, 1, 0, 100, "PERCENT come late")               \
+	X(DELAY, "delay", NUMBER, 10, 0, 60000, "every message travels MS, each way")           \
+	X(DELAY_ACK, "delay-ack", NUMBER, 300, 0, 60000, "the agent's acks come MS later")      \
+	X(NO_ACK, "no-ack", NUMBER, 100, 0, 100, "PERCENT of the agent's acks are never sent")  \
+	X(ZOMBIE, "zombie", FLAG, 0, 0, 0, "agents go on acknowledging but carry no data")      \
+	X(SEED, "seed", NUMBER, 1, 0, 9e15, "where chance begins")
+
+enum fault_id {
+#define X(id, name, kind, def, low, high, help) FAULT_##id,
+	FAULTS(X)
+#undef X
+		FAULT_COUNT
+};
+
+struct fault {
+	bool on;
+	double value; /* FAULT_TIMES: how often still, negative for always */
+};
+struct faults {
+	struct fault at[FAULT_COUNT];
+};
+
+/* "NAME", "NAME=VALUE", "NAME=off"; `lose=N`, `repeat=N` and `reorder=N` set both
+ * directions; "clear" turns all off. */
+MUST_CHECK int faults_set(struct faults *, const char *text, struct err *);
+static inline bool fault_on(const struct faults *f, enum fault_id id)
+{
+	return f->at[id].on;
+}
+static inline double fault_value(const struct faults *f, enum fault_id id, double off)
+{
+	return f->at[id].on ? f->at[id].value : off;
+}
+bool fault_take(struct faults *, enum fault_id); /* FAULT_TIMES: does it strike now? */
+
+struct fault_row {
+	const char *name, *help;
+	enum fault_kind kind;
+	double def, low, high;
+};
+extern const struct fault_row fault_rows[FAULT_COUNT];
+#endif

@@ -1,0 +1,106 @@
+#include "cmd/localaws/ready.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "base/str.h"
+#include "cmd/localaws/world.h"
+
+enum { PATH_TEXT = 4096 };
+
+static int write_all(int fd, const char *p, size_t n)
+{
+	while (n) {
+		ssize_t done = write(fd, p, n);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0)
+			return -1;
+		p += done;
+		n -= (size_t)done;
+	}
+	return 0;
+}
+
+static int write_file(const char *file, const char *text, struct err *e)
+{
+	char temp[PATH_TEXT];
+	int fd, failed;
+
+	if (!str_fmt(temp, sizeof(temp), "%s.%ld", file, (long)getpid()))
+		return err_set(e, ERR_USAGE, "the path is too long");
+	fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_sys(e, errno, "%s", temp);
+	failed = write_all(fd, text, strlen(text));
+	if (close(fd) != 0 || failed || rename(temp, file) != 0) {
+		int sys = errno;
+
+		(void)unlink(temp);
+		return err_sys(e, sys, "%s", file);
+	}
+	return 0;
+}
+
+int ready_write(const struct world *w, const char *file, unsigned port, const char *ca,
+		struct err *e)
+{
+	cJSON *root = cJSON_CreateObject();
+	char *text;
+	int failed;
+
+	cJSON_AddStringToObject(root, "endpoint", w->endpoint);
+	cJSON_AddNumberToObject(root, "port", port);
+	cJSON_AddStringToObject(root, "ca", ca);
+	cJSON_AddStringToObject(root, "access_key_id", w->opts->access_key_id);
+	cJSON_AddStringToObject(root, "secret_access_key", w->opts->secret_access_key);
+	text = cJSON_Print(root);
+	cJSON_Delete(root);
+	if (!text)
+		return err_set(e, ERR_NOMEM, "ready file");
+	failed = write_file(file, text, e);
+	cJSON_free(text);
+	return failed;
+}
+
+void ready_print_env(const struct world *w, const char *ca)
+{
+	const struct options *o = w->opts;
+
+	printf("export AWS_ENDPOINT_URL=%s\nexport AWS_ACCESS_KEY_ID=%s\n"
+	       "export AWS_SECRET_ACCESS_KEY=%s\nexport AWS_REGION=%s\n",
+	       w->endpoint, o->access_key_id, o->secret_access_key,
+	       *o->region ? o->region : "us-east-1");
+	if (*ca)
+		printf("export AWS_CA_BUNDLE=%s\n", ca);
+	(void)fflush(stdout);
+}
+
+int ready_ca_path(const struct world *w, char *out, size_t size, struct err *e)
+{
+	const struct options *o = w->opts;
+	const char *slash = o->ready_file ? strrchr(o->ready_file, '/') : NULL, *tmp;
+	char dir[PATH_TEXT];
+
+	if (o->state_dir) {
+		(void)str_fmt(dir, sizeof(dir), "%s", o->state_dir);
+	} else if (o->ready_file) {
+		(void)str_fmt(dir, sizeof(dir), "%.*s", slash ? (int)(slash - o->ready_file) : 1,
+			      slash ? o->ready_file : ".");
+	} else {
+		tmp = getenv("TMPDIR");
+		(void)str_fmt(dir, sizeof(dir), "%s/localaws-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+		if (!mkdtemp(dir))
+			return err_sys(e, errno, "%s", dir);
+	}
+	return str_fmt(out, size, "%s/localaws-ca.pem", dir)
+		       ? 0
+		       : err_set(e, ERR_USAGE, "the path is too long");
+}
