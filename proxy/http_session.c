@@ -83,10 +83,14 @@ static void upstream_drop(struct http_session *h)
 		return;
 	h->upstream = NULL;
 	u->of = NULL;
-	if (u->stream)
-		stream_abort(u->stream); /* closed() frees it */
-	else
+	if (!u->stream) {
 		upstream_free(u);
+		return;
+	}
+	if (h->state == HTTP_EXCHANGE) /* closed() frees it */
+		stream_abort(u->stream);
+	else
+		stream_close(u->stream);
 }
 
 static void upstream_credit(struct upstream *u)
@@ -208,13 +212,18 @@ static bool upstream_fits(const struct http_session *h)
 
 static void next_request(void *arg);
 
+/* Will no request follow the one under way? */
+static bool last(const struct client *c)
+{
+	return c->proxy->closing || (c->eof && !buf_len(&c->in));
+}
+
 /* The proxy's own answer, if none has begun yet. May end the client. */
 static void fail(struct http_session *h, int status, const struct err *why)
 {
 	struct client *c = h->c;
 	struct err e;
-	bool keep = h->keep && h->minor == 1 && h->up.kind == HTTP1_NO_BODY && !c->eof &&
-		    !c->proxy->closing;
+	bool keep = h->keep && h->minor == 1 && h->up.kind == HTTP1_NO_BODY && !last(c);
 
 	upstream_drop(h);
 	attempt_cancel(&c->attempt);
@@ -356,6 +365,8 @@ static void request(struct http_session *h, const struct http1_head *head)
 	buf_drop(&c->in, head->used);
 	client_credit(c);
 	if (bad) {
+		h->keep = h->keep &&
+			  !status; /* no more from one that does not know what a proxy is */
 		fail(h, status, &e);
 		return;
 	}
@@ -414,7 +425,7 @@ static void next_request(void *arg)
 
 static enum http_after after(const struct http_session *h, bool delimited)
 {
-	if (!h->keep || !delimited || h->c->eof || h->c->proxy->closing)
+	if (!h->keep || !delimited || last(h->c))
 		return HTTP_AFTER_CLOSE;
 	return h->minor == 0 ? HTTP_AFTER_KEEP : HTTP_AFTER_DEFAULT;
 }
@@ -513,9 +524,9 @@ static void finish(struct http_session *h)
 	bool spent = !http_body_done(&h->up); /* answered before the request was whole */
 
 	client_account(c, NULL);
+	h->state = spent ? HTTP_EXCHANGE : HTTP_IDLE;
 	if (!h->upstream_keeps || spent || h->upstream->eof || buf_len(&h->upstream->in))
 		upstream_drop(h);
-	h->state = HTTP_IDLE;
 	if (!h->keep || spent) {
 		client_end(c, NULL, false);
 		return;
@@ -553,7 +564,7 @@ static void move_down(struct http_session *h)
 	enum headed headed = HEADED_ON;
 	struct err e;
 
-	while (!h->answered && headed == HEADED_ON && http_body_flush(&h->down, c->stream))
+	while (headed == HEADED_ON && !h->answered && http_body_flush(&h->down, c->stream))
 		headed = response_head(h);
 	if (headed == HEADED_GONE)
 		return;
