@@ -182,3 +182,10 @@ int endpoint_url(const struct endpoint_opts *o, char **url, struct err *e)
 	*url = mem_strndup(given, n);
 	return *url ? 0 : err_set(e, ERR_NOMEM, "endpoint");
 }
+
+bool endpoint_overridden(const struct endpoint_opts *o)
+{
+	const struct service *s = service_of(o->service);
+
+	return s && override_of(o, s) != NULL;
+}

@@ -21,6 +21,8 @@ struct endpoint_opts {
 /* *url is the caller's (mem_free), without '/' at its end. ERR_CONFIG: no region, or an
  * override that is no http(s) URL. */
 MUST_CHECK int endpoint_url(const struct endpoint_opts *, char **url, struct err *);
+/* Whether the environment or the profile overrides the service's own endpoint. */
+bool endpoint_overridden(const struct endpoint_opts *);
 /* An http:// or https:// URL with a host, an optional port and path, and nothing else. */
 MUST_CHECK int endpoint_check_url(const char *url, struct err *);
 /* The partition's domain ("amazonaws.com"), for checks of hosts that AWS names; static. */

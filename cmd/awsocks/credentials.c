@@ -1,0 +1,241 @@
+/*
+ * `awsocks credentials`: what the chain resolves to, as credential_process
+ * JSON for other programs; with --explain, which step answered and for how
+ * long, nothing secret in it. Asks only the source that the configuration
+ * means. Status 77 when there are none to be had.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "cmd/awsocks/cmd.h"
+#include "config/options.h"
+#include "config/settings.h"
+#include "credentials/env.h"
+#include "credentials/profile.h"
+#include "credentials/provider.h"
+#include "net/http.h"
+#include "net/loop.h"
+
+extern char **environ;
+
+struct ask {
+	const char *profile; /* --profile; NULL: not given */
+	bool explain;
+	struct options options;
+	struct loop *loop;
+	struct provider *provider;
+	int status;
+};
+
+static const char *const *environment(void)
+{
+	return (const char *const *)environ;
+}
+
+static const char *wanted_profile(const struct ask *a)
+{
+	return a->profile ? a->profile : a->options.aws_profile;
+}
+
+/* --- printing --- */
+
+static void wipe(cJSON *at)
+{
+	for (; at; at = at->next)
+		if (at->valuestring)
+			mem_wipe(at->valuestring, strlen(at->valuestring));
+}
+
+static bool add_text(cJSON *to, const char *name, const char *text)
+{
+	return !text || cJSON_AddStringToObject(to, name, text);
+}
+
+static int print_json(const struct creds *c)
+{
+	cJSON *o = cJSON_CreateObject();
+	char until[25], *text = NULL;
+
+	clock_iso(c->expires_ms, until);
+	(void)str_fmt(until + 19, 2, "Z"); /* whole seconds: not every reader takes fractions */
+	if (o && cJSON_AddNumberToObject(o, "Version", 1) &&
+	    add_text(o, "AccessKeyId", c->access_key_id) &&
+	    add_text(o, "SecretAccessKey", c->secret_access_key.text) &&
+	    add_text(o, "SessionToken", c->session_token.text) &&
+	    add_text(o, "Expiration", c->expires_ms ? until : NULL) &&
+	    add_text(o, "AccountId", c->account_id))
+		text = cJSON_PrintUnformatted(o);
+	if (text)
+		puts(text);
+	if (text)
+		mem_wipe(text, strlen(text));
+	cJSON_free(text);
+	if (o)
+		wipe(o->child);
+	cJSON_Delete(o);
+	return text ? 0 : err_exit_status(ERR_NOMEM);
+}
+
+/* An access key id is no secret, but enough of it to be recognised will do. */
+static void print_masked(const char *id)
+{
+	size_t n = strlen(id);
+
+	printf("access key  %.4s", id);
+	for (size_t i = 4; i + 4 < n; i++)
+		putchar('*');
+	printf("%s\n", n > 8 ? id + n - 4 : "");
+}
+
+static void print_expiry(const struct ask *a, const struct creds *c)
+{
+	int64_t left = (c->expires_ms - clock_wall_ms(loop_clock(a->loop))) / 1000;
+	char until[25];
+
+	if (!c->expires_ms) {
+		printf("expires     never\n");
+		return;
+	}
+	clock_iso(c->expires_ms, until);
+	printf("expires     %.19sZ (in %lld min %lld s)\n", until, (long long)(left / 60),
+	       (long long)(left % 60));
+}
+
+static const char *profile_origin(const struct ask *a)
+{
+	if (a->profile)
+		return "--profile";
+	if (a->options.aws_profile)
+		return a->options.origin[OPT_ID_aws_profile].text;
+	if (env_get(environment(), "AWS_PROFILE"))
+		return "AWS_PROFILE";
+	return env_get(environment(), "AWS_DEFAULT_PROFILE") ? "AWS_DEFAULT_PROFILE" : "by default";
+}
+
+static void print_region(const struct ask *a)
+{
+	struct aws_files *files = NULL;
+	const char *region;
+
+	if (aws_files_load(environment(), &files, NULL) != 0)
+		return;
+	region = profile_region(files, profile_name(wanted_profile(a), environment()),
+				a->options.region, environment());
+	printf("region      %s\n", region ? region : "none (give --region or AWS_REGION)");
+	aws_files_free(files);
+}
+
+static void print_explained(const struct ask *a, const struct creds *c)
+{
+	printf("source      %s\n", provider_describe(a->provider));
+	printf("profile     %s (%s)\n", profile_name(wanted_profile(a), environment()),
+	       profile_origin(a));
+	print_region(a);
+	print_masked(c->access_key_id);
+	printf("secret      hidden, %zu characters\n", c->secret_access_key.len);
+	printf("token       ");
+	if (c->session_token.text)
+		printf("hidden, %zu characters\n", c->session_token.len);
+	else
+		printf("none\n");
+	if (c->account_id)
+		printf("account     %s\n", c->account_id);
+	print_expiry(a, c);
+}
+
+/* --- asking --- */
+
+static int no_credentials(const struct err *why)
+{
+	(void)command_fail(why);
+	return err_exit_status(ERR_CREDS);
+}
+
+static void on_creds(void *arg, struct creds *c, const struct err *why)
+{
+	struct ask *a = arg;
+
+	loop_stop(a->loop);
+	if (!c)
+		a->status = no_credentials(why);
+	else if (a->explain)
+		print_explained(a, c);
+	else
+		a->status = print_json(c);
+}
+
+static int fetch(struct ask *a)
+{
+	struct err e;
+	struct http *http = NULL;
+	const char *profile = wanted_profile(a);
+
+	if (loop_new(&a->loop, &e) != 0)
+		return command_fail(&e);
+	http = http_new(a->loop, &e);
+	if (http)
+		a->provider = chain_new(&(struct chain_opts){ .loop = a->loop,
+							      .http = http,
+							      .profile = profile,
+							      .profile_explicit = profile != NULL,
+							      .region = a->options.region,
+							      .ca_file = a->options.ca_bundle,
+							      .environ = environment() },
+					&e);
+	if (a->provider && provider_get(a->provider, on_creds, a, &e))
+		loop_run(a->loop);
+	else
+		a->status = command_fail(&e);
+	provider_close(a->provider);
+	if (http)
+		http_free(http);
+	loop_free(a->loop);
+	return a->status;
+}
+
+/* What argv and the environment say. The options are the caller's when it returns 0. */
+static int read_options(struct ask *a, const struct args *args, struct err *e)
+{
+	struct settings env = { .level = LEVEL_ENV };
+	const struct settings *layers[] = { &env, &args->settings };
+	int result = settings_from_env(&env, environ, NULL, NULL, e);
+
+	if (result == 0)
+		result = options_build(&a->options, layers, 2, e);
+	settings_free(&env);
+	return result;
+}
+
+int cmd_credentials(int argc, char **argv)
+{
+	struct ask a = { 0 };
+	const struct arg_opt own[] = {
+		{ "profile", 0, "NAME", &a.profile, NULL, "Profile of ~/.aws to take" },
+		{ "explain", 0, NULL, NULL, &a.explain, "Say which step answered, no secrets" },
+		{ 0 },
+	};
+	struct args args;
+	struct err e;
+
+	if (args_parse(&args, argc, argv, own, &e) != 0)
+		return command_fail(&e);
+	if (args.help)
+		a.status = command_help("credentials");
+	else if (args.count) {
+		(void)err_set(&e, ERR_USAGE, "credentials: unknown argument '%s'",
+			      args.positional[0]);
+		a.status = command_fail(&e);
+	} else if (read_options(&a, &args, &e) != 0) {
+		a.status = command_fail(&e);
+	} else {
+		a.status = fetch(&a);
+		options_free(&a.options);
+	}
+	args_free(&args);
+	return a.status;
+}
