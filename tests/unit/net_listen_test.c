@@ -1,0 +1,339 @@
+/* Listening sockets: TCP, Unix paths of all ages, shortage of descriptors. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "net/loop.h"
+#include "net/tcp.h"
+#include "tests/support/fds.h"
+
+struct fix {
+	struct loop *l;
+	size_t fds;
+	struct loop_timer limit;
+	char dir[64], path[96];
+	struct addr at;
+	int fd[64];
+	size_t n, stop_at;
+	struct addr peer;
+	struct listen_socket *close_in_callback;
+	bool late;
+};
+
+static void too_long(void *arg)
+{
+	struct fix *f = arg;
+
+	f->late = true;
+	loop_stop(f->l);
+}
+
+static int setup(void **state)
+{
+	static struct fix f;
+	char text[128];
+	struct err e;
+
+	f = (struct fix){ .fds = fds_open() };
+	snprintf(f.dir, sizeof(f.dir), "/tmp/listen-test-XXXXXX");
+	if (loop_new(&f.l, &e) != 0 || !mkdtemp(f.dir))
+		return -1;
+	timer_arm(f.l, &f.limit, 20000, too_long, &f);
+	snprintf(f.path, sizeof(f.path), "%s/s", f.dir);
+	snprintf(text, sizeof(text), "unix:%s", f.path);
+	*state = &f;
+	return addr_parse(text, &f.at, &e);
+}
+
+static int teardown(void **state)
+{
+	struct fix *f = *state;
+
+	while (f->n)
+		close(f->fd[--f->n]);
+	timer_disarm(f->l, &f->limit);
+	loop_free(f->l);
+	unlink(f->path);
+	return rmdir(f->dir) == 0 && fds_open() == f->fds ? 0 : -1;
+}
+
+static void accepted(void *arg, int fd, const struct addr *peer)
+{
+	struct fix *f = arg;
+
+	f->fd[f->n++] = fd;
+	f->peer = *peer;
+	if (f->close_in_callback)
+		listen_close(f->close_in_callback);
+	if (f->n >= f->stop_at)
+		loop_stop(f->l);
+}
+
+static struct listen_socket *open_at(struct fix *f, const char *text)
+{
+	struct listen_socket *ls;
+	struct addr a;
+	struct err e = { 0 };
+
+	assert_int_equal(addr_parse(text, &a, &e), 0);
+	ls = listen_open(f->l, &a, accepted, f, &e);
+	if (!ls)
+		fail_msg("%s", e.msg);
+	return ls;
+}
+
+static int dial(const struct addr *a)
+{
+	int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (connect(fd, (const struct sockaddr *)&a->ss, a->len) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static void tcp_accepts(void **state)
+{
+	static const char *const where[] = { "127.0.0.1:0", "[::1]:0" };
+	struct fix *f = *state;
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		struct listen_socket *ls = open_at(f, where[i]);
+		int c;
+
+		assert_int_not_equal(addr_port(listen_addr(ls)), 0);
+		c = dial(listen_addr(ls));
+		assert_true(c >= 0);
+		f->stop_at = i + 1;
+		loop_run(f->l);
+		assert_int_equal(f->n, i + 1);
+		assert_true(fcntl(f->fd[i], F_GETFL) & O_NONBLOCK);
+		assert_true(fcntl(f->fd[i], F_GETFD) & FD_CLOEXEC);
+		assert_true(addr_is_loopback(&f->peer));
+		close(c);
+		listen_close(ls);
+	}
+}
+
+static void burst_is_taken_whole(void **state)
+{
+	struct fix *f = *state;
+	struct listen_socket *ls = open_at(f, "127.0.0.1:0");
+	int c[40], i;
+
+	for (i = 0; i < 40; i++)
+		assert_true((c[i] = dial(listen_addr(ls))) >= 0);
+	f->stop_at = 40;
+	loop_run(f->l);
+	assert_false(f->late);
+	assert_int_equal(f->n, 40);
+	for (i = 0; i < 40; i++)
+		close(c[i]);
+	listen_close(ls);
+}
+
+static void may_close_in_its_callback(void **state)
+{
+	struct fix *f = *state;
+	struct listen_socket *ls = open_at(f, "127.0.0.1:0");
+	int c = dial(listen_addr(ls)), d = dial(listen_addr(ls));
+
+	f->close_in_callback = ls;
+	loop_run(f->l);
+	assert_int_equal(f->n, 1);
+	close(c);
+	close(d);
+}
+
+static void port_in_use_is_an_error(void **state)
+{
+	struct fix *f = *state;
+	struct listen_socket *ls = open_at(f, "127.0.0.1:0");
+	struct err e = { 0 };
+
+	assert_null(listen_open(f->l, listen_addr(ls), accepted, f, &e));
+	assert_int_equal(e.sys, EADDRINUSE);
+	assert_non_null(strstr(e.msg, "listen at 127.0.0.1:"));
+	listen_close(ls);
+}
+
+static void unix_socket_is_private_and_removed(void **state)
+{
+	struct fix *f = *state;
+	struct err e;
+	struct listen_socket *ls = listen_open(f->l, &f->at, accepted, f, &e);
+	struct stat st;
+	int c;
+
+	assert_non_null(ls);
+	assert_int_equal(stat(f->path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_true((c = dial(&f->at)) >= 0);
+	loop_run(f->l);
+	assert_int_equal(f->n, 1);
+	close(c);
+	listen_close(ls);
+	assert_int_equal(stat(f->path, &st), -1);
+}
+
+static void dead_unix_socket_is_replaced(void **state)
+{
+	struct fix *f = *state;
+	struct listen_socket *ls;
+	struct err e;
+	int dead = socket(AF_UNIX, SOCK_STREAM, 0), c;
+
+	assert_int_equal(bind(dead, (struct sockaddr *)&f->at.ss, f->at.len), 0);
+	assert_int_equal(listen(dead, 1), 0);
+	close(dead);
+	ls = listen_open(f->l, &f->at, accepted, f, &e);
+	assert_non_null(ls);
+	assert_true((c = dial(&f->at)) >= 0);
+	close(c);
+	listen_close(ls);
+}
+
+static void live_unix_socket_is_left_alone(void **state)
+{
+	struct fix *f = *state;
+	struct err e = { 0 };
+	struct listen_socket *ls = listen_open(f->l, &f->at, accepted, f, &e);
+	struct stat st;
+
+	assert_null(listen_open(f->l, &f->at, accepted, f, &e));
+	assert_non_null(strstr(e.msg, "another process listens there"));
+	assert_int_equal(stat(f->path, &st), 0);
+	listen_close(ls);
+}
+
+static void other_file_is_left_alone(void **state)
+{
+	struct fix *f = *state;
+	struct err e = { 0 };
+	int fd = open(f->path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+	struct stat st;
+
+	close(fd);
+	assert_null(listen_open(f->l, &f->at, accepted, f, &e));
+	assert_non_null(strstr(e.msg, "no socket"));
+	assert_int_equal(stat(f->path, &st), 0);
+}
+
+static void successor_of_the_path_stays(void **state)
+{
+	struct fix *f = *state;
+	struct err e;
+	struct listen_socket *old = listen_open(f->l, &f->at, accepted, f, &e), *new;
+	struct stat st;
+
+	assert_int_equal(unlink(f->path), 0);
+	new = listen_open(f->l, &f->at, accepted, f, &e);
+	assert_non_null(new);
+	listen_close(old);
+	assert_int_equal(stat(f->path, &st), 0);
+	listen_close(new);
+	assert_int_equal(stat(f->path, &st), -1);
+}
+
+static void free_two(void *arg)
+{
+	int *spare = arg;
+
+	close(spare[0]);
+	close(spare[1]);
+	spare[0] = spare[1] = -1;
+}
+
+/* In a child, because the limit holds for the process. The status tells where it failed. */
+static int starve(struct fix *f)
+{
+	struct listen_socket *ls = open_at(f, "127.0.0.1:0");
+	struct loop_timer later = { 0 };
+	struct rusage before, after;
+	struct rlimit rl;
+	int c = dial(listen_addr(ls)), spare[2] = { dup(0), dup(0) };
+
+	getrlimit(RLIMIT_NOFILE, &rl);
+	rl.rlim_cur = (rlim_t)spare[1] + 1;
+	setrlimit(RLIMIT_NOFILE, &rl);
+	getrusage(RUSAGE_SELF, &before);
+	timer_arm(f->l, &later, 250, free_two, spare);
+	f->stop_at = 1;
+	loop_run(f->l);
+	getrusage(RUSAGE_SELF, &after);
+	if (f->late || f->n != 1)
+		return 1;
+	if (after.ru_utime.tv_sec - before.ru_utime.tv_sec > 0)
+		return 2;
+	if (after.ru_nvcsw - before.ru_nvcsw > 50) /* it slept a few times, it did not spin */
+		return 3;
+	close(c);
+	listen_close(ls);
+	return 0;
+}
+
+static void shortage_pauses_accepting(void **state)
+{
+	struct fix *f = *state;
+	struct err e;
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct fix mine = { .n = 0 };
+
+		if (loop_new(&mine.l, &e) != 0)
+			_exit(9);
+		timer_arm(mine.l, &mine.limit, 10000, too_long, &mine);
+		_exit(starve(&mine));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	(void)f;
+}
+
+static int warm_up(void **state)
+{
+	struct loop *l;
+	struct err e;
+
+	(void)state;
+	if (loop_new(&l, &e) != 0)
+		return -1;
+	loop_free(l);
+	return 0;
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(tcp_accepts),
+		T(burst_is_taken_whole),
+		T(may_close_in_its_callback),
+		T(port_in_use_is_an_error),
+		T(unix_socket_is_private_and_removed),
+		T(dead_unix_socket_is_replaced),
+		T(live_unix_socket_is_left_alone),
+		T(other_file_is_left_alone),
+		T(successor_of_the_path_stays),
+		T(shortage_pauses_accepting),
+	};
+
+	return cmocka_run_group_tests(tests, warm_up, NULL);
+}
