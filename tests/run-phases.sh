@@ -21,7 +21,7 @@ phase() {
 		echo "$line" | grep -qE ', [1-9][0-9]* failed' || line="$name: 0 passed, 1 failed"
 	fi
 	[ -z "$line" ] || echo "$line" >>"$logs/$suite.totals"
-	echo "$name: ${line:-done} ($(($(date +%s) - begun)) s)"
+	echo "${line:-$name: done} ($(($(date +%s) - begun)) s)"
 	return "$status"
 }
 
