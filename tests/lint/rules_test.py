@@ -39,6 +39,7 @@ CASES = [
     ("static function", "net/a.c", "static int f(int a);\nstatic void g(void)\n{\n}\n", []),
     ("static in a function", "net/a.c", "void f(void)\n{\n\tstatic int n;\n}\n", ["global"]),
     ("constant in a function", "net/a.c", "void f(void)\n{\n\tstatic const int n = 3;\n}\n", []),
+    ("once", "net/a.c", "void f(void)\n{\n\tstatic pthread_once_t once = PTHREAD_ONCE_INIT;\n}\n", []),
     ("extern", "net/a.h", "extern const struct clock clock_system;\n", []),
     ("enum", "net/a.c", "enum { A = 1, B = 2 };\nenum kind { C = 0 };\n", []),
     ("type", "net/a.c", "struct a {\n\tint b;\n};\ntypedef void fn(void *arg);\n", []),

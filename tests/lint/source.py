@@ -161,6 +161,8 @@ def is_mutable(declaration):
         return False
     if re.match(r"(extern|typedef|struct\s+\w+\s*;|struct\s+\w+\s*$|enum|union|return|goto|_Static_assert)\b", head):
         return False
+    if "pthread_once_t" in head:        # it guards a library's own initialisation
+        return False
     object_part = head.rsplit("*", 1)[-1]
     return "const" not in object_part.split()
 
