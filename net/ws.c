@@ -18,7 +18,9 @@
  */
 #include "net/ws.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/mem.h"
 #include "base/str.h"
@@ -33,7 +35,7 @@ enum {
 	MESSAGE_MAX = 2 * 1024 * 1024,
 	CLOSE_MS = 2000,  /* from our close frame to the peer's end */
 	LINGER_MS = 1000, /* from lws' end to the bridge's */
-	HOST_MAX = 127,   /* what lws takes for SNI */
+	HOST_MAX = 118,   /* what lws takes for SNI and Host */
 };
 
 /* ---- the end ---- */
@@ -64,7 +66,7 @@ static const struct err *cause(struct ws *ws)
 	else if (ws->relay_why.code != ERR_NONE)
 		*e = ws->relay_why;
 	else if (ws->dropped)
-		(void)err_set(e, ERR_PROTO, "broken websocket frame");
+		(void)err_set(e, ERR_PROTO, "websocket protocol broken by the peer");
 	else
 		(void)err_set(e, ERR_CLOSED, "connection closed by the peer");
 	(void)err_wrap(e, "%s", ws->url.authority);
@@ -103,14 +105,6 @@ static void hang_up(void *arg)
 	finish_if_gone(ws);
 }
 
-static void on_lingered(void *arg)
-{
-	struct ws *ws = arg;
-
-	ws->dropped = true;
-	hang_up(ws);
-}
-
 static void enter_ending(struct ws *ws)
 {
 	ws->state = WS_ENDING;
@@ -138,6 +132,20 @@ void ws_bridge_ended(struct ws *ws)
 		finish_if_gone(ws);
 }
 
+/* lws is about to close. Has the peer ended, or has lws seen something that it
+ * does not stand, which it does not tell? */
+static void on_closing(struct ws *ws)
+{
+	SSL *ssl = lws_get_ssl(ws->wsi);
+	ssize_t n;
+	char c;
+
+	if (ssl && (SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN))
+		return;
+	n = recv(lws_get_socket_fd(ws->wsi), &c, 1, MSG_PEEK | MSG_DONTWAIT);
+	ws->dropped = n > 0 || (n < 0 && errno == EAGAIN);
+}
+
 /* lws has let go. If it did so by itself, the bridge gets a moment to bring
  * the last bytes out and to tell how the connection ended. */
 static void on_destroyed(struct ws *ws)
@@ -146,7 +154,7 @@ static void on_destroyed(struct ws *ws)
 	if (ws->state != WS_ENDING) {
 		enter_ending(ws);
 		if (ws->relay && ws->why.code == ERR_NONE) {
-			timer_arm(ws->ctx->loop, &ws->limit, LINGER_MS, on_lingered, ws);
+			timer_arm(ws->ctx->loop, &ws->limit, LINGER_MS, hang_up, ws);
 			return;
 		}
 		loop_post(ws->ctx->loop, &ws->post, hang_up, ws);
@@ -325,23 +333,6 @@ static int on_peer_close(struct ws *ws, const uint8_t *p, size_t n)
 	return 0;
 }
 
-static int add_headers(struct ws *ws, struct lws *wsi, unsigned char **at, size_t room)
-{
-	unsigned char *end = *at + room;
-	char name[128];
-
-	for (size_t i = 0; i < ws->header_count; i++) {
-		const struct http_header *h = &ws->headers[i];
-
-		if (!str_fmt(name, sizeof(name), "%s:", h->name) ||
-		    lws_add_http_header_by_name(wsi, (const unsigned char *)name,
-						(const unsigned char *)h->value,
-						(int)strlen(h->value), at, end))
-			return err_set(&ws->why, ERR_LIMIT, "upgrade request too long");
-	}
-	return 0;
-}
-
 /* The head of the answer has come. */
 static int on_answer(struct ws *ws, struct lws *wsi)
 {
@@ -397,7 +388,7 @@ static int on_rare(struct lws *wsi, enum lws_callback_reasons why, void *in, siz
 	if (!ws)
 		return 0;
 	switch (why) {
-	case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER: return add_headers(ws, wsi, in, len);
+	case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER: return ws_request_head(ws, wsi, in, len);
 	case LWS_CALLBACK_ESTABLISHED_CLIENT_HTTP: return on_answer(ws, wsi);
 	case LWS_CALLBACK_CLIENT_CONNECTION_ERROR: on_error(ws, in ? in : "", in ? len : 0); break;
 	case LWS_CALLBACK_CLIENT_ESTABLISHED:
@@ -405,6 +396,7 @@ static int on_rare(struct lws *wsi, enum lws_callback_reasons why, void *in, siz
 			on_open(ws);
 		break;
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE: return on_peer_close(ws, in, len);
+	case LWS_CALLBACK_CLIENT_CLOSED: on_closing(ws); break;
 	case LWS_CALLBACK_WSI_DESTROY:
 		if (ws->wsi) /* else ws_bridge() is told by a NULL */
 			on_destroyed(ws);

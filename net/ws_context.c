@@ -232,7 +232,9 @@ void ws_context_free(struct ws_context *c, loop_fn *freed, void *arg)
 	c->freeing = true;
 	c->freed = freed;
 	c->freed_arg = arg;
-	LIST_EACH (it, &c->all)
+	LIST_EACH (it, &c->all) {
+		CONTAINER_OF(it, struct ws, node)->by_us = true;
 		ws_end(CONTAINER_OF(it, struct ws, node), NULL);
+	}
 	ws_context_gone(c);
 }

@@ -106,6 +106,9 @@ void ws_bridge_ended(struct ws *); /* ws->relay is NULL now */
 /* ws_bridge.c: takes fd; afterwards ws->wsi and ws->relay are there, or *e tells. */
 MUST_CHECK int ws_bridge(struct ws *, int fd, struct err *);
 
+/* ws_request.c: LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER. */
+MUST_CHECK int ws_request_head(struct ws *, struct lws *, unsigned char **at, size_t room);
+
 /* ws_alive.c: pings. */
 void ws_alive_start(struct ws *);
 void ws_alive_stop(struct ws *);

@@ -147,7 +147,7 @@ class Ws:
             while True:
                 _, op, data = self.read()
                 if op == 8:
-                    return "close %d" % struct.unpack(">H", data[:2])[0]
+                    return "close %d" % struct.unpack(">H", data[:2])[0] if data else "close"
         except EOFError:
             return "end"
 
@@ -159,6 +159,9 @@ def websocket(c, target, fields):
     path, _, query = target.partition("?")
     if path == "/ws/403":
         reply(c, "403 Forbidden", b"<AccessDeniedException/>", "Connection: close\r\n")
+        return
+    if path == "/ws/404":
+        reply(c, "404 Not Found", b"")
         return
     if path == "/ws/500":
         reply(c, "500 Oops", b"oops", "Connection: keep-alive\r\n")
@@ -176,6 +179,8 @@ def websocket(c, target, fields):
     accept = base64.b64encode(hashlib.sha1(fields["sec-websocket-key"].encode() + GUID).digest())
     head = (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+    if path == "/ws/badaccept":
+        head = head.replace(accept, b"x" * len(accept))
     if path == "/ws/early":  # frames in the segment of the head
         head += Ws.frame(1, b"early") + Ws.frame(2, b"bird")
     c.sendall(head)
@@ -288,7 +293,7 @@ def serve(c, tls):
             websocket(c, target, fields)
         else:
             http(c, method, target, fields)
-        if not tls:
+        if not tls and target != "/ws/reset":
             c.shutdown(socket.SHUT_WR)
     except (OSError, EOFError, AssertionError) as e:
         seen.append(f"error {type(e).__name__} {e}")
