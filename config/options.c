@@ -422,11 +422,13 @@ size_t options_in_order(const struct options *o, const enum opt_id *ids, size_t 
 		const struct opt_list *l = field;
 
 		if (d->kind == OPT_TEXT && *(char *const *)field && count < max)
-			all[count++] = (struct ordered){ { d, *(char *const *)field, from->text },
+			all[count++] = (struct ordered){ { d, *(char *const *)field, from->text,
+							   from->level },
 							 from->level,
 							 from->order };
 		for (size_t k = 0; d->kind == OPT_LIST && k < l->count && count < max; k++)
-			all[count++] = (struct ordered){ { d, l->item[k].text, l->item[k].origin },
+			all[count++] = (struct ordered){ { d, l->item[k].text, l->item[k].origin,
+							   from->level },
 							 from->level,
 							 l->item[k].order };
 	}

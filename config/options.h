@@ -120,6 +120,7 @@ MUST_CHECK int options_unbuilt(const struct options *, struct err *);
 struct opt_given {
 	const struct opt *opt;
 	const char *text, *origin;
+	enum opt_level level;
 };
 size_t options_in_order(const struct options *, const enum opt_id *ids, size_t n,
 			struct opt_given *out, size_t max);

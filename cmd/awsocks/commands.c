@@ -1,0 +1,46 @@
+/* The subcommands: one row each, in the order in which help lists them. */
+#include "cmd/awsocks/cmd.h"
+
+#include <stddef.h>
+
+#include "cmd/awsocks/own.h"
+
+const struct command commands[] = {
+	{ "check", cmd_check, "[FILE] [options]",
+	  "find every mistake in the configuration or a rule file",
+	  "Without FILE: config.yaml and every rule file that it or the options name. With FILE:\n"
+	  "that file, a configuration or rules by its content. Prints each problem with\n"
+	  "file:line:column. Exit status 0, or 65 when there are problems.\n",
+	  NULL, true },
+	{ "route", cmd_route, "HOST[:PORT] [options]", "explain which rule decides about a host",
+	  "Contacts nobody. The port is 443 unless given.\n", route_options, true },
+	{ "status", cmd_status, "[--json] [--watch] [--control PATH]",
+	  "what the running awsocks is doing", NULL, NULL, false },
+	{ "reload", cmd_reload, "[--control PATH]", "read the running awsocks' rules again", NULL,
+	  NULL, false },
+	{ "stop", cmd_stop, "[--control PATH]", "stop the running awsocks", NULL, NULL, false },
+	{ "connect", cmd_connect, "HOST PORT [--to LISTENER] [--standalone]",
+	  "standard input and output to a destination, for ssh's ProxyCommand", NULL, NULL, false },
+	{ "trust", cmd_trust, "FILE [--revoke]", "allow a project's .awsocks.yaml",
+	  "The rules of the nearest .awsocks.yaml upwards from the working directory are used "
+	  "once\n"
+	  "its content was trusted; when it changes, it must be trusted again. Prints the "
+	  "digest.\n",
+	  trust_options, false },
+	{ "demo", cmd_demo, "", "emulator, proxy and a fetch through both, on this machine", NULL,
+	  NULL, false },
+	{ "env", NULL, "", "variables that make each tool use the proxy", NULL, NULL, false },
+	{ "exec", NULL, "-- COMMAND", "run a command with those variables", NULL, NULL, false },
+	{ "bridge", NULL, "", "the helper inside sandboxes and VMs", NULL, NULL, false },
+	{ "bwrap-args", NULL, "", "bubblewrap arguments for a listener", NULL, NULL, false },
+	{ "passwd", NULL, "", "a password line for users:", NULL, NULL, false },
+	{ "vm", NULL, "", "the VM of --mode vm", NULL, NULL, false },
+	{ "cal", NULL, "", "coding-agent VMs", NULL, NULL, false },
+	{ "login", NULL, "[PROFILE]", "sign in with SSO", NULL, NULL, false },
+	{ "targets", NULL, "", "instances that SSM can reach", NULL, NULL, false },
+	{ "doctor", NULL, "[PROFILE]", "find the broken link of the chain", NULL, NULL, false },
+	{ "help", cmd_help, "[COMMAND]", "this, or one command's options", NULL, NULL, false },
+	{ "version", cmd_version, "", "the version", NULL, NULL, false },
+	{ "man", cmd_man, "[TEMPLATE]", NULL, NULL, NULL, false },
+	{ NULL, NULL, NULL, NULL, NULL, NULL, false },
+};

@@ -1,0 +1,76 @@
+/*
+ * awsocks [start] ..., or awsocks SUBCOMMAND ...: the table of subcommands and
+ * the way into each. No subcommand, or an option in its place, means start.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/suggest.h"
+#include "cmd/awsocks/cmd.h"
+
+static const char *next_command(const void *arg, size_t i)
+{
+	(void)arg;
+	return commands[i].name;
+}
+
+const struct command *command_find(const char *name)
+{
+	for (const struct command *c = commands; c->name; c++)
+		if (strcmp(c->name, name) == 0)
+			return c;
+	return NULL;
+}
+
+int command_fail(const struct err *e)
+{
+	fprintf(stderr, "awsocks: %s\n", e->msg);
+	return err_exit_status(e->code);
+}
+
+static int unknown(const char *word)
+{
+	const char *near = suggest(word, next_command, NULL);
+	struct err e;
+
+	if (near)
+		(void)err_set(&e, ERR_USAGE, "no command '%.40s': did you mean '%s'?", word, near);
+	else
+		(void)err_set(
+			&e, ERR_USAGE,
+			"no command '%.40s' (awsocks help lists them; a profile is started by "
+			"awsocks start %.40s)",
+			word, word);
+	return command_fail(&e);
+}
+
+static int run(const struct command *c, int argc, char **argv)
+{
+	struct err e;
+
+	if (c && c->run)
+		return c->run(argc, argv);
+	(void)err_set(&e, ERR_UNSUPPORTED, "%s is not built yet in this version",
+		      c ? c->name : "start");
+	return command_fail(&e);
+}
+
+int main(int argc, char **argv)
+{
+	const char *word = argc > 1 ? argv[1] : "";
+
+	umask(077);
+	signal(SIGPIPE, SIG_IGN);
+	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+		return cmd_help(1, argv + 1);
+	if (strcmp(word, "--version") == 0)
+		return cmd_version(1, argv + 1);
+	if (*word && *word != '-') {
+		const struct command *c = command_find(word);
+
+		return c ? run(c, argc - 1, argv + 1) : unknown(word);
+	}
+	return run(command_find("start"), argc, argv);
+}

@@ -1,0 +1,288 @@
+/*
+ * `awsocks route HOST[:PORT]`: which rule decides, and what would follow. Reads files
+ * and decides with the very functions that the proxy uses; contacts nobody.
+ */
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "cmd/awsocks/cmd.h"
+#include "cmd/awsocks/own.h"
+#include "cmd/awsocks/rules.h"
+#include "net/addr.h"
+#include "routing/host.h"
+#include "routing/policy.h"
+
+const struct arg_opt route_options[] = {
+	{ "json", 0, NULL, NULL, NULL, "One JSON object." },
+	{ "listener", 0, "NAME", NULL, NULL,
+	  "Decide as this listener does: its name or address in config.yaml, or a --listen "
+	  "address." },
+	{ "profile", 0, "NAME", NULL, NULL, "Decide as `awsocks start NAME` does." },
+	{ NULL, 0, NULL, NULL, NULL, NULL },
+};
+
+enum { DEFAULT_PORT = 443 };
+
+struct asked {
+	struct host host;
+	uint16_t port;
+	bool json;
+	const char *listener, *profile;
+};
+
+struct answer {
+	struct decision decision;
+	struct policy policy;
+	char route[80], listener[ADDR_TEXT];
+	const char *resolver, *init;
+	char fallback[80]; /* "none" */
+};
+
+/* "host", "host:port", "[v6]:port", "v6". */
+static int parse_target(const char *text, struct asked *a, struct err *e)
+{
+	const char *colon = strrchr(text, ':');
+	bool bracket = *text == '[';
+	uint64_t port = DEFAULT_PORT;
+	size_t n = strlen(text);
+
+	if (strstr(text, "://"))
+		return err_set(e, ERR_USAGE, "'%.80s' is a URL: write HOST or HOST:PORT", text);
+	if (colon && (bracket ? colon > strchr(text, ']') : strchr(text, ':') == colon)) {
+		if (str_number(colon + 1, 1, 65535, &port, NULL) != 0)
+			return err_set(e, ERR_USAGE, "'%.80s': the port must be 1 to 65535", text);
+		n = (size_t)(colon - text);
+	}
+	a->port = (uint16_t)port;
+	if (host_normalize(text, n, &a->host, e) == 0)
+		return 0;
+	e->code = ERR_USAGE;
+	return -1;
+}
+
+/* ---- which listener ---- */
+
+static bool plain_loopback(const char *address)
+{
+	struct addr at;
+
+	return !str_starts(address, "unix:") && addr_parse(address, &at, NULL) == 0 &&
+	       addr_is_loopback(&at);
+}
+
+static const struct config_listener *configured(const struct setup *s, const char *wanted)
+{
+	const struct config_file *f = s->config;
+
+	for (size_t i = 0; f && i < f->listener_count; i++)
+		if ((f->listener[i].name && strcmp(f->listener[i].name, wanted) == 0) ||
+		    strcmp(f->listener[i].address, wanted) == 0)
+			return &f->listener[i];
+	return NULL;
+}
+
+/* Those of --listen replace config.yaml's, as start has it. */
+static bool listen_given(const struct options *o)
+{
+	return o->origin[OPT_ID_listen].level != LEVEL_BUILTIN;
+}
+
+static int no_listener(const struct setup *s, const char *wanted, struct err *e)
+{
+	char all[200] = "";
+	const struct config_file *f = s->config;
+
+	for (size_t i = 0; f && i < f->listener_count; i++) {
+		const struct config_listener *l = &f->listener[i];
+		size_t n = strlen(all);
+
+		(void)str_fmt(all + n, sizeof(all) - n, "%s%s", n ? ", " : "",
+			      l->name ? l->name : l->address);
+	}
+	return err_set(e, ERR_USAGE, "no listener '%.60s': there is %s", wanted,
+		       *all ? all : s->profile[0].options.listen.item[0].text);
+}
+
+/* What the listener adds: its own rules, its guard. NULL or a text as --listener gives it. */
+static int choose_listener(const struct setup *s, const char *wanted, struct rule_request *q,
+			   struct answer *a, struct err *e)
+{
+	const struct opt_list *listen = &s->profile[0].options.listen;
+	const struct config_listener *l = NULL;
+	const char *address = wanted ? NULL : listen->item[0].text;
+
+	for (size_t i = 0; wanted && i < listen->count; i++)
+		if (strcmp(listen->item[i].text, wanted) == 0)
+			address = listen->item[i].text;
+	if (wanted && !address)
+		l = configured(s, wanted);
+	else if (!wanted && !listen_given(&s->profile[0].options) && s->config &&
+		 s->config->listener_count)
+		l = &s->config->listener[0];
+	if (l)
+		address = l->address;
+	if (!address)
+		return no_listener(s, wanted, e);
+	q->listener_rules = l ? l->rules : NULL;
+	q->project = plain_loopback(address);
+	a->policy.guarded = !l || l->guard == GUARD_AUTO ? !plain_loopback(address)
+							 : l->guard == GUARD_ON;
+	(void)str_fmt(a->listener, sizeof(a->listener), "%s", l && l->name ? l->name : address);
+	return 0;
+}
+
+/* ---- what follows ---- */
+
+static void complete(struct answer *a, const struct asked *q, const struct options *o)
+{
+	static const char *const resolvers[] = { "agent", "host", "vm", "none" };
+	const struct decision *d = &a->decision;
+	struct route to;
+
+	a->policy = rules_policy(o, a->policy.guarded);
+	route_format(&d->route, a->route);
+	a->resolver = q->host.is_address ? "none" : resolvers[d->route.kind];
+	a->init = d->route.kind != ROUTE_PROXY || !o->lazy
+			  ? "none"
+			  : policy_init_name(policy_while_initializing(d, &a->policy));
+	if (policy_falls_back(d, ERR_HOSTUNREACH, &a->policy, &to))
+		route_format(&to, a->fallback);
+	else
+		(void)str_fmt(a->fallback, sizeof(a->fallback), "none");
+}
+
+static int print_json(const struct asked *q, const struct answer *a)
+{
+	struct cJSON *o = cJSON_CreateObject();
+	const struct decision *d = &a->decision;
+	bool ok = cJSON_AddStringToObject(o, "host", q->host.text) &&
+		  cJSON_AddNumberToObject(o, "port", q->port) &&
+		  cJSON_AddStringToObject(o, "route", a->route) &&
+		  cJSON_AddStringToObject(
+			  o, "rule", d->by == ROUTE_BY_RULE ? d->origin : route_by_name(d->by)) &&
+		  cJSON_AddStringToObject(o, "origin", d->origin) &&
+		  cJSON_AddStringToObject(o, "pattern", d->pattern) &&
+		  (!d->reason || cJSON_AddStringToObject(o, "reason", d->reason)) &&
+		  cJSON_AddStringToObject(o, "listener", a->listener) &&
+		  cJSON_AddStringToObject(o, "resolver", a->resolver) &&
+		  cJSON_AddStringToObject(o, "while_initializing", a->init) &&
+		  cJSON_AddStringToObject(o, "fallback", a->fallback);
+	char *text = ok ? cJSON_PrintUnformatted(o) : NULL;
+
+	if (text)
+		printf("%s\n", text);
+	cJSON_free(text);
+	cJSON_Delete(o);
+	return text ? 0 : err_exit_status(ERR_NOMEM);
+}
+
+static const char *resolver_words(const struct asked *q, const struct answer *a)
+{
+	if (q->host.is_address)
+		return "nobody: it is an address";
+	switch (a->decision.route.kind) {
+	case ROUTE_PROXY: return "the SSM agent on the instance";
+	case ROUTE_DIRECT: return "this host";
+	case ROUTE_VM_DIRECT: return "the VM";
+	default: return "nobody";
+	}
+}
+
+static void print_proxy_words(const struct answer *a, const struct options *o)
+{
+	const char *guarded = a->policy.guarded ? " (a guarded listener always does)" : "";
+
+	if (!o->lazy)
+		printf("  at start     awsocks initialises before it listens (--no-lazy)\n");
+	else if (strcmp(a->init, "wait") == 0)
+		printf("  at start     waits while the backend initialises%s\n", guarded);
+	else
+		printf("  at start     goes %s while the backend initialises for the first time\n",
+		       a->init);
+	if (strcmp(a->fallback, "none") == 0)
+		printf("  fallback     none%s\n",
+		       a->policy.guarded ? " (never on a guarded listener)" : "");
+	else
+		printf("  fallback     %s, when proxy cannot reach the host or its name\n",
+		       a->fallback);
+}
+
+static int print_text(const struct asked *q, const struct answer *a, const struct options *o)
+{
+	const struct decision *d = &a->decision;
+	bool v6 = strchr(q->host.text, ':') != NULL;
+
+	printf("%s%s%s:%u\n", v6 ? "[" : "", q->host.text, v6 ? "]" : "", q->port);
+	printf("  route        %s\n", a->route);
+	printf("  decided by   %s%s%s%s\n", d->origin, *d->pattern ? ", pattern \"" : "",
+	       d->pattern, *d->pattern ? "\"" : "");
+	if (d->reason)
+		printf("  reason       %s\n", d->reason);
+	printf("  listener     %s%s\n", a->listener, a->policy.guarded ? " (guarded)" : "");
+	printf("  resolved by  %s\n", resolver_words(q, a));
+	if (d->route.kind == ROUTE_PROXY)
+		print_proxy_words(a, o);
+	return 0;
+}
+
+/* ---- the command ---- */
+
+static void say(void *arg, const char *text)
+{
+	(void)arg;
+	fprintf(stderr, "awsocks: %s\n", text);
+}
+
+static int explain(const struct setup *s, const struct asked *q, struct err *e)
+{
+	struct rule_request request = { .setup = s, .warn = say };
+	struct answer a = { 0 };
+	struct rule_set rules;
+	struct err no_profile;
+	const struct options *o = &s->profile[0].options;
+	int status;
+
+	if (choose_listener(s, q->listener, &request, &a, e) != 0 ||
+	    rules_load(&rules, &request, e) != 0)
+		return -1;
+	if (rules_check_profiles(&rules, s, &no_profile) != 0)
+		say(NULL, no_profile.msg);
+	router_decide(rules.router, q->host.text, q->port, &a.decision);
+	complete(&a, q, o);
+	status = q->json ? print_json(q, &a) : print_text(q, &a, o);
+	rules_free(&rules);
+	return status;
+}
+
+static int run(struct setup *s, struct asked *q, struct err *e)
+{
+	if (s->args.count != 1)
+		return err_set(e, ERR_USAGE,
+			       "usage: awsocks route HOST[:PORT] [--listener NAME] [--json]");
+	if (parse_target(s->args.positional[0], q, e) != 0 ||
+	    setup_profiles(s, &q->profile, q->profile ? 1 : 0, e) != 0)
+		return -1;
+	return explain(s, q, e);
+}
+
+int cmd_route(int argc, char **argv)
+{
+	struct asked q = { 0 };
+	struct arg_opt own[] = { route_options[0], route_options[1], route_options[2],
+				 route_options[3] };
+	struct setup s;
+	struct err e;
+	int status;
+
+	own[0].flag = &q.json;
+	own[1].value = &q.listener;
+	own[2].value = &q.profile;
+	if (setup_load(&s, argc, argv, own, NULL, NULL, &e) != 0)
+		return command_fail(&e);
+	status = s.args.help ? command_help("route") : run(&s, &q, &e);
+	setup_free(&s);
+	return status < 0 ? command_fail(&e) : status;
+}

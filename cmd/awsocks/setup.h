@@ -1,0 +1,41 @@
+#ifndef CMD_AWSOCKS_SETUP_H
+#define CMD_AWSOCKS_SETUP_H
+/*
+ * From argv, environment and config.yaml to one struct options per profile: the
+ * part that start, route and check share.
+ */
+#include <stdbool.h>
+
+#include "cmd/awsocks/paths.h"
+#include "config/file.h"
+#include "config/options.h"
+#include "config/settings.h"
+
+struct setup_profile {
+	char name[64]; /* "" for the nameless one */
+	struct options options;
+	const struct yaml *routing; /* NULL: none */
+};
+struct setup {
+	struct args args;
+	struct settings env;
+	struct config_file *config; /* NULL: there is none */
+	char config_path[PATH_TEXT];
+	struct setup_profile *profile; /* those asked for first, then all others of config.yaml */
+	size_t count, asked;
+};
+
+/* argv, environment and config file. A missing config file is an error only if it was named.
+ * report(): every problem of the file (may be NULL). On failure nothing is to be freed. */
+MUST_CHECK int setup_load(struct setup *, int argc, char *const *argv, const struct arg_opt *own,
+			  problem_fn *report, void *arg, struct err *);
+/* Builds ->profile. Without names: the profile `default` if there is one, otherwise the
+ * nameless one, which has the defaults only. setup_free() in any case. */
+MUST_CHECK int setup_profiles(struct setup *, const char *const *names, size_t n, struct err *);
+/* Options of the asked profiles, or listeners, whose part is not built yet. */
+MUST_CHECK int setup_unbuilt(const struct setup *, struct err *);
+/* A path that config.yaml gives, relative to where config.yaml is. */
+MUST_CHECK int setup_path(const struct setup *, const char *path, char out[static PATH_TEXT],
+			  struct err *);
+void setup_free(struct setup *);
+#endif

@@ -1,0 +1,13 @@
+#ifndef CMD_AWSOCKS_TEXT_FILE_H
+#define CMD_AWSOCKS_TEXT_FILE_H
+/* Small files that people write, whole. */
+#include <stddef.h>
+
+#include "base/err.h"
+
+enum { TEXT_FILE_MAX = 1024 * 1024 };
+
+/* The caller frees *text (NUL-terminated; mem_free). Regular files of at most TEXT_FILE_MAX bytes
+ * only; ERR_IO with errno in e->sys when it cannot be opened or read. */
+MUST_CHECK int text_file_read(const char *path, char **text, size_t *n, struct err *);
+#endif
