@@ -60,7 +60,7 @@ SUPPORT := $(filter-out $(MEM_FAIL),$(patsubst %.c,$B/obj/%.o,$(wildcard tests/s
 # What pkg-config did not find stops the first compilation, with the cure.
 NEED    := $(if $(PKG_LIBS),,need-setup)
 
-.PHONY: all lib test-unit test test-long lint fuzz bench demo install clean setup need-setup
+.PHONY: all lib test-unit test test-long lint fuzz bench demo install clean setup need-setup man
 .SECONDARY:
 .DELETE_ON_ERROR:
 all: $B/awsocks $B/awsocks-localaws
@@ -129,6 +129,9 @@ bench:
 	@/usr/bin/env python3 -B tests/bench/run.py --awsocks $B/awsocks --rounds $(or $(ROUNDS),3) $(BENCH_ARGS)
 
 DOCS := $(wildcard README.md docs/*.md docs/PROTOCOL.*)
+# The manual: its options come from config/options.def, its commands from cmd/awsocks/commands.c.
+man: $B/awsocks
+	$B/awsocks man docs/awsocks.1.in >$B/awsocks.1 && mv $B/awsocks.1 docs/awsocks.1
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/doc/awsocks
 	install -m 755 $B/awsocks $B/awsocks-localaws $(DESTDIR)$(PREFIX)/bin

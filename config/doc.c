@@ -4,7 +4,7 @@
 
 #include "base/str.h"
 
-enum { INDENT = 30, WIDTH = 96 };
+enum { INDENT = 30, WIDTH = 96, MAN_WIDTH = 76 };
 
 /* Words of `text`, broken at WIDTH, from column INDENT on. */
 static int wrap(struct buf *b, const char *text, struct err *e)
@@ -94,24 +94,37 @@ int doc_help(struct buf *b, const struct arg_opt *own, bool general, struct err 
 
 /* ---- the manual ---- */
 
-/* Text for mdoc: a line may not begin with a dot or quote, and - and \ mean something. */
+/* One word for mdoc, where - and \ and a leading dot or quote mean something. */
+static int man_word(struct buf *b, const char *word, size_t n, struct err *e)
+{
+	if ((*word == '.' || *word == '\'') && buf_add(b, "\\&", 2, e) != 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		const char *as = word[i] == '\\' ? "\\e" : word[i] == '~' ? "\\(ti" : NULL;
+
+		if (buf_add(b, as ? as : &word[i], as ? strlen(as) : 1, e) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Lines of at most MAN_WIDTH; a new sentence begins on a new line. */
 static int man_text(struct buf *b, const char *text, struct err *e)
 {
-	if ((*text == '.' || *text == '\'') && buf_add(b, "\\&", 2, e) != 0)
-		return -1;
-	for (; *text; text++) {
-		const char *as = NULL;
+	size_t column = 0;
+	bool sentence_ended = false;
 
-		if (*text == '\\')
-			as = "\\e";
-		else if (*text == '~')
-			as = "\\(ti";
-		else if (text[0] == '.' && text[1] == ' ') { /* a new sentence, a new line */
-			as = ".\n";
-			text++;
-		}
-		if (buf_add(b, as ? as : text, as ? strlen(as) : 1, e) != 0)
+	while (*text) {
+		size_t n = strcspn(text, " ");
+		const char *sep = column == 0                                    ? ""
+				  : sentence_ended || column + 1 + n > MAN_WIDTH ? "\n"
+										 : " ";
+
+		if (buf_addf(b, e, "%s", sep) != 0 || man_word(b, text, n, e) != 0)
 			return -1;
+		column = *sep == '\n' ? n : column + 1 + n;
+		sentence_ended = text[n - 1] == '.';
+		text += n + (text[n] == ' ');
 	}
 	return buf_add(b, "\n", 1, e);
 }

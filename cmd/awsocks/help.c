@@ -100,7 +100,8 @@ static int man_commands(struct buf *b, struct err *e)
 	for (const struct command *c = commands; c->name; c++) {
 		if (!c->brief || !c->run)
 			continue;
-		if (buf_addf(b, e, ".It Cm %s%s%s\n%c%s.\n", c->name, *c->args ? " " : "", c->args,
+		if (buf_addf(b, e, ".It Cm %s%s%s%s\n%c%s.\n", c->name, *c->args ? " " : "",
+			     c->args, *c->args ? "\\&" : "",
 			     c->brief[0] >= 'a' && c->brief[0] <= 'z' ? c->brief[0] - 32
 								      : c->brief[0],
 			     c->brief + 1) != 0)

@@ -1,6 +1,7 @@
 /*
  * awsocks [start] ..., or awsocks SUBCOMMAND ...: the table of subcommands and
- * the way into each. No subcommand, or an option in its place, means start.
+ * the way into each. No subcommand, an option in its place, or a word that is
+ * none (a profile) means start.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -30,22 +31,6 @@ int command_fail(const struct err *e)
 	return err_exit_status(e->code);
 }
 
-static int unknown(const char *word)
-{
-	const char *near = suggest(word, next_command, NULL);
-	struct err e;
-
-	if (near)
-		(void)err_set(&e, ERR_USAGE, "no command '%.40s': did you mean '%s'?", word, near);
-	else
-		(void)err_set(
-			&e, ERR_USAGE,
-			"no command '%.40s' (awsocks help lists them; a profile is started by "
-			"awsocks start %.40s)",
-			word, word);
-	return command_fail(&e);
-}
-
 static int run(const struct command *c, int argc, char **argv)
 {
 	struct err e;
@@ -54,6 +39,22 @@ static int run(const struct command *c, int argc, char **argv)
 		return c->run(argc, argv);
 	(void)err_set(&e, ERR_UNSUPPORTED, "%s is not built yet in this version",
 		      c ? c->name : "start");
+	return command_fail(&e);
+}
+
+/* A mistyped command, or a profile to start. */
+static int other_word(int argc, char **argv)
+{
+	const char *near = suggest(argv[1], next_command, NULL);
+	struct err e;
+
+	if (!near)
+		return run(command_find("start"), argc, argv);
+	(void)err_set(
+		&e, ERR_USAGE,
+		"no command '%.40s': did you mean '%s'? (a profile of that name: awsocks start "
+		"%.40s)",
+		argv[1], near, argv[1]);
 	return command_fail(&e);
 }
 
@@ -70,7 +71,7 @@ int main(int argc, char **argv)
 	if (*word && *word != '-') {
 		const struct command *c = command_find(word);
 
-		return c ? run(c, argc - 1, argv + 1) : unknown(word);
+		return c ? run(c, argc - 1, argv + 1) : other_word(argc, argv);
 	}
 	return run(command_find("start"), argc, argv);
 }
