@@ -9,9 +9,10 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/awsocks/app_impl.h"
+#include "cmd/awsocks/choose.h"
 #include "config/options.h"
 #include "net/http.h"
-#include "net/listen.h"
+#include "net/tcp.h"
 #include "net/ws.h"
 #include "proxy/audit.h"
 #include "proxy/proxy.h"
@@ -48,16 +49,14 @@ int app_new(struct app **out, const struct app_opts *o, struct err *e)
 	if (!a)
 		return err_set(e, ERR_NOMEM, "start");
 	list_init(&a->listeners);
-	a->choose = o->choose;
-	a->choose_arg = o->choose_arg;
 	if (take_profiles(a, o, e) != 0 || loop_new(&a->loop, e) != 0)
 		goto fail;
 	a->started_ms = loop_now_ms(a->loop);
-	if (o->audit_path &&
-	    audit_open(&a->audit, o->audit_path, loop_clock(a->loop), e) != 0)
+	a->chooser = chooser_new(a->loop);
+	if (o->audit_path && audit_open(&a->audit, o->audit_path, loop_clock(a->loop), e) != 0)
 		goto fail;
 	direct.loop = a->loop;
-	direct.connect_ms = (unsigned)first_profile(a)->options->connect_timeout;
+	direct.limit_ms = (unsigned)first_profile(a)->options->connect_timeout;
 	a->direct = direct_backend_new(&direct, e);
 	if (!a->direct)
 		goto fail;
@@ -86,8 +85,7 @@ struct backend *app_backend(struct app *a, const struct route *route, struct err
 	struct app_profile *p;
 
 	switch (route->kind) {
-	case ROUTE_DIRECT:
-		return a->direct;
+	case ROUTE_DIRECT: return a->direct;
 	case ROUTE_PROXY:
 		p = find_profile(a, route->profile);
 		if (p)
@@ -95,9 +93,7 @@ struct backend *app_backend(struct app *a, const struct route *route, struct err
 		(void)err_set(e, ERR_CONFIG, "proxy:%s: no such profile in config.yaml",
 			      route->profile);
 		return NULL;
-	default:
-		(void)err_set(e, ERR_UNSUPPORTED, "vm-direct needs --mode vm");
-		return NULL;
+	default: (void)err_set(e, ERR_UNSUPPORTED, "vm-direct needs --mode vm"); return NULL;
 	}
 }
 
@@ -110,12 +106,15 @@ void app_run(struct app *a)
 
 static void next_stage(struct app *a);
 
-static void one_closed(void *arg)
+void app_closed_one(struct app *a)
 {
-	struct app *a = arg;
-
 	if (--a->pending == 0)
 		next_stage(a);
+}
+
+static void one_closed(void *arg)
+{
+	app_closed_one(arg);
 }
 
 static void close_backends(struct app *a)
@@ -153,28 +152,19 @@ static void close_net(struct app *a)
 static void next_stage(struct app *a)
 {
 	switch (++a->stage) {
-	case APP_CLOSING_BACKENDS:
-		close_backends(a);
-		return;
-	case APP_CLOSING_NET:
-		close_net(a);
-		return;
-	default:
-		loop_stop(a->loop);
+	case APP_CLOSING_BACKENDS: close_backends(a); return;
+	case APP_CLOSING_NET: close_net(a); return;
+	default: loop_stop(a->loop);
 	}
 }
 
 void app_stop(struct app *a, unsigned grace_ms)
 {
-	if (a->stage > APP_DRAINING)
+	if (a->stage != APP_RUNNING)
 		return;
-	if (a->stage == APP_DRAINING) {
-		app_listeners_hurry(a);
-		return;
-	}
 	a->stage = APP_DRAINING;
 	a->pending = 1;
-	app_listeners_close(a, grace_ms, one_closed, a);
+	a->pending += app_listeners_close(a, grace_ms);
 	one_closed(a);
 }
 
@@ -184,6 +174,7 @@ void app_free(struct app *a)
 		return;
 	for (size_t i = 0; i < a->profile_count; i++)
 		app_aws_free(&a->profile[i]);
+	chooser_free(a->chooser);
 	audit_close(a->audit);
 	loop_free(a->loop);
 	mem_free(a->profile);

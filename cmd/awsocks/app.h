@@ -44,10 +44,6 @@ struct app_opts {
 	const struct app_profile_opts *profile; /* the first is the default one */
 	size_t profile_count;
 	const char *audit_path; /* NULL: none */
-	/* Asked when several instances have the name: index of the one to use,
-	 * or -1. NULL: several are an error. */
-	int (*choose)(void *arg, const char *const *lines, size_t n);
-	void *choose_arg;
 };
 
 MUST_CHECK int app_new(struct app **, const struct app_opts *, struct err *);
@@ -59,7 +55,7 @@ struct backend *app_backend(struct app *, const struct route *, struct err *e);
 /* Runs until app_stop() has taken effect. */
 void app_run(struct app *);
 /* Listeners closed, running connections given grace_ms, sessions ended, then
- * app_run() returns. A second call breaks the connections at once. */
+ * app_run() returns. A second call changes nothing. */
 void app_stop(struct app *, unsigned grace_ms);
 int app_reopen_logs(struct app *, struct err *);
 /* Listeners, backends and counters, for `awsocks status`. */

@@ -1,9 +1,12 @@
 /* The AWS side of one profile, made when the first connection needs it. */
+#include <string.h>
+
 #include "backend/ssm.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/awsocks/app_impl.h"
+#include "cmd/awsocks/choose.h"
 #include "config/options.h"
 #include "credentials/aws.h"
 #include "credentials/endpoint.h"
@@ -66,7 +69,6 @@ static int make_client(struct app *a, struct app_profile *p, const struct aws_fi
 	return p->aws ? 0 : -1;
 }
 
-/* An override is in force when the service's URL is not what its region alone gives. */
 static int find_endpoint(const struct app_profile *p, const struct aws_files *files,
 			 const char *service, char **url, bool *overridden, struct err *e)
 {
@@ -78,7 +80,7 @@ static int find_endpoint(const struct app_profile *p, const struct aws_files *fi
 		.environ = environment(),
 	};
 
-	(void)overridden;
+	*overridden = endpoint_overridden(&o);
 	return endpoint_url(&o, url, e);
 }
 
@@ -89,14 +91,15 @@ static int make_backend(struct app *a, struct app_profile *p, const struct aws_f
 	char *ssm = NULL, *ec2 = NULL;
 	struct ssm_opts opts = { 0 };
 	int result = -1;
+	bool elsewhere;
 
 	if (find_endpoint(p, files, "ssm", &ssm, &opts.endpoint_overridden, e) != 0 ||
-	    find_endpoint(p, files, "ec2", &ec2, NULL, e) != 0)
+	    find_endpoint(p, files, "ec2", &ec2, &elsewhere, e) != 0)
 		goto out;
 	opts.loop = a->loop;
 	opts.ws = a->ws;
 	opts.aws = p->aws;
-	opts.profile = p->name;
+	opts.profile = *p->name ? p->name : NULL;
 	opts.ssm_endpoint = ssm;
 	opts.ec2_endpoint = ec2;
 	opts.instance_id = o->instance_id;
@@ -108,11 +111,10 @@ static int make_backend(struct app *a, struct app_profile *p, const struct aws_f
 	opts.payload_size = (size_t)o->payload_size;
 	opts.session_idle_ms = (unsigned)o->session_idle;
 	opts.stream_idle_ms = (unsigned)o->idle_stream_timeout;
-	opts.init_limit_ms = (unsigned)o->init_timeout;
-	opts.dial_limit_ms = (unsigned)o->connect_timeout;
-	opts.sign = o->sign_data_channel;
-	opts.choose = a->choose;
-	opts.choose_arg = a->choose_arg;
+	opts.dial_ms = (unsigned)o->connect_timeout;
+	opts.no_sign = !o->sign_data_channel;
+	opts.choose = a->chooser ? chooser_ask : NULL;
+	opts.choose_arg = a->chooser;
 	p->backend = ssm_backend_new(&opts, e);
 	result = p->backend ? 0 : -1;
 out:

@@ -5,6 +5,7 @@
 #include "cmd/awsocks/app.h"
 
 struct aws_client;
+struct chooser;
 struct http;
 struct listen_socket;
 struct provider;
@@ -26,11 +27,19 @@ struct app_listener {
 	char name[64];
 	struct listen_socket *socket;
 	struct proxy *proxy;
-	struct network *allow; /* peers that are let in; NULL: all */
+	const struct router *(*router)(void *arg);
+	void *router_arg;
+	struct pattern *allow; /* peers that are let in; NULL: all */
 	size_t allow_count;
 };
 
-enum app_stage { APP_RUNNING = 0, APP_DRAINING, APP_CLOSING_BACKENDS, APP_CLOSING_NET, APP_STOPPED };
+enum app_stage {
+	APP_RUNNING = 0,
+	APP_DRAINING,
+	APP_CLOSING_BACKENDS,
+	APP_CLOSING_NET,
+	APP_STOPPED
+};
 
 struct app {
 	struct loop *loop;
@@ -44,13 +53,15 @@ struct app {
 	enum app_stage stage;
 	size_t pending; /* closings under way in this stage */
 	uint64_t started_ms, accepted;
-	int (*choose)(void *arg, const char *const *lines, size_t n);
-	void *choose_arg;
+	struct chooser *chooser; /* NULL: no terminal to ask on */
 };
 
 /* app_aws.c */
 struct backend *app_aws_backend(struct app *, struct app_profile *, struct err *e);
 void app_aws_free(struct app_profile *); /* after its backend has closed */
 /* app_listen.c */
-void app_listeners_close(struct app *, unsigned grace_ms, void (*closed)(void *arg), void *arg);
+size_t app_listeners_close(struct app *,
+			   unsigned grace_ms); /* how many will call app_closed_one() */
+/* app.c */
+void app_closed_one(struct app *); /* one of those that this stage waits for */
 #endif

@@ -7,16 +7,21 @@
 #include "base/str.h"
 #include "cmd/awsocks/app_impl.h"
 #include "config/options.h"
-#include "net/network.h"
 #include "net/tcp.h"
 #include "proxy/proxy.h"
+#include "routing/pattern.h"
 
 static bool let_in(const struct app_listener *l, const struct addr *peer)
 {
+	struct subject who;
+	char host[ADDR_TEXT];
+
 	if (!l->allow_count)
 		return true;
+	addr_format_host(peer, host);
+	subject_init(&who, host, addr_port(peer));
 	for (size_t i = 0; i < l->allow_count; i++)
-		if (network_contains(&l->allow[i], peer))
+		if (pattern_matches(&l->allow[i], &who))
 			return true;
 	return false;
 }
@@ -58,13 +63,15 @@ static int take_allow(struct app_listener *l, const struct app_listener_opts *o,
 	if (!l->allow)
 		return err_set(e, ERR_NOMEM, "allow-from");
 	for (; l->allow_count < o->allow_from_count; l->allow_count++)
-		if (network_parse(o->allow_from[l->allow_count], &l->allow[l->allow_count], e) != 0)
+		if (pattern_parse(&l->allow[l->allow_count], o->allow_from[l->allow_count], e) != 0)
 			return err_wrap(e, "allow-from");
 	return 0;
 }
 
 static void listener_free(struct app_listener *l)
 {
+	for (size_t i = 0; i < l->allow_count; i++)
+		pattern_free(&l->allow[i]);
 	mem_free(l->allow);
 	mem_free(l);
 }
@@ -123,12 +130,6 @@ fail:
 	listener_free(l);
 	return err_wrap(e, "listen at %s", text);
 }
-
-struct closing {
-	struct app_listener *listener;
-	void (*closed)(void *arg);
-	void *arg;
-};
 
 static void on_proxy_closed(void *arg)
 {

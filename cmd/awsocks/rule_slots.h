@@ -1,0 +1,26 @@
+#ifndef CMD_AWSOCKS_RULE_SLOTS_H
+#define CMD_AWSOCKS_RULE_SLOTS_H
+/*
+ * The rules of each listener while the program runs: loaded, watched, and
+ * swapped whole on reload. A bad new version is reported and the old stays.
+ */
+#include "cmd/awsocks/rules.h"
+#include "net/loop.h"
+
+struct rule_slots;
+
+/* setup is borrowed. */
+MUST_CHECK int rule_slots_new(struct rule_slots **, const struct setup *, struct err *);
+/* Loads the rules of one listener; its index is the number of those before it. */
+MUST_CHECK int rule_slots_add(struct rule_slots *, const char *listener_rules, bool project,
+			      struct err *);
+/* Begins to watch the files; changed ones are loaded again. */
+void rule_slots_watch(struct rule_slots *, struct loop *);
+/* All slots again, or none: *e tells what was wrong. */
+MUST_CHECK int rule_slots_reload(struct rule_slots *, struct err *);
+const struct rule_set *rule_slots_get(const struct rule_slots *, size_t index);
+/* For app_listener_opts: arg from rule_slots_arg(). */
+const struct router *rule_slots_router(void *arg);
+void *rule_slots_arg(struct rule_slots *, size_t index);
+void rule_slots_free(struct rule_slots *);
+#endif

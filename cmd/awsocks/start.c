@@ -1,0 +1,398 @@
+/*
+ * `awsocks [start] [PROFILE...]`: from settings to a running proxy.
+ *
+ *   settings -> rules -> (with --no-lazy: AWS) -> listeners -> ready -> the loop
+ *
+ * Everything that can be wrong with files and options is found before the
+ * first listener opens; the exit status says which kind it was (sysexits.h).
+ */
+#include <cjson/cJSON.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backend/backend.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "cmd/awsocks/app.h"
+#include "cmd/awsocks/cmd.h"
+#include "cmd/awsocks/control.h"
+#include "cmd/awsocks/rule_slots.h"
+#include "cmd/awsocks/run_files.h"
+#include "cmd/awsocks/setup.h"
+
+enum { SIGNALS = 3 };
+
+struct run {
+	struct setup setup;
+	struct rule_slots *rules;
+	struct app *app;
+	struct control *control;
+	char control_path[PATH_TEXT];
+	struct loop_signal *signal[SIGNALS];
+	bool stopping;
+	/* --no-lazy: what the first try said. */
+	size_t starting;
+	struct err start_err;
+};
+
+static const struct options *options_of(const struct run *r)
+{
+	return &r->setup.profile[0].options;
+}
+
+/* --- stopping and reloading ---------------------------------------------- */
+
+static void on_control_closed(void *arg)
+{
+	struct run *r = arg;
+
+	app_stop(r->app, (unsigned)options_of(r)->grace);
+}
+
+static void stop(void *arg)
+{
+	struct run *r = arg;
+
+	if (r->stopping)
+		return;
+	r->stopping = true;
+	log_info("start", "stopping");
+	if (!r->control) {
+		on_control_closed(r);
+		return;
+	}
+	control_close(r->control, on_control_closed, r);
+	r->control = NULL;
+}
+
+static void on_stop_signal(void *arg)
+{
+	struct run *r = arg;
+
+	if (r->stopping) {
+		/* Asked twice: a person waits. Sessions end by their idle limit. */
+		log_warn("start", "stopped at once");
+		_exit(err_exit_status(ERR_CLOSED));
+	}
+	stop(r);
+}
+
+static int reload(void *arg, struct err *e)
+{
+	struct run *r = arg;
+
+	if (app_reopen_logs(r->app, e) != 0 || rule_slots_reload(r->rules, e) != 0)
+		return -1;
+	log_info("start", "reloaded");
+	return 0;
+}
+
+static void on_reload_signal(void *arg)
+{
+	struct err e = { 0 };
+
+	if (reload(arg, &e) != 0)
+		log_error("start", "not reloaded, the old rules stay: %s", e.msg);
+}
+
+static void describe(void *arg, struct cJSON *into)
+{
+	struct run *r = arg;
+
+	app_describe(r->app, into);
+}
+
+static int open_signals(struct run *r, struct err *e)
+{
+	struct loop *loop = app_loop(r->app);
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	r->signal[0] = signal_open(loop, SIGTERM, on_stop_signal, r, e);
+	r->signal[1] = r->signal[0] ? signal_open(loop, SIGINT, on_stop_signal, r, e) : NULL;
+	r->signal[2] = r->signal[1] ? signal_open(loop, SIGHUP, on_reload_signal, r, e) : NULL;
+	return r->signal[2] ? 0 : -1;
+}
+
+static void close_signals(struct run *r)
+{
+	for (size_t i = 0; i < SIGNALS; i++)
+		if (r->signal[i])
+			signal_close(r->signal[i]);
+}
+
+/* The control socket is a convenience: without it the proxy still serves. */
+static int open_control(struct run *r, struct err *e)
+{
+	static const struct control_ops ops = { describe, reload, stop };
+	const char *given = options_of(r)->control;
+	struct err why = { 0 };
+
+	if (path_control(given, r->control_path, &why) == 0)
+		r->control = control_open(app_loop(r->app), r->control_path, &ops, r, &why);
+	if (r->control)
+		return 0;
+	r->control_path[0] = '\0';
+	if (given) {
+		if (e)
+			*e = why;
+		return -1;
+	}
+	log_warn("start",
+		 "no control socket (status, reload and stop will not find this one; "
+		 "give --control PATH): %s",
+		 why.msg);
+	return 0;
+}
+
+/* --- listeners ------------------------------------------------------------ */
+
+/* One listener, from the command line or from config.yaml. */
+struct wanted {
+	const char *address, *name, *rules;
+	const char *const *allow_from;
+	size_t allow_from_count;
+	enum config_guard guard;
+};
+
+static bool is_plain_loopback(const struct addr *at)
+{
+	return at->ss.ss_family != AF_UNIX && addr_is_loopback(at);
+}
+
+static int check_exposure(const struct wanted *w, const struct addr *at, struct err *e)
+{
+	if (addr_is_loopback(at) || w->allow_from_count)
+		return 0;
+	return err_set(e, ERR_CONFIG,
+		       "%s is open to others: say who may use it, as in --allow-from "
+		       "192.168.64.0/24 (or allow-from: [\"192.168.64.0/24\"] in config.yaml)",
+		       w->address);
+}
+
+static int open_listener(struct run *r, size_t index, const struct wanted *w, struct err *e)
+{
+	struct app_listener_opts o = {
+		.name = w->name,
+		.allow_from = w->allow_from,
+		.allow_from_count = w->allow_from_count,
+	};
+	bool plain;
+
+	if (addr_parse(w->address, &o.address, e) != 0 || check_exposure(w, &o.address, e) != 0)
+		return err_wrap(e, "listen");
+	plain = is_plain_loopback(&o.address);
+	o.guarded = w->guard == GUARD_ON || (w->guard == GUARD_AUTO && !plain);
+	if (rule_slots_add(r->rules, w->rules, plain && !w->rules, e) != 0)
+		return -1;
+	o.router = rule_slots_router;
+	o.router_arg = rule_slots_arg(r->rules, index);
+	return app_listen(r->app, &o, e);
+}
+
+/* --listen counts when it was given, or when config.yaml has no listeners. */
+static bool uses_listen(const struct run *r)
+{
+	return !r->setup.config || !r->setup.config->listener_count ||
+	       options_of(r)->origin[OPT_ID_listen].level > LEVEL_BUILTIN;
+}
+
+static int open_given(struct run *r, size_t *count, struct err *e)
+{
+	const struct options *o = options_of(r);
+	const char **allow = mem_alloc((o->allow_from.count + 1) * sizeof(*allow));
+	int result = allow ? 0 : err_set(e, ERR_NOMEM, "listeners");
+
+	for (size_t i = 0; result == 0 && i < o->allow_from.count; i++)
+		allow[i] = o->allow_from.item[i].text;
+	for (size_t i = 0; result == 0 && i < o->listen.count; i++) {
+		struct wanted w = {
+			.address = o->listen.item[i].text,
+			.name = *count ? o->listen.item[i].text : "default",
+			.allow_from = allow,
+			.allow_from_count = o->allow_from.count,
+		};
+
+		result = open_listener(r, (*count)++, &w, e);
+	}
+	mem_free(allow);
+	return result;
+}
+
+static int open_configured(struct run *r, size_t *count, struct err *e)
+{
+	const struct config_file *c = r->setup.config;
+
+	for (size_t i = 0; c && i < c->listener_count; i++) {
+		const struct config_listener *l = &c->listener[i];
+		struct wanted w = {
+			.address = l->address,
+			.name = l->name  ? l->name
+				: *count ? l->address
+					 : "default",
+			.rules = l->rules,
+			.allow_from = (const char *const *)l->allow_from.item,
+			.allow_from_count = l->allow_from.count,
+			.guard = l->guard,
+		};
+
+		if (open_listener(r, (*count)++, &w, e) != 0)
+			return err_wrap(e, "%s:%u", c->name, l->line);
+	}
+	return 0;
+}
+
+static int open_listeners(struct run *r, struct err *e)
+{
+	size_t count = 0;
+
+	if (uses_listen(r) && open_given(r, &count, e) != 0)
+		return -1;
+	return open_configured(r, &count, e);
+}
+
+/* --- --no-lazy ------------------------------------------------------------ */
+
+static void on_started(void *arg, const struct err *why)
+{
+	struct run *r = arg;
+
+	if (why && !r->start_err.code)
+		r->start_err = *why;
+	if (--r->starting == 0)
+		loop_stop(app_loop(r->app));
+}
+
+/* Initialises the asked profiles before anything listens. */
+static int start_backends(struct run *r, struct err *e)
+{
+	for (size_t i = 0; i < r->setup.asked; i++) {
+		struct route route = { .kind = ROUTE_PROXY };
+		struct backend *b;
+
+		(void)str_fmt(route.profile, sizeof(route.profile), "%s", r->setup.profile[i].name);
+		b = app_backend(r->app, &route, e);
+		if (!b)
+			return -1;
+		r->starting++;
+		backend_start(b, on_started, r);
+	}
+	if (r->starting)
+		app_run(r->app);
+	if (!r->start_err.code)
+		return 0;
+	*e = r->start_err;
+	return -1;
+}
+
+/* --- the command ---------------------------------------------------------- */
+
+static int make_app(struct run *r, struct err *e)
+{
+	const struct options *o = options_of(r);
+	struct app_profile_opts *profiles = mem_alloc(r->setup.count * sizeof(*profiles));
+	struct app_opts opts = { .profile = profiles,
+				 .profile_count = r->setup.count,
+				 .audit_path = o->audit_log };
+	int result;
+
+	if (!profiles)
+		return err_set(e, ERR_NOMEM, "start");
+	for (size_t i = 0; i < r->setup.count; i++) {
+		profiles[i].name = r->setup.profile[i].name;
+		profiles[i].options = &r->setup.profile[i].options;
+	}
+	result = app_new(&r->app, &opts, e);
+	mem_free(profiles);
+	return result;
+}
+
+static void say_missing_instance(const struct run *r)
+{
+	const struct options *o = options_of(r);
+
+	if (!o->instance_id && !o->name)
+		log_warn("start", "no instance is named (--instance-id, --name): connections that "
+				  "the rules send to proxy will be refused");
+}
+
+static int prepare(struct run *r, struct err *e)
+{
+	const struct options *o = options_of(r);
+
+	if (log_set_level(o->log_level, e) != 0)
+		return err_wrap(e, "--log-level");
+	log_set_format(o->log_format == LOG_FORMAT_JSON ? LOG_JSON : LOG_TEXT);
+	if (setup_unbuilt(&r->setup, e) != 0 || rule_slots_new(&r->rules, &r->setup, e) != 0 ||
+	    make_app(r, e) != 0 || open_signals(r, e) != 0)
+		return -1;
+	if (!o->lazy && start_backends(r, e) != 0)
+		return -1;
+	if (open_listeners(r, e) != 0 || open_control(r, e) != 0)
+		return -1;
+	rule_slots_watch(r->rules, app_loop(r->app));
+	if (o->lazy)
+		say_missing_instance(r);
+	if (o->pid_file && write_pid_file(o->pid_file, e) != 0)
+		return -1;
+	if (o->ready_file && write_ready_file(o->ready_file, r->app, r->control_path, e) != 0)
+		return -1;
+	return 0;
+}
+
+static void remove_files(const struct run *r)
+{
+	const struct options *o = options_of(r);
+
+	if (o->pid_file)
+		(void)unlink(o->pid_file);
+	if (o->ready_file)
+		(void)unlink(o->ready_file);
+}
+
+/* Ends what runs, also when the start failed half way. */
+static void shut_down(struct run *r)
+{
+	if (r->app && !r->stopping) {
+		stop(r);
+		app_run(r->app);
+	}
+	rule_slots_free(r->rules);
+	close_signals(r);
+	app_free(r->app);
+}
+
+static int run(struct run *r)
+{
+	struct err e = { 0 };
+	int status = 0;
+
+	if (prepare(r, &e) == 0) {
+		app_run(r->app);
+		remove_files(r);
+	} else {
+		status = command_fail(&e);
+	}
+	shut_down(r);
+	return status;
+}
+
+int cmd_start(int argc, char **argv)
+{
+	struct run r = { 0 };
+	struct err e = { 0 };
+	int status;
+
+	if (setup_load(&r.setup, argc, argv, NULL, NULL, NULL, &e) != 0)
+		return command_fail(&e);
+	if (r.setup.args.help)
+		status = command_help("start");
+	else if (setup_profiles(&r.setup, r.setup.args.positional, r.setup.args.count, &e) != 0)
+		status = command_fail(&e);
+	else
+		status = run(&r);
+	setup_free(&r.setup);
+	return status;
+}
