@@ -427,3 +427,8 @@ struct stream *tcp_stream_new(struct loop *l, int fd, struct err *e)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* not on Unix sockets */
 	return tcp_stream_adopt(l, fd, e);
 }
+
+int tcp_pair(int fd[static 2], struct err *e)
+{
+	return sock_pair(fd) == 0 ? 0 : err_sys(e, errno, "socket pair");
+}

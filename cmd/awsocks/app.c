@@ -226,10 +226,13 @@ void app_describe_listeners(struct app *a, struct cJSON *array)
 {
 	LIST_EACH (node, &a->listeners) {
 		const struct app_listener *l = CONTAINER_OF(node, struct app_listener, node);
-		const struct addr *at = listen_addr(l->socket);
-		struct cJSON *o = cJSON_CreateObject();
+		const struct addr *at = l->socket ? listen_addr(l->socket) : NULL;
+		struct cJSON *o;
 		char text[ADDR_TEXT];
 
+		if (!at)
+			continue;
+		o = cJSON_CreateObject();
 		addr_format(at, text);
 		cJSON_AddStringToObject(o, "name", l->name);
 		cJSON_AddStringToObject(o, "address", text);

@@ -49,6 +49,9 @@ struct app_opts {
 MUST_CHECK int app_new(struct app **, const struct app_opts *, struct err *);
 /* Binds and begins to accept. ERR_*: which address, and why. */
 MUST_CHECK int app_listen(struct app *, const struct app_listener_opts *, struct err *);
+/* The same without an address: serves one connection, whose other end is *fd. */
+MUST_CHECK int app_serve_pair(struct app *, const struct app_listener_opts *, int *fd,
+			      struct err *);
 struct loop *app_loop(struct app *);
 /* The backend of a route, made now if need be. NULL: *e tells why there is none. */
 struct backend *app_backend(struct app *, const struct route *, struct err *e);

@@ -97,38 +97,56 @@ static int make_proxy(struct app *a, struct app_listener *l, bool guarded, struc
 	return proxy_new(&l->proxy, &p, e);
 }
 
-int app_listen(struct app *a, const struct app_listener_opts *o, struct err *e)
+/* All of a listener but its socket. */
+static struct app_listener *listener_new(struct app *a, const struct app_listener_opts *o,
+					 struct err *e)
 {
 	struct app_listener *l = mem_alloc(sizeof(*l));
-	char text[ADDR_TEXT];
 
-	addr_format(&o->address, text);
-	if (!l)
-		return err_set(e, ERR_NOMEM, "listen at %s", text);
+	if (!l) {
+		(void)err_set(e, ERR_NOMEM, "listener");
+		return NULL;
+	}
 	l->app = a;
 	l->router = o->router;
 	l->router_arg = o->router_arg;
-	if (!str_fmt(l->name, sizeof(l->name), "%s", o->name)) {
-		listener_free(l);
-		return err_set(e, ERR_CONFIG, "listener name too long: %.80s", o->name);
+	if (!str_fmt(l->name, sizeof(l->name), "%s", o->name))
+		(void)err_set(e, ERR_CONFIG, "listener name too long: %.80s", o->name);
+	else if (take_allow(l, o, e) == 0 && make_proxy(a, l, o->guarded, e) == 0) {
+		list_add_tail(&a->listeners, &l->node);
+		return l;
 	}
-	if (take_allow(l, o, e) != 0)
-		goto fail;
-	/* Nothing is accepted before the loop runs, so the proxy may come second. */
-	l->socket = listen_open(a->loop, &o->address, on_accept, l, e);
-	if (!l->socket)
-		goto fail;
-	if (make_proxy(a, l, o->guarded, e) != 0) {
-		listen_close(l->socket);
-		goto fail;
-	}
-	list_add_tail(&a->listeners, &l->node);
+	listener_free(l);
+	return NULL;
+}
+
+int app_listen(struct app *a, const struct app_listener_opts *o, struct err *e)
+{
+	struct app_listener *l = listener_new(a, o, e);
+	char text[ADDR_TEXT];
+
+	addr_format(&o->address, text);
+	if (l)
+		l->socket = listen_open(a->loop, &o->address, on_accept, l, e);
+	if (!l || !l->socket)
+		return err_wrap(e, "listen at %s", text); /* app_stop() ends what is there */
 	addr_format(listen_addr(l->socket), text);
 	log_info("listen", "%s: %s", l->name, text);
 	return 0;
-fail:
-	listener_free(l);
-	return err_wrap(e, "listen at %s", text);
+}
+
+int app_serve_pair(struct app *a, const struct app_listener_opts *o, int *fd, struct err *e)
+{
+	struct app_listener *l = listener_new(a, o, e);
+	struct addr peer = { 0 };
+	int pair[2];
+
+	if (!l || tcp_pair(pair, e) != 0)
+		return -1;
+	peer.ss.ss_family = AF_UNIX;
+	*fd = pair[0];
+	proxy_accept(l->proxy, pair[1], &peer);
+	return 0;
 }
 
 static void on_proxy_closed(void *arg)
@@ -148,7 +166,8 @@ size_t app_listeners_close(struct app *a, unsigned grace_ms)
 	LIST_EACH (node, &a->listeners) {
 		struct app_listener *l = CONTAINER_OF(node, struct app_listener, node);
 
-		listen_close(l->socket);
+		if (l->socket)
+			listen_close(l->socket);
 		l->socket = NULL;
 		proxy_close(l->proxy, grace_ms, on_proxy_closed, l);
 		n++;

@@ -33,18 +33,15 @@ enum { LISTENER_LIMIT_MS = 5000, REPLY_LIMIT_MS = 60000 };
 
 struct connection {
 	struct loop *loop;
-	const char *host;
-	uint16_t port;
-	struct stream *proxy, *stdio;
+	const struct connect_args *args;
+	struct stream *proxy;
 	struct buf in; /* the listener's answer so far */
 	struct loop_timer limit;
-	bool ended;
 	struct err err;
 };
 
 static void end(struct connection *c)
 {
-	c->ended = true;
 	loop_stop(c->loop);
 }
 
@@ -59,16 +56,16 @@ static void on_relayed(void *arg, const struct relay_result *r)
 	end(c);
 }
 
-int connect_relay(struct loop *loop, struct stream *remote, const uint8_t *early, size_t n,
-		  relayed_fn *done, void *arg, struct err *e)
+static int relay(struct connection *c, const uint8_t *early, size_t n)
 {
-	struct stream *stdio = stdio_stream_new(loop, STDIN_FILENO, STDOUT_FILENO, e);
+	struct stream *stdio = stdio_stream_new(c->loop, STDIN_FILENO, STDOUT_FILENO, &c->err);
 
 	if (!stdio)
 		return -1;
-	if (net_relay_start(loop, remote, stdio, early, n, done, arg))
+	if (net_relay_start(c->loop, c->proxy, stdio, early, n, on_relayed, c))
 		return 0;
-	return err_set(e, ERR_NOMEM, "relay");
+	stream_close(stdio);
+	return err_set(&c->err, ERR_NOMEM, "relay");
 }
 
 /* --- the handshake ---------------------------------------------------- */
@@ -144,7 +141,7 @@ static void on_data(void *arg, const uint8_t *p, size_t n)
 			      at[3] == 5   ? ERR_REFUSED
 			      : at[3] == 2 ? ERR_DENIED
 					   : ERR_DIAL,
-			      "%s:%u: %s", c->host, c->port, reply_text(at[3]));
+			      "%s:%u: %s", c->args->host, c->args->port, reply_text(at[3]));
 		fail(c);
 		return;
 	}
@@ -152,8 +149,7 @@ static void on_data(void *arg, const uint8_t *p, size_t n)
 	if (!used)
 		return;
 	timer_disarm(c->loop, &c->limit);
-	if (connect_relay(c->loop, c->proxy, at + used, buf_len(&c->in) - used, on_relayed, c,
-			  &c->err) != 0)
+	if (relay(c, at + used, buf_len(&c->in) - used) != 0)
 		fail(c);
 }
 
@@ -168,36 +164,46 @@ static void on_limit(void *arg)
 {
 	struct connection *c = arg;
 
-	(void)err_set(&c->err, ERR_TIMEOUT, "%s:%u: no answer from the proxy within %d s", c->host,
-		      c->port, REPLY_LIMIT_MS / 1000);
+	(void)err_set(&c->err, ERR_TIMEOUT, "%s:%u: no answer from the proxy within %d s",
+		      c->args->host, c->args->port, REPLY_LIMIT_MS / 1000);
 	fail(c);
 }
 
-static void on_dialed(void *arg, int fd, const struct addr *to, const struct err *why)
+/* Greeting and request at once. Takes fd. */
+static void ask(struct connection *c, int fd)
 {
-	struct connection *c = arg;
 	uint8_t request[3 + 5 + 255 + 2];
-	size_t n = strlen(c->host);
+	size_t n = strlen(c->args->host);
 
-	(void)to;
-	c->proxy = fd >= 0 ? tcp_stream_new(c->loop, fd, &c->err) : NULL;
+	c->proxy = tcp_stream_new(c->loop, fd, &c->err);
 	if (!c->proxy) {
-		if (why)
-			c->err = *why;
-		(void)err_wrap(&c->err, "the awsocks listener");
 		end(c);
 		return;
 	}
 	memcpy(request, "\x05\x01\x00\x05\x01\x00\x03", 7);
 	request[7] = (uint8_t)n;
-	memcpy(request + 8, c->host, n);
-	request[8 + n] = (uint8_t)(c->port >> 8);
-	request[9 + n] = (uint8_t)c->port;
+	memcpy(request + 8, c->args->host, n);
+	request[8 + n] = (uint8_t)(c->args->port >> 8);
+	request[9 + n] = (uint8_t)c->args->port;
 	stream_attach(c->proxy, &handler, c);
 	stream_credit(c->proxy, RELAY_WINDOW);
 	timer_arm(c->loop, &c->limit, REPLY_LIMIT_MS, on_limit, c);
 	if (stream_write(c->proxy, request, n + 10) != n + 10)
 		fail(c);
+}
+
+int connect_over(struct loop *loop, int fd, const struct connect_args *a, struct err *e)
+{
+	struct connection c = { .loop = loop, .args = a };
+
+	buf_init(&c.in, RELAY_WINDOW);
+	ask(&c, fd);
+	loop_run(loop);
+	buf_free(&c.in);
+	if (!c.err.code)
+		return 0;
+	*e = c.err;
+	return -1;
 }
 
 /* --- the command ------------------------------------------------------ */
@@ -245,24 +251,42 @@ static int find_listener(const struct connect_args *a, struct addr *at, struct e
 	return addr_parse(text, at, e);
 }
 
+struct dialing {
+	struct loop *loop;
+	int fd;
+	struct err err;
+};
+
+static void on_dialed(void *arg, int fd, const struct addr *to, const struct err *why)
+{
+	struct dialing *d = arg;
+
+	(void)to;
+	d->fd = fd;
+	if (fd < 0 && why)
+		d->err = *why;
+	loop_stop(d->loop);
+}
+
 static int through_listener(const struct connect_args *a, struct err *e)
 {
-	struct connection c = { .host = a->host, .port = a->port };
 	struct net_dial_opts opts = { .limit_ms = LISTENER_LIMIT_MS };
+	struct dialing d = { .fd = -1 };
 	struct addr at;
+	int result = -1;
 
-	if (find_listener(a, &at, e) != 0 || loop_new(&c.loop, e) != 0)
+	if (find_listener(a, &at, e) != 0 || loop_new(&d.loop, e) != 0)
 		return -1;
-	buf_init(&c.in, RELAY_WINDOW);
-	if (net_dial_addr(c.loop, &at, &opts, on_dialed, &c, e))
-		loop_run(c.loop);
-	else
-		c.err = *e;
-	buf_free(&c.in);
-	loop_free(c.loop);
-	if (c.err.code)
-		*e = c.err;
-	return c.err.code ? -1 : 0;
+	if (net_dial_addr(d.loop, &at, &opts, on_dialed, &d, &d.err))
+		loop_run(d.loop);
+	if (d.fd >= 0) {
+		result = connect_over(d.loop, d.fd, a, e);
+	} else {
+		*e = d.err;
+		(void)err_wrap(e, "the awsocks listener");
+	}
+	loop_free(d.loop);
+	return result;
 }
 
 static int parse(int argc, char **argv, struct connect_args *a, struct err *e)

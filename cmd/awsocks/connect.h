@@ -5,10 +5,8 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "stream/relay.h"
 
 struct loop;
-struct stream;
 
 struct connect_args {
 	const char *host, *to, *control;
@@ -18,9 +16,9 @@ struct connect_args {
 	int rest_count;
 };
 
-/* Joins standard input and output with `remote` (taken); `early` came from it already. */
-MUST_CHECK int connect_relay(struct loop *, struct stream *remote, const uint8_t *early, size_t n,
-			     relayed_fn *done, void *arg, struct err *e);
+/* A SOCKS5 handshake on fd (taken, a connection to a listener of ours), then
+ * standard input and output until both directions have ended. Runs the loop. */
+MUST_CHECK int connect_over(struct loop *, int fd, const struct connect_args *, struct err *e);
 /* Routes and dials in this process (cmd/awsocks/standalone.c). */
 MUST_CHECK int connect_standalone(const struct connect_args *, struct err *);
 #endif

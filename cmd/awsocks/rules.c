@@ -197,8 +197,8 @@ struct policy rules_policy(const struct options *o, bool guarded)
 {
 	return (struct policy){ .init = (enum policy_init)o->while_initializing,
 				.fallback = (enum policy_fallback)o->fallback,
-				.fallback_on_dial_failure =
-					o->fallback_on == FALLBACK_ON_DIAL_FAILURE,
+				.fallback_on_dial_failure = o->fallback_on ==
+							    FALLBACK_ON_DIAL_FAILURE,
 				.mode_vm = o->mode == MODE_VM,
 				.guarded = guarded };
 }
