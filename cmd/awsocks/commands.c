@@ -6,6 +6,11 @@
 #include "cmd/awsocks/own.h"
 
 const struct command commands[] = {
+	{ "start", cmd_start, "[PROFILE...] [options]",
+	  "run the proxy; also without the word start, as in awsocks --name bastion",
+	  "PROFILE names an entry of profiles: in config.yaml; rules name them as proxy:PROFILE.\n"
+	  "SIGTERM and SIGINT stop cleanly, SIGHUP reads the rules again.\n",
+	  NULL, true },
 	{ "check", cmd_check, "[FILE] [options]",
 	  "find every mistake in the configuration or a rule file",
 	  "Without FILE: config.yaml and every rule file that it or the options name. With FILE:\n"
@@ -21,6 +26,9 @@ const struct command commands[] = {
 	{ "stop", cmd_stop, "[--control PATH]", "stop the running awsocks", NULL, NULL, false },
 	{ "connect", cmd_connect, "HOST PORT [--to LISTENER] [--standalone]",
 	  "standard input and output to a destination, for ssh's ProxyCommand", NULL, NULL, false },
+	{ "credentials", cmd_credentials, "[--profile PROFILE] [--explain]",
+	  "what the credential chain gives, as credential_process JSON",
+	  "--explain says which step answered and when it expires, secrets masked.\n", NULL, false },
 	{ "trust", cmd_trust, "FILE [--revoke]", "allow a project's .awsocks.yaml",
 	  "The rules of the nearest .awsocks.yaml upwards from the working directory are used "
 	  "once\n"
