@@ -11,6 +11,7 @@
 #include "cmd/localaws/agent.h"
 
 #include <string.h>
+#include <time.h>
 
 #include <cjson/cJSON.h>
 
@@ -54,7 +55,8 @@ struct agent {
 	struct target target;
 	struct plugin *plugin;
 	struct loop_timer timer;
-	uint64_t began_ms, drain_until_ms;
+	struct timespec began;
+	uint64_t drain_until_ms;
 	char output[320];
 };
 
@@ -184,13 +186,21 @@ static void start_plugin(void *arg)
 		finish(a, e.msg);
 }
 
+static double elapsed_ns(const struct agent *a)
+{
+	struct timespec now = a->began;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)(now.tv_sec - a->began.tv_sec) * 1e9 +
+	       (double)(now.tv_nsec - a->began.tv_nsec);
+}
+
 static void complete(struct agent *a)
 {
 	double gap = fault_value(&a->w->faults, FAULT_EARLY_DATA_GAP, 0);
 	cJSON *root = cJSON_CreateObject();
 
-	cJSON_AddNumberToObject(root, "HandshakeTimeToComplete",
-				(double)(world_now_ms(a->w) - a->began_ms) * 1e6);
+	cJSON_AddNumberToObject(root, "HandshakeTimeToComplete", elapsed_ns(a));
 	cJSON_AddStringToObject(root, "CustomerMessage", "");
 	send_json(a, WIRE_HANDSHAKE_COMPLETE, root);
 	a->state = AGENT_SETTLING;
@@ -343,7 +353,7 @@ struct agent *agent_start(struct session *s)
 		return NULL;
 	a->w = s->w;
 	a->session = s;
-	a->began_ms = world_now_ms(s->w);
+	(void)clock_gettime(CLOCK_MONOTONIC, &a->began);
 	channel_init(&a->ch, s->w, &channel_ops, a);
 	a->ch.ack_duplicates = agent_is(a, AGENT_ACKS_DUPLICATES);
 	timer_arm(s->w->loop, &a->timer, HANDSHAKE_MS, handshake_late, a);

@@ -167,6 +167,7 @@ static void store(struct channel *ch, const struct wire_msg *m, const uint8_t *p
 	struct seq_entry *e;
 
 	if (seqmap_get(&ch->ahead, m->seq)) {
+		ch->w->stats.duplicates_in++;
 		acknowledge(ch, m);
 		return;
 	}
