@@ -67,13 +67,14 @@ static uint64_t word(uint64_t seed, uint64_t i)
 
 void pattern_fill(uint64_t seed, uint64_t at, uint8_t *p, size_t n)
 {
-	uint64_t w = 0;
-	size_t i;
+	uint64_t w;
+	size_t skip, part;
 
-	for (i = 0; i < n; i++, at++) {
-		if (i == 0 || at % 8 == 0)
-			w = word(seed, at / 8);
-		p[i] = (uint8_t)(w >> (at % 8 * 8));
+	for (; n; n -= part, p += part, at += part) {
+		w = word(seed, at / 8);
+		skip = at % 8;
+		part = n < 8 - skip ? n : 8 - skip;
+		memcpy(p, (uint8_t *)&w + skip, part);
 	}
 }
 
