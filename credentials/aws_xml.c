@@ -94,8 +94,10 @@ static void XMLCALL on_text(void *arg, const char *p, int n)
 {
 	struct builder *b = arg;
 
-	if (!b->failed && buf_add(&b->text, p, (size_t)n, NULL) != 0)
-		fail(b, ERR_LIMIT, "a text is too long");
+	struct err e;
+
+	if (!b->failed && buf_add(&b->text, p, (size_t)n, &e) != 0)
+		fail(b, e.code, e.msg);
 }
 
 static void XMLCALL on_doctype(void *arg, const char *name, const char *sysid, const char *pubid,
