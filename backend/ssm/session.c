@@ -1,0 +1,883 @@
+#include "backend/ssm/session.h"
+
+#include <assert.h>
+#include <cjson/cJSON.h>
+#include <string.h>
+
+#include "backend/ssm/channel.h"
+#include "backend/ssm/message.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "credentials/aws.h"
+#include "credentials/provider.h"
+#include "net/loop.h"
+#include "net/ws.h"
+
+/*
+ * Everything below reports by flags and kick(); work(), a post, does what is to
+ * be done and is the only place that frees the session. A connection is a
+ * `struct link` of its own, so that the late closed() of an abandoned websocket
+ * finds nobody home.
+ */
+enum {
+	RESUME_LIMIT_MS = 120000, /* from the drop to the first message again */
+	RESUME_FIRST_MS = 50,
+	RESUME_MAX_MS = 10000,
+	SETTLED_MS = 10000, /* a refused token shows sooner */
+	NOP_MS = 10000,
+	OUTPUT_MAX = 512
+};
+
+enum state {
+	STARTING = 0,
+	CONNECTING,
+	HANDSHAKE,
+	ACTIVE,
+	LOST,         /* a pause before the next try to resume */
+	RESUMING,     /* ResumeSession is under way */
+	RECONNECTING, /* the new websocket is being opened */
+	ENDING,       /* the agent has been asked to end */
+	TERMINATING,  /* AWS has been asked to */
+	DEAD,
+	STATE_COUNT
+};
+
+#define TO(s) (1u << (s))
+static const struct {
+	const char *name;
+	unsigned next, limit_ms;
+	const char *late; /* what is said when the limit passes */
+} states[STATE_COUNT] = {
+	[STARTING] = { "starting", TO(CONNECTING) | TO(TERMINATING) | TO(DEAD), 60000,
+		       "StartSession took too long" },
+	[CONNECTING] = { "connecting", TO(HANDSHAKE) | TO(TERMINATING) | TO(DEAD), 35000,
+			 "the data channel could not be opened in time" },
+	[HANDSHAKE] = { "handshake", TO(ACTIVE) | TO(TERMINATING) | TO(DEAD), 30000,
+			"the agent did not finish the handshake in time" },
+	[ACTIVE] = { "active", TO(LOST) | TO(ENDING) | TO(TERMINATING) | TO(DEAD), 0, NULL },
+	[LOST] = { "lost", TO(RESUMING) | TO(LOST) | TO(TERMINATING) | TO(DEAD), 0, NULL },
+	[RESUMING] = { "resuming", TO(RECONNECTING) | TO(LOST) | TO(TERMINATING) | TO(DEAD), 30000,
+		       "ResumeSession took too long" },
+	[RECONNECTING] = { "reconnecting", TO(ACTIVE) | TO(LOST) | TO(TERMINATING) | TO(DEAD),
+			   35000, "the data channel could not be reopened in time" },
+	[ENDING] = { "ending", TO(TERMINATING) | TO(DEAD), 1500, NULL },
+	[TERMINATING] = { "terminating", TO(DEAD), 2000, NULL },
+	[DEAD] = { "dead", 0, 0, NULL },
+};
+
+struct link {                    /* one websocket */
+	struct session *session; /* NULL: abandoned */
+	struct ws *ws;
+	bool open;
+};
+
+struct session {
+	const struct session_env *env;
+	const struct session_handler *handler;
+	void *arg;
+	enum state state;
+	char host[256], id[API_ID_MAX], label[400];
+	uint16_t port;
+	char url[API_URL_MAX];
+	struct secret token;
+	struct channel *channel;
+	struct smux *mux;
+	struct link *link;
+	struct api_call *call;
+	struct provider_call *asking;
+	struct loop_timer limit, tick, nop;
+	struct loop_post post;
+	struct err last;  /* why the websocket was lost */
+	uint64_t lost_ms; /* 0: all is well */
+	uint64_t active_ms;
+	unsigned tries;
+	char output[OUTPUT_MAX];
+	bool closed; /* channel_closed came */
+	bool told_ended, end_wanted, was_active;
+};
+
+static void go(struct session *s, enum state to);
+static void connect_channel(struct session *s);
+static void fail(struct session *s, const struct err *why);
+static void lost(struct session *s, const struct err *why);
+
+static void kick(struct session *s);
+
+/* --- small words --- */
+
+static uint64_t now_ms(const struct session *s)
+{
+	return loop_now_ms(s->env->loop);
+}
+
+void session_output_error(const char *output, struct err *e)
+{
+	if (!output[0])
+		(void)err_set(e, ERR_CLOSED, "the session was ended by the service");
+	else if (strstr(output, "no such host") || strstr(output, "lookup "))
+		(void)err_set(e, ERR_RESOLVE, "the agent cannot resolve the name: %.200s", output);
+	else if (strstr(output, "is forbidden"))
+		(void)err_set(e, ERR_DENIED, "the agent refuses: %.200s", output);
+	else if (strstr(output, "is not supported by this version"))
+		(void)err_set(e, ERR_UNSUPPORTED, "the agent is too old: %.200s", output);
+	else
+		(void)err_set(e, ERR_CLOSED, "the session ended: %.200s", output);
+}
+
+static void close_link(struct session *s)
+{
+	if (!s->link)
+		return;
+	s->link->session = NULL;
+	ws_close(s->link->ws);
+	s->link = NULL;
+}
+
+static void stop_waiting(struct session *s)
+{
+	api_cancel(s->call);
+	s->call = NULL;
+	if (s->asking)
+		provider_cancel(s->asking);
+	s->asking = NULL;
+}
+
+static void tell_ended(struct session *s, const struct err *why)
+{
+	if (s->told_ended)
+		return;
+	s->told_ended = true;
+	s->handler->ended(s->arg, why);
+}
+
+/* --- the channel's and the mux's handlers --- */
+
+static bool on_send(void *arg, const void *p, size_t n)
+{
+	struct session *s = arg;
+
+	return s->link && s->link->open && ws_send(s->link->ws, false, p, n);
+}
+
+static size_t on_pull(void *arg, uint8_t *to, size_t max, int64_t seq)
+{
+	return smux_pull(((struct session *)arg)->mux, to, max, seq);
+}
+
+static int on_data(void *arg, const uint8_t *p, size_t n, struct err *e)
+{
+	return smux_input(((struct session *)arg)->mux, p, n, e);
+}
+
+static void on_flag(void *arg, unsigned flag)
+{
+	if (flag == FLAG_CONNECT_ERROR)
+		smux_refused(((struct session *)arg)->mux);
+}
+
+static void on_complete(void *arg)
+{
+	struct session *s = arg;
+
+	smux_nop(s->mux); /* the first message: docs/PROTOCOL.ssm, 5 */
+	kick(s);
+}
+
+static void on_acked(void *arg)
+{
+	struct session *s = arg;
+
+	s->handler->acked(s->arg);
+}
+
+static void on_channel_closed(void *arg, const char *output)
+{
+	struct session *s = arg;
+
+	s->closed = true;
+	str_fmt(s->output, sizeof(s->output), "%s", output);
+	kick(s);
+}
+
+static const struct channel_handler channel_handler = {
+	.send = on_send,
+	.pull = on_pull,
+	.data = on_data,
+	.flag = on_flag,
+	.complete = on_complete,
+	.acked = on_acked,
+	.closed = on_channel_closed,
+};
+
+static void on_kick(void *arg)
+{
+	kick(arg);
+}
+
+static void on_hold(void *arg, bool on)
+{
+	struct session *s = arg;
+
+	channel_hold(s->channel, on);
+	if (s->link && s->link->open)
+		ws_pause(s->link->ws, on);
+	log_debug("ssm", "%s: reading %s", s->label, on ? "pauses for a slow reader" : "goes on");
+	kick(s);
+}
+
+static void on_decided(void *arg, struct stream *stream, enum smux_fate fate)
+{
+	struct session *s = arg;
+
+	s->handler->decided(s->arg, stream, fate);
+}
+
+static const struct smux_handler mux_handler = {
+	.kick = on_kick,
+	.hold = on_hold,
+	.decided = on_decided,
+	.gone = on_kick,
+};
+
+/* --- the websocket --- */
+
+static void send_open_message(struct session *s)
+{
+	struct err e;
+	char *text;
+
+	if (api_open_message(s->token.text, s->env->client_id, &text, &e) != 0) {
+		fail(s, &e);
+		return;
+	}
+	if (!ws_send(s->link->ws, true, text, strlen(text)))
+		log_debug("ssm", "%s: no room for the open message", s->label);
+	mem_free_str(text);
+	secret_free(&s->token); /* it is good for one connection */
+}
+
+static void on_ws_open(void *arg)
+{
+	struct link *link = arg;
+	struct session *s = link->session;
+
+	if (!s)
+		return;
+	link->open = true;
+	send_open_message(s);
+	if (s->state == CONNECTING) {
+		go(s, HANDSHAKE);
+	} else if (s->state == RECONNECTING) {
+		channel_up(s->channel);
+		if (smux_holding(s->mux))
+			ws_pause(link->ws, true);
+		go(s, ACTIVE);
+		s->handler->changed(s->arg);
+	}
+	kick(s);
+}
+
+static void on_ws_message(void *arg, bool text, const uint8_t *p, size_t n)
+{
+	struct link *link = arg;
+	struct session *s = link->session;
+	struct err e;
+
+	if (!s || text || s->state >= TERMINATING)
+		return;
+	if (s->lost_ms) {
+		log_info("ssm", "%s: resumed after %llu ms", s->label,
+			 (unsigned long long)(now_ms(s) - s->lost_ms));
+		s->lost_ms = 0;
+		s->tries = 0;
+	}
+	if (channel_input(s->channel, p, n, &e) != 0)
+		fail(s, &e);
+	kick(s);
+}
+
+static void on_ws_writable(void *arg)
+{
+	struct link *link = arg;
+
+	if (link->session)
+		kick(link->session);
+}
+
+static void lost_link(struct session *s, int code, const char *reason, const struct err *why)
+{
+	struct err e;
+
+	if (why)
+		e = *why;
+	else
+		(void)err_set(&e, ERR_CLOSED, "the data channel was closed");
+	if (code)
+		(void)err_wrap(&e, "close code %d%s%.100s", code, reason && reason[0] ? " " : "",
+			       reason ? reason : "");
+	if (s->state == ENDING)
+		go(s, TERMINATING);
+	else if (s->state == ACTIVE || s->state == RECONNECTING)
+		lost(s, &e);
+	else if (s->state < TERMINATING)
+		fail(s, &e);
+}
+
+static void on_ws_closed(void *arg, int code, const char *reason, const struct err *why)
+{
+	struct link *link = arg;
+	struct session *s = link->session;
+
+	if (s) {
+		s->link = NULL;
+		if (!s->closed)
+			lost_link(s, code, reason, why);
+		kick(s);
+	}
+	mem_free(link);
+}
+
+static const struct ws_handler ws_handler = {
+	.open = on_ws_open,
+	.message = on_ws_message,
+	.writable = on_ws_writable,
+	.closed = on_ws_closed,
+};
+
+static int open_link(struct session *s, const struct api_upgrade *u, struct err *e)
+{
+	struct ws_opts o = { .url = s->url,
+			     .headers = u->headers,
+			     .header_count = u->count,
+			     .ca_file = s->env->ca_file,
+			     .limit_ms = 30000 };
+	struct link *link = mem_alloc(sizeof(*link));
+
+	if (!link)
+		return err_set(e, ERR_NOMEM, "data channel");
+	link->session = s;
+	link->ws = ws_open(s->env->ws, &o, &ws_handler, link, e);
+	if (!link->ws) {
+		mem_free(link);
+		return -1;
+	}
+	s->link = link;
+	return 0;
+}
+
+static void connect_failed(struct session *s, const struct err *why)
+{
+	if (s->state == RECONNECTING)
+		lost(s, why);
+	else
+		fail(s, why);
+}
+
+static void on_creds(void *arg, struct creds *creds, const struct err *why)
+{
+	struct session *s = arg;
+	struct api_upgrade u = { 0 };
+	struct err e;
+	int r;
+
+	s->asking = NULL;
+	if (!creds) {
+		connect_failed(s, why);
+		return;
+	}
+	r = api_sign_upgrade(s->url, s->env->api.region, creds,
+			     clock_wall_ms(loop_clock(s->env->loop)), &u, &e);
+	if (r == 0)
+		r = open_link(s, &u, &e);
+	api_upgrade_free(&u);
+	if (r != 0)
+		connect_failed(s, &e);
+}
+
+/* With the credentials of this moment, so that a renewed set is used. */
+static void connect_channel(struct session *s)
+{
+	struct api_upgrade none = { 0 };
+	struct err e;
+
+	if (s->env->no_sign || api_url_presigned(s->url)) {
+		if (open_link(s, &none, &e) != 0)
+			connect_failed(s, &e);
+		return;
+	}
+	s->asking = provider_get(aws_provider(s->env->api.aws), on_creds, s, &e);
+	if (!s->asking)
+		connect_failed(s, &e);
+}
+
+/* --- steps --- */
+
+static int keep(struct session *s, const struct api_session *reply, struct err *e)
+{
+	if (reply->url[0])
+		str_fmt(s->url, sizeof(s->url), "%s", reply->url);
+	return secret_set(&s->token, reply->token, e);
+}
+
+static void on_started(void *arg, const struct api_session *reply, const char *aws_code,
+		       const struct err *why)
+{
+	struct session *s = arg;
+	struct err e;
+
+	(void)aws_code;
+	s->call = NULL;
+	if (!reply) {
+		fail(s, why);
+		return;
+	}
+	str_fmt(s->id, sizeof(s->id), "%s", reply->id);
+	str_fmt(s->label, sizeof(s->label), "%s (%s:%u)", s->id, s->host, s->port);
+	if (s->end_wanted) {
+		go(s, TERMINATING);
+	} else if (keep(s, reply, &e) != 0) {
+		fail(s, &e);
+	} else {
+		go(s, CONNECTING);
+	}
+}
+
+static void enter_starting(struct session *s)
+{
+	struct err e;
+
+	s->call = api_start(&s->env->api, s->env->target, s->host, s->port, 0, on_started, s, &e);
+	if (!s->call)
+		fail(s, &e);
+}
+
+static bool is_gone(const char *aws_code)
+{
+	return strcmp(aws_code, "DoesNotExistException") == 0;
+}
+
+static void on_resumed(void *arg, const struct api_session *reply, const char *aws_code,
+		       const struct err *why)
+{
+	struct session *s = arg;
+	struct err e;
+
+	s->call = NULL;
+	if (!reply && !is_gone(aws_code)) {
+		lost(s, why);
+	} else if (!reply || !reply->token[0]) {
+		s->closed = true; /* nothing is left to terminate */
+		(void)err_set(&e, ERR_CLOSED, "the session is gone: %.160s", s->last.msg);
+		fail(s, &e);
+	} else if (keep(s, reply, &e) != 0) {
+		fail(s, &e);
+	} else {
+		go(s, RECONNECTING);
+	}
+}
+
+static void enter_resuming(struct session *s)
+{
+	struct err e;
+
+	s->call = api_resume(&s->env->api, s->id, 0, on_resumed, s, &e);
+	if (!s->call)
+		lost(s, &e);
+}
+
+static void on_pause_over(void *arg)
+{
+	struct session *s = arg;
+
+	go(s, RESUMING);
+}
+
+static void enter_lost(struct session *s)
+{
+	uint64_t base = RESUME_FIRST_MS;
+	unsigned pause;
+
+	for (unsigned i = 0; i < s->tries && base < RESUME_MAX_MS; i++)
+		base *= 2;
+	if (base > RESUME_MAX_MS)
+		base = RESUME_MAX_MS;
+	s->tries++;
+	pause = (unsigned)(base / 2) + random_below((uint32_t)base / 2 + 1);
+	timer_arm(s->env->loop, &s->limit, pause, on_pause_over, s);
+}
+
+/* The websocket is gone, the session perhaps not. */
+static void lost(struct session *s, const struct err *why)
+{
+	struct err e;
+
+	if (s->state >= ENDING)
+		return;
+	if (s->state == ACTIVE && now_ms(s) >= s->active_ms + SETTLED_MS) {
+		s->lost_ms = 0; /* the last resume went well, though nobody has spoken since */
+		s->tries = 0;
+	}
+	close_link(s);
+	stop_waiting(s);
+	channel_down(s->channel);
+	if (!s->lost_ms) {
+		s->lost_ms = now_ms(s) ? now_ms(s) : 1;
+		log_info("ssm", "%s: data channel lost: %s", s->label, why->msg);
+	}
+	s->last = *why;
+	if (now_ms(s) - s->lost_ms >= RESUME_LIMIT_MS) {
+		e = *why;
+		(void)err_wrap(&e, "the data channel was lost and could not be resumed");
+		e.code = ERR_CLOSED;
+		fail(s, &e);
+		return;
+	}
+	go(s, LOST);
+	s->handler->changed(s->arg);
+}
+
+static void on_terminated(void *arg, const struct err *why)
+{
+	struct session *s = arg;
+
+	s->call = NULL;
+	if (why)
+		log_debug("ssm", "%s: TerminateSession: %s", s->label, why->msg);
+	go(s, DEAD);
+}
+
+static void enter_terminating(struct session *s)
+{
+	struct err e;
+
+	close_link(s);
+	if (!s->id[0] || s->closed) {
+		go(s, DEAD);
+		return;
+	}
+	s->call = api_terminate(&s->env->api, s->id, 2000, on_terminated, s, &e);
+	if (!s->call)
+		go(s, DEAD);
+}
+
+static void enter_ending(struct session *s)
+{
+	channel_terminate(s->channel);
+	kick(s);
+}
+
+static void enter_active(struct session *s)
+{
+	s->active_ms = now_ms(s);
+	if (!s->was_active && channel_wants_nop(s->channel))
+		log_info("ssm", "%s: agent %s is old: sending keep-alives", s->label,
+			 channel_agent_version(s->channel));
+	kick(s);
+}
+
+static void enter_dead(struct session *s)
+{
+	close_link(s);
+	stop_waiting(s);
+	timer_disarm(s->env->loop, &s->nop);
+	secret_free(&s->token);
+	kick(s);
+}
+
+static void on_limit(void *arg)
+{
+	struct session *s = arg;
+	struct err e;
+
+	(void)err_set(&e, ERR_TIMEOUT, "%s", states[s->state].late ? states[s->state].late : "");
+	if (s->state == ENDING)
+		go(s, TERMINATING);
+	else if (s->state == TERMINATING)
+		go(s, DEAD);
+	else if (s->state == RESUMING || s->state == RECONNECTING)
+		lost(s, &e);
+	else
+		fail(s, &e);
+}
+
+/* The only writer of s->state. */
+static void go(struct session *s, enum state to)
+{
+	static void (*const enter[STATE_COUNT])(struct session *) = {
+		[STARTING] = enter_starting, [CONNECTING] = connect_channel,
+		[ACTIVE] = enter_active,     [LOST] = enter_lost,
+		[RESUMING] = enter_resuming, [RECONNECTING] = connect_channel,
+		[ENDING] = enter_ending,     [TERMINATING] = enter_terminating,
+		[DEAD] = enter_dead,
+	};
+
+	assert(states[s->state].next & TO(to));
+	log_debug("ssm", "%s: %s -> %s", s->label, states[s->state].name, states[to].name);
+	s->state = to;
+	timer_disarm(s->env->loop, &s->limit);
+	stop_waiting(s);
+	if (states[to].limit_ms)
+		timer_arm(s->env->loop, &s->limit, states[to].limit_ms, on_limit, s);
+	if (enter[to])
+		enter[to](s);
+}
+
+/* It can carry nothing any more: everyone is told, AWS too where it does not know. */
+static void fail(struct session *s, const struct err *why)
+{
+	const struct err *refused = channel_refused(s->channel);
+	struct err e = refused && !s->was_active ? *refused : *why;
+
+	if (s->state >= TERMINATING)
+		return;
+	if (!s->told_ended)
+		log_info("ssm", "%s: ended while %s: %s", s->label, states[s->state].name, e.msg);
+	smux_break(s->mux, &e);
+	go(s, TERMINATING);
+	tell_ended(s, &e);
+	kick(s);
+}
+
+/* --- work --- */
+
+static void on_tick(void *arg)
+{
+	struct session *s = arg;
+
+	smux_tick(s->mux);
+	kick(s);
+}
+
+static void on_nop(void *arg)
+{
+	struct session *s = arg;
+
+	smux_nop(s->mux);
+	timer_arm(s->env->loop, &s->nop, NOP_MS, on_nop, s);
+}
+
+static void arm_tick(struct session *s)
+{
+	uint64_t at = smux_next(s->mux), now = now_ms(s);
+
+	if (s->state < TERMINATING && channel_next(s->channel) < at)
+		at = channel_next(s->channel);
+	timer_disarm(s->env->loop, &s->tick);
+	if (at != UINT64_MAX)
+		timer_arm(s->env->loop, &s->tick, at > now ? at - now : 1, on_tick, s);
+}
+
+static void run_channel(struct session *s)
+{
+	struct err e;
+
+	if (s->state >= TERMINATING)
+		return;
+	if (channel_flush(s->channel, &e) != 0) {
+		fail(s, &e);
+		return;
+	}
+	if (s->closed && s->state == ENDING) {
+		go(s, DEAD);
+	} else if (s->closed) {
+		session_output_error(s->output, &e);
+		fail(s, &e);
+	} else if (s->state == ENDING && channel_is_drained(s->channel)) {
+		s->closed = true; /* the agent has heard it */
+		go(s, DEAD);
+	} else if (s->state == HANDSHAKE && channel_is_complete(s->channel)) {
+		go(s, ACTIVE);
+		s->was_active = true;
+		if (channel_wants_nop(s->channel))
+			timer_arm(s->env->loop, &s->nop, NOP_MS, on_nop, s);
+		s->handler->active(s->arg);
+	}
+}
+
+static void release(struct session *s)
+{
+	const struct session_handler *handler = s->handler;
+	void *arg = s->arg;
+
+	timer_disarm(s->env->loop, &s->limit);
+	timer_disarm(s->env->loop, &s->tick);
+	timer_disarm(s->env->loop, &s->nop);
+	loop_unpost(&s->post);
+	stop_waiting(s);
+	close_link(s);
+	channel_free(s->channel);
+	smux_free(s->mux);
+	secret_free(&s->token);
+	mem_free(s);
+	if (handler)
+		handler->freed(arg);
+}
+
+static void work(void *arg)
+{
+	struct session *s = arg;
+	size_t before = smux_streams(s->mux);
+
+	run_channel(s);
+	smux_run(s->mux);
+	if (s->state == DEAD) {
+		tell_ended(s, NULL);
+		if (smux_streams(s->mux) == 0) {
+			release(s);
+			return;
+		}
+	}
+	if (smux_streams(s->mux) != before || smux_streams(s->mux) == 0)
+		s->handler->changed(s->arg);
+	arm_tick(s);
+}
+
+static void kick(struct session *s)
+{
+	loop_post(s->env->loop, &s->post, work, s);
+}
+
+static void begin(void *arg)
+{
+	struct session *s = arg;
+
+	if (s->state == STARTING && !s->end_wanted)
+		enter_starting(s);
+	else
+		work(s); /* ended before it began */
+}
+
+/* --- the pool's words --- */
+
+static int make_parts(struct session *s, struct err *e)
+{
+	struct channel_opts c = { .clock = loop_clock(s->env->loop),
+				  .name = s->label,
+				  .payload_size = s->env->payload_size };
+	struct smux_opts m = { .clock = loop_clock(s->env->loop),
+			       .idle_ms = s->env->stream_idle_ms };
+
+	s->mux = smux_new(&m, &mux_handler, s, e);
+	if (!s->mux)
+		return -1;
+	s->channel = channel_new(&c, &channel_handler, s, e);
+	return s->channel ? 0 : -1;
+}
+
+struct session *session_new(const struct session_env *env, const char *host, uint16_t port,
+			    const struct session_handler *handler, void *arg, struct err *e)
+{
+	struct session *s = mem_alloc(sizeof(*s));
+
+	if (!s) {
+		(void)err_set(e, ERR_NOMEM, "session");
+		return NULL;
+	}
+	s->env = env;
+	s->port = port;
+	str_fmt(s->host, sizeof(s->host), "%s", host);
+	str_fmt(s->label, sizeof(s->label), "session to %s:%u", host, port);
+	if (make_parts(s, e) != 0) {
+		release(s); /* no handler yet: silent */
+		return NULL;
+	}
+	s->handler = handler;
+	s->arg = arg;
+	timer_arm(env->loop, &s->limit, states[STARTING].limit_ms, on_limit, s);
+	loop_post(env->loop, &s->post, begin, s);
+	return s;
+}
+
+void session_end(struct session *s)
+{
+	struct err e;
+
+	if (s->end_wanted || s->state >= TERMINATING)
+		return;
+	s->end_wanted = true;
+	(void)err_set(&e, ERR_CLOSED, "the session is being ended");
+	smux_break(s->mux, &e);
+	if (s->state == STARTING && s->call)
+		return; /* its id is about to come, and then AWS is told */
+	if (s->state == ACTIVE)
+		go(s, ENDING);
+	else
+		go(s, TERMINATING);
+}
+
+void session_drop(struct session *s)
+{
+	struct err e;
+
+	s->end_wanted = true;
+	(void)err_set(&e, ERR_CLOSED, "the session is being ended");
+	smux_break(s->mux, &e);
+	if (s->state != DEAD)
+		go(s, DEAD);
+}
+
+struct stream *session_stream(struct session *s, struct err *e)
+{
+	if (s->state >= ENDING || s->end_wanted || !s->was_active) {
+		(void)err_set(e, ERR_CLOSED, "the session takes no streams");
+		return NULL;
+	}
+	return smux_open(s->mux, e);
+}
+
+bool session_syn_acked(const struct session *s, const struct stream *stream)
+{
+	int64_t seq = smux_syn_seq(stream);
+
+	return seq >= 0 && channel_acked_until(s->channel) > seq;
+}
+
+bool session_active(const struct session *s)
+{
+	return s->was_active && s->state < ENDING && !s->end_wanted;
+}
+
+bool session_usable(const struct session *s)
+{
+	return session_active(s) && s->state == ACTIVE && !smux_holding(s->mux);
+}
+
+bool session_lost(const struct session *s)
+{
+	return s->state == LOST || s->state == RESUMING || s->state == RECONNECTING;
+}
+
+size_t session_streams(const struct session *s)
+{
+	return smux_streams(s->mux);
+}
+
+unsigned session_srtt_ms(const struct session *s)
+{
+	return channel_srtt_ms(s->channel);
+}
+
+const char *session_id(const struct session *s)
+{
+	return s->id;
+}
+
+void session_describe(const struct session *s, struct cJSON *into)
+{
+	uint64_t up, down;
+
+	smux_counts(s->mux, &up, &down);
+	cJSON_AddStringToObject(into, "id", s->id);
+	cJSON_AddStringToObject(into, "host", s->host);
+	cJSON_AddNumberToObject(into, "port", s->port);
+	cJSON_AddStringToObject(into, "state", states[s->state].name);
+	cJSON_AddStringToObject(into, "agent", channel_agent_version(s->channel));
+	cJSON_AddNumberToObject(into, "streams", (double)smux_streams(s->mux));
+	cJSON_AddNumberToObject(into, "up", (double)up);
+	cJSON_AddNumberToObject(into, "down", (double)down);
+	cJSON_AddNumberToObject(into, "rtt_ms", channel_srtt_ms(s->channel));
+	cJSON_AddNumberToObject(into, "resent", (double)channel_resent(s->channel));
+}

@@ -1,0 +1,73 @@
+#ifndef SSM_SESSION_H
+#define SSM_SESSION_H
+/*
+ * One SSM session to one host:port, from StartSession to TerminateSession:
+ *
+ *   starting -> connecting -> handshake -> active <-> lost -> resuming
+ *                                            |                   |
+ *                                          ending -> terminating -> dead
+ *
+ * It owns the websocket, the channel on it, and the streams on that. A
+ * websocket that drops is resumed (ResumeSession, a new signature, the same
+ * numbers) while the streams wait; a session that is really gone ends them
+ * with the reason.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/ssm/api.h"
+#include "backend/ssm/smux.h"
+#include "base/err.h"
+
+struct cJSON;
+struct loop;
+struct session;
+struct stream;
+struct ws_context;
+
+struct session_env { /* what all sessions of a backend share; outlives them */
+	struct loop *loop;
+	struct ws_context *ws;
+	struct api api;
+	const char *target;    /* instance id */
+	const char *client_id; /* UUID, one per backend */
+	const char *ca_file;
+	bool no_sign;
+	size_t payload_size;
+	unsigned stream_idle_ms;
+};
+
+struct session_handler {
+	void (*active)(void *arg); /* streams can be opened now; once */
+	void (*decided)(void *arg, struct stream *, enum smux_fate);
+	void (*acked)(void *arg);   /* session_syn_acked() may have changed */
+	void (*changed)(void *arg); /* session_streams(), _usable() or _lost() may have changed */
+	/* It takes no more streams; once. why: NULL after session_end(). The streams
+	 * it has end with that error by themselves. */
+	void (*ended)(void *arg, const struct err *why);
+	void (*freed)(void *arg); /* the last call; comes after ended */
+};
+
+/* Begins at once. Calls back from the loop only. NULL: *e tells. */
+struct session *session_new(const struct session_env *, const char *host, uint16_t port,
+			    const struct session_handler *, void *arg, struct err *e);
+/* Ends it politely: AWS is told by flag or call, at most for some seconds; streams
+ * still there are closed with ERR_CLOSED. Idempotent. freed() follows when
+ * the last of them has been closed by its owner. */
+void session_end(struct session *);
+/* Ends it now; AWS may not hear of it. freed() follows as above. */
+void session_drop(struct session *);
+
+struct stream *session_stream(struct session *, struct err *e); /* see smux_open() */
+bool session_syn_acked(const struct session *, const struct stream *);
+bool session_active(const struct session *);
+bool session_usable(const struct session *); /* active, not lost, and no reader holds it up */
+bool session_lost(const struct session *);   /* its websocket is being renewed */
+size_t session_streams(const struct session *);
+unsigned session_srtt_ms(const struct session *);
+const char *session_id(const struct session *); /* "" before StartSession's reply */
+void session_describe(const struct session *, struct cJSON *into);
+/* An error for a session that ended with this Output (its text for people). */
+void session_output_error(const char *output, struct err *e);
+#endif
