@@ -579,7 +579,7 @@ void channel_terminate(struct channel *c)
 
 bool channel_is_complete(const struct channel *c)
 {
-	return c->phase == SETTLING || c->phase == OPEN;
+	return c->complete_ms != 0;
 }
 
 bool channel_is_drained(const struct channel *c)

@@ -670,6 +670,15 @@ static void arm_tick(struct session *s)
 		timer_arm(s->env->loop, &s->tick, at > now ? at - now : 1, on_tick, s);
 }
 
+static void became_active(struct session *s)
+{
+	go(s, ACTIVE);
+	s->was_active = true;
+	if (channel_wants_nop(s->channel))
+		timer_arm(s->env->loop, &s->nop, NOP_MS, on_nop, s);
+	s->handler->active(s->arg);
+}
+
 static void run_channel(struct session *s)
 {
 	struct err e;
@@ -680,20 +689,16 @@ static void run_channel(struct session *s)
 		fail(s, &e);
 		return;
 	}
+	if (s->state == HANDSHAKE && channel_is_complete(s->channel))
+		became_active(s);
 	if (s->closed && s->state == ENDING) {
 		go(s, DEAD);
-	} else if (s->closed) {
+	} else if (s->closed && s->state < TERMINATING) {
 		session_output_error(s->output, &e);
 		fail(s, &e);
 	} else if (s->state == ENDING && channel_is_drained(s->channel)) {
 		s->closed = true; /* the agent has heard it */
 		go(s, DEAD);
-	} else if (s->state == HANDSHAKE && channel_is_complete(s->channel)) {
-		go(s, ACTIVE);
-		s->was_active = true;
-		if (channel_wants_nop(s->channel))
-			timer_arm(s->env->loop, &s->nop, NOP_MS, on_nop, s);
-		s->handler->active(s->arg);
 	}
 }
 
@@ -815,6 +820,7 @@ void session_drop(struct session *s)
 	s->end_wanted = true;
 	(void)err_set(&e, ERR_CLOSED, "the session is being ended");
 	smux_break(s->mux, &e);
+	smux_abandon(s->mux, &e);
 	if (s->state != DEAD)
 		go(s, DEAD);
 }

@@ -597,6 +597,12 @@ void smux_break(struct smux *m, const struct err *why)
 	}
 }
 
+void smux_abandon(struct smux *m, const struct err *why)
+{
+	for (struct list *it = m->streams.next; it != &m->streams; it = it->next)
+		break_stream(CONTAINER_OF(it, struct smux_stream, node), why);
+}
+
 size_t smux_streams(const struct smux *m)
 {
 	return m->count;

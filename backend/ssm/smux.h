@@ -82,6 +82,9 @@ void smux_tick(struct smux *);
 /* The session is lost: every stream ends with *why, after what it has received. */
 void smux_break(struct smux *, const struct err *why);
 
+/* After smux_break(): streams that had ended cleanly and were not read yet end too. */
+void smux_abandon(struct smux *, const struct err *why);
+
 size_t smux_streams(const struct smux *);
 bool smux_holding(const struct smux *);
 void smux_counts(const struct smux *, uint64_t *up, uint64_t *down); /* payload bytes */
