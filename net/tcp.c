@@ -428,7 +428,7 @@ struct stream *tcp_stream_new(struct loop *l, int fd, struct err *e)
 	return tcp_stream_adopt(l, fd, e);
 }
 
-int tcp_pair(int fd[static 2], struct err *e)
+int tcp_make_pair(int fd[static 2], struct err *e)
 {
 	return sock_pair(fd) == 0 ? 0 : err_sys(e, errno, "socket pair");
 }

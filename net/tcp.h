@@ -22,7 +22,7 @@ struct stream *tcp_stream_adopt(struct loop *, int fd, struct err *);
 typedef void accepted_fn(void *arg, int fd, const struct addr *peer);
 
 /* Two connected sockets (Unix), as net_dial() and listen_open() give them. */
-MUST_CHECK int tcp_pair(int fd[static 2], struct err *);
+MUST_CHECK int tcp_make_pair(int fd[static 2], struct err *);
 
 /* Binds and listens. A Unix path must be free, or hold a dead socket (which is
  * replaced); a live one is an error. When descriptors run out, accepting

@@ -141,7 +141,7 @@ int app_serve_pair(struct app *a, const struct app_listener_opts *o, int *fd, st
 	struct addr peer = { 0 };
 	int pair[2];
 
-	if (!l || tcp_pair(pair, e) != 0)
+	if (!l || tcp_make_pair(pair, e) != 0)
 		return -1;
 	peer.ss.ss_family = AF_UNIX;
 	*fd = pair[0];
