@@ -262,6 +262,11 @@ def websocket(c, target, fields):
             left -= got
         w.send(1, b"done")
         threading.Event().wait(5)
+    elif path == "/ws/hose":  # bench: N messages of 1144 bytes
+        batch = w.frame(2, b"x" * 1144) * 64
+        for _ in range(int(query) // 64):
+            c.sendall(batch)
+        w.until_close()
     elif path == "/ws/badframe":
         c.sendall(b"\xf3\x02ab")
         w.until_close()

@@ -126,7 +126,7 @@ static void queue_gives_back_what_it_took(void **state)
 	};
 	struct ws_keys keys = { 0 };
 	struct ws_out o;
-	uint8_t *src = mem_alloc(200000), *all, *at, *data;
+	uint8_t *src = mem_alloc(200016), *all, *at, *data;
 	size_t total, n;
 	unsigned op;
 

@@ -24,7 +24,7 @@ struct fix {
 	struct ws_context *ctx;
 	size_t fds;
 	struct loop_timer limit;
-	bool late, freed;
+	bool late, freed, paused;
 
 	struct ws *ws;
 	unsigned opened, closed, messages, writables;
@@ -691,7 +691,9 @@ static void many_down_tls(void **state)
 static void pause_often(struct fix *f, const uint8_t *p, size_t n)
 {
 	check_numbered(f, p, n);
+	assert_false(f->paused); /* it stops at once */
 	if (f->messages % 1000 == 500) {
+		f->paused = true;
 		ws_pause(f->ws, true);
 		loop_stop(f->l);
 	}
@@ -717,6 +719,7 @@ static void pause_and_resume(struct fix *f, bool tls)
 		before = f->messages;
 		run_for(f, 5);
 		assert_int_equal(f->messages, before);
+		f->paused = false;
 		ws_pause(f->ws, false);
 	}
 	f->on_message = NULL;
