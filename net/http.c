@@ -229,20 +229,36 @@ static void fail(struct http_call *c, CURLcode code)
 			      c->curl_says[0] ? c->curl_says : curl_easy_strerror(code));
 }
 
+static struct http_call *call_of(CURL *easy)
+{
+	char *private = NULL;
+
+	curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
+	return (struct http_call *)(void *)private;
+}
+
 static void on_ended(void *arg, CURL *easy, CURLcode code)
 {
-	struct http_call *c;
-	char *private = NULL;
+	struct http_call *c = call_of(easy);
 	long status = 0;
 
 	(void)arg;
-	curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
-	c = (struct http_call *)(void *)private;
 	c->in_multi = false;
 	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
 	c->status = (int)status;
 	if (code != CURLE_OK)
 		fail(c, code);
+	loop_post(c->http->loop, &c->post, deliver, c);
+}
+
+static void on_lost(void *arg, CURL *easy, CURLcode code)
+{
+	struct http_call *c = call_of(easy);
+
+	(void)arg;
+	if (!c)
+		return; /* curl's own: a connection that is being closed */
+	fail(c, code);
 	loop_post(c->http->loop, &c->post, deliver, c);
 }
 
@@ -440,7 +456,7 @@ struct http_call *http_send(struct http *h, const struct http_request *r, http_f
 	struct http_call *c;
 	struct net_dial_opts opts = { .limit_ms = r->limit_ms ? r->limit_ms : LIMIT_MS };
 
-	if (!h->multi.curl && http_multi_open(&h->multi, h->loop, on_ended, h, e) != 0)
+	if (!h->multi.curl && http_multi_open(&h->multi, h->loop, on_ended, on_lost, h, e) != 0)
 		return NULL;
 	c = mem_alloc(sizeof(*c));
 	if (!c) {

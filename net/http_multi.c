@@ -84,12 +84,27 @@ static unsigned events_of(int what)
 	       (what & CURL_POLL_OUT ? (unsigned)WATCH_WRITE : 0U);
 }
 
+static int sock_new(struct http_multi *m, curl_socket_t fd, int what)
+{
+	struct sock *s = mem_alloc(sizeof(*s));
+
+	if (!s)
+		return -1;
+	s->of = m;
+	if (watch_add(m->loop, &s->watch, fd, events_of(what), on_ready, s, NULL) != 0) {
+		mem_free(s);
+		return -1;
+	}
+	list_add_tail(&m->socks, &s->node);
+	curl_multi_assign(m->curl, fd, s);
+	return 0;
+}
+
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *has)
 {
 	struct http_multi *m = arg;
 	struct sock *s = has;
 
-	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
 		if (s)
 			sock_free(s);
@@ -99,16 +114,9 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *ha
 		watch_set(m->loop, &s->watch, events_of(what));
 		return 0;
 	}
-	s = mem_alloc(sizeof(*s));
-	if (!s)
-		return -1; /* curl ends the transfer */
-	s->of = m;
-	if (watch_add(m->loop, &s->watch, fd, events_of(what), on_ready, s, NULL) != 0) {
-		mem_free(s);
-		return -1;
-	}
-	list_add_tail(&m->socks, &s->node);
-	curl_multi_assign(m->curl, fd, s);
+	/* An error returned from here would end every transfer, now and later. */
+	if (sock_new(m, fd, what) != 0)
+		m->lost(m->arg, easy, CURLE_OUT_OF_MEMORY);
 	return 0;
 }
 
@@ -124,11 +132,11 @@ static int on_timeout(CURLM *curl, long ms, void *arg)
 	return 0;
 }
 
-int http_multi_open(struct http_multi *m, struct loop *l, http_ended_fn *ended, void *arg,
-		    struct err *e)
+int http_multi_open(struct http_multi *m, struct loop *l, http_ended_fn *ended, http_ended_fn *lost,
+		    void *arg, struct err *e)
 {
 	init_once();
-	*m = (struct http_multi){ .loop = l, .ended = ended, .arg = arg };
+	*m = (struct http_multi){ .loop = l, .ended = ended, .lost = lost, .arg = arg };
 	list_init(&m->socks);
 	m->curl = curl_multi_init();
 	if (!m->curl)
