@@ -483,7 +483,7 @@ static void dropped_and_resumed(void **state)
 		cut_all(i & 1 ? 1000 : 0);
 		RUN_UNTIL(backend_state(B) == BACKEND_TRANSITIONING, 50);
 	}
-	RUN_UNTIL(c.got == 400000, 20000);
+	RUN_UNTIL(c.got == 400000 && backend_state(B) == BACKEND_ACTIVE, 20000);
 	assert_true(c.sum == plain);
 	assert_int_equal(W->starts, 1);
 	assert_true(W->resumes >= 6);
