@@ -31,7 +31,7 @@ int tcp_listen(uint16_t *port, int backlog)
 	return fd;
 }
 
-void tcp_pair(int fd[static 2])
+void pair_open(int fd[static 2])
 {
 	struct sockaddr_in a = { .sin_family = AF_INET };
 	uint16_t port;

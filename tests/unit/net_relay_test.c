@@ -178,8 +178,8 @@ static void tunnel_open(struct fix *f, struct tunnel *t, const uint8_t *early, s
 	struct err e;
 
 	*t = (struct tunnel){ .f = f };
-	tcp_pair(a);
-	tcp_pair(b);
+	pair_open(a);
+	pair_open(b);
 	t->peer[CLIENT] = (struct peer){ .fd = a[0], .seed_out = 1, .seed_in = 2, .chunk = 100000 };
 	t->peer[REMOTE] = (struct peer){ .fd = b[0], .seed_out = 2, .seed_in = 1, .chunk = 100000 };
 	client = tcp_stream_new(f->l, a[1], &e);
@@ -434,7 +434,7 @@ static void stalled_reader_holds_little(void **state)
 struct ping {
 	struct tunnel *t, *bulk;
 	size_t n;
-	uint64_t before, after;
+	uint64_t trips, before, after;
 };
 
 static uint64_t bulk_moved(struct tunnel *t, size_t n)
@@ -447,16 +447,16 @@ static uint64_t bulk_moved(struct tunnel *t, size_t n)
 	return sum;
 }
 
-enum { TRIPS = 300, BULKS = 4 };
+enum { BULKS = 4 };
 
 static void *ping_pong(void *arg)
 {
 	struct ping *p = arg;
 	char c = 0;
-	int i;
+	uint64_t i;
 
 	p->before = bulk_moved(p->bulk, p->n);
-	for (i = 0; i < TRIPS; i++) {
+	for (i = 0; i < p->trips; i++) {
 		if (send(p->t->peer[CLIENT].fd, "a", 1, 0) != 1 ||
 		    recv(p->t->peer[REMOTE].fd, &c, 1, 0) != 1 ||
 		    send(p->t->peer[REMOTE].fd, "b", 1, 0) != 1 ||
@@ -464,7 +464,7 @@ static void *ping_pong(void *arg)
 			abort();
 	}
 	p->after = bulk_moved(p->bulk, p->n);
-	for (i = 0; i < (int)p->n; i++)
+	for (i = 0; i < p->n; i++)
 		shutdown(p->bulk[i].peer[CLIENT].fd, SHUT_RDWR);
 	sock_reset(p->t->peer[CLIENT].fd);
 	close(p->t->peer[REMOTE].fd);
@@ -475,7 +475,7 @@ static void small_trips_have_their_turn_beside_bulk(void **state)
 {
 	static struct tunnel bulk[BULKS];
 	struct tunnel t;
-	struct ping p = { .t = &t, .bulk = bulk, .n = BULKS };
+	struct ping p = { .t = &t, .bulk = bulk, .n = BULKS, .trips = big(300) };
 	pthread_t th;
 	size_t i;
 
@@ -494,7 +494,7 @@ static void small_trips_have_their_turn_beside_bulk(void **state)
 	for (i = 0; i < BULKS; i++)
 		peers_join(&bulk[i]);
 	/* two turns a trip, BULKS pieces a turn; the rest is for other processes' moods */
-	assert_true((p.after - p.before) / TRIPS < 64 * MIB);
+	assert_true((p.after - p.before) / p.trips < 64 * MIB);
 }
 
 static void many_tunnels_at_once(void **state)

@@ -94,7 +94,7 @@ static int setup(void **state)
 	if (loop_new(&f.l, &e) != 0)
 		return -1;
 	timer_arm(f.l, &f.limit, 30000, stop, &f);
-	tcp_pair(fd);
+	pair_open(fd);
 	f.peer = fd[0];
 	f.s = tcp_stream_new(f.l, fd[1], &e);
 	if (!f.s)
