@@ -1,7 +1,8 @@
 /*
  * A role's credentials: one AssumeRole call to STS (API version 2011-06-15),
  * signed with the source's credentials. Nothing is kept here, the cache in
- * front does that; each fetch asks source and STS anew.
+ * front does that; each fetch asks source and STS anew. The expiry is put into
+ * our clock's time, should that differ from AWS's.
  */
 #include <ctype.h>
 #include <string.h>
@@ -116,6 +117,8 @@ static void on_answer(void *arg, const struct aws_reply *reply, const char *code
 		e = *why;
 	if (!c)
 		(void)err_wrap(&e, "%s", r->words);
+	else
+		c->expires_ms -= aws_skew_ms(r->client); /* nobody else has it yet */
 	call_free(rc);
 	fn(to, c, c ? NULL : &e);
 	creds_unref(c);

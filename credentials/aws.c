@@ -116,6 +116,11 @@ const char *aws_region(const struct aws_client *c)
 	return c->region;
 }
 
+int64_t aws_skew_ms(const struct aws_client *c)
+{
+	return c->skew_ms;
+}
+
 void aws_cancel(struct aws_call *call)
 {
 	if (!call)

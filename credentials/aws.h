@@ -6,6 +6,7 @@
  */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -55,4 +56,6 @@ struct aws_call *aws_send(struct aws_client *, const struct aws_request *, aws_f
 void aws_cancel(struct aws_call *); /* then the callback never comes */
 struct provider *aws_provider(struct aws_client *);
 const char *aws_region(const struct aws_client *);
+/* AWS's clock minus ours, as far as it had to be allowed for; 0: not known to differ. */
+int64_t aws_skew_ms(const struct aws_client *);
 #endif

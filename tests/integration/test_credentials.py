@@ -3,6 +3,7 @@ import json
 import os
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -168,6 +169,16 @@ def test_a_clock_that_is_off_is_allowed_for(aws, fake, skew):
     fake.skew_s = skew
     assert aws("identity", "2", **KEYS)[0] == ["200", "200"]
     assert len(fake.seen) == 2
+
+
+@pytest.mark.parametrize("skew", [-7200, 7200])
+def test_a_role_under_a_clock_that_is_off(aws, fake, skew):
+    """Two hours fast, and a role for one hour would seem to have expired when it comes."""
+    fake.skew_s = skew
+    config = "[profile one]\nrole_arn = R\nsource_profile = user\n"
+    assert aws("identity", "1", config=config, credentials=USER, AWS_PROFILE="one")[0] == ["200"]
+    got = fields(aws("creds", "one", config=config, credentials=USER)[0])
+    assert abs(int(got["expires"]) / 1000 - time.time() - 3600) < 120
 
 
 def test_instances_over_three_pages(aws, fake):
