@@ -11,6 +11,7 @@
 #include "cmd/awsocks/app_impl.h"
 #include "cmd/awsocks/choose.h"
 #include "config/options.h"
+#include "net/host_guard.h"
 #include "net/http.h"
 #include "net/tcp.h"
 #include "net/ws.h"
@@ -57,7 +58,8 @@ int app_new(struct app **out, const struct app_opts *o, struct err *e)
 		goto fail;
 	direct.loop = a->loop;
 	direct.limit_ms = (unsigned)first_profile(a)->options->connect_timeout;
-	a->direct = direct_backend_new(&direct, e);
+	a->guard = host_guard_new(a->loop, e);
+	a->direct = a->guard ? direct_backend_new(&direct, e) : NULL;
 	if (!a->direct)
 		goto fail;
 	*out = a;
@@ -174,6 +176,7 @@ void app_free(struct app *a)
 		return;
 	for (size_t i = 0; i < a->profile_count; i++)
 		app_aws_free(&a->profile[i]);
+	host_guard_free(a->guard);
 	chooser_free(a->chooser);
 	audit_close(a->audit);
 	loop_free(a->loop);

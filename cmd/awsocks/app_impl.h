@@ -6,6 +6,7 @@
 
 struct aws_client;
 struct chooser;
+struct host_guard;
 struct http;
 struct listen_socket;
 struct provider;
@@ -45,8 +46,9 @@ struct app {
 	struct loop *loop;
 	struct audit *audit;
 	struct backend *direct;
-	struct http *http;     /* NULL until AWS is needed */
-	struct ws_context *ws; /* the same */
+	struct host_guard *guard; /* of the guarded listeners */
+	struct http *http;        /* NULL until AWS is needed */
+	struct ws_context *ws;    /* the same */
 	struct app_profile *profile;
 	size_t profile_count;
 	struct list listeners;

@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "cmd/awsocks/app_impl.h"
 #include "config/options.h"
+#include "net/host_guard.h"
 #include "net/tcp.h"
 #include "proxy/proxy.h"
 #include "routing/pattern.h"
@@ -89,6 +90,8 @@ static int make_proxy(struct app *a, struct app_listener *l, bool guarded, struc
 			    .fallback = (enum policy_fallback)o->fallback,
 			    .fallback_on_dial_failure = o->fallback_on == FALLBACK_ON_DIAL_FAILURE,
 			    .guarded = guarded },
+		.allow = guarded ? host_guard_allow : NULL,
+		.allow_arg = a->guard,
 		.audit = a->audit,
 		.handshake_ms = (unsigned)o->handshake_timeout,
 		.clients_max = (size_t)o->max_connections,

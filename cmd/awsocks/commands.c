@@ -28,7 +28,8 @@ const struct command commands[] = {
 	  "standard input and output to a destination, for ssh's ProxyCommand", NULL, NULL, false },
 	{ "credentials", cmd_credentials, "[--profile PROFILE] [--explain]",
 	  "what the credential chain gives, as credential_process JSON",
-	  "--explain says which step answered and when it expires, secrets masked.\n", NULL, false },
+	  "--explain says which step answered and when it expires, secrets masked.\n", NULL,
+	  false },
 	{ "trust", cmd_trust, "FILE [--revoke]", "allow a project's .awsocks.yaml",
 	  "The rules of the nearest .awsocks.yaml upwards from the working directory are used "
 	  "once\n"
