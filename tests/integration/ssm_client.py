@@ -347,10 +347,10 @@ class Channel:
     # handshake
 
     def respond(self, status=1, version=None):
-        actions = [{"ActionType": a["ActionType"], "ActionStatus": status, "ActionResult": None, "Error": "no"[:2 * (status != 1)]}
-                   for a in self.request["RequestedClientActions"]]
-        return self.send(HANDSHAKE_RESPONSE, json.dumps({
-            "ClientVersion": version or self.client_version, "ProcessedClientActions": actions, "Errors": None}).encode())
+        actions = [{"ActionType": a["ActionType"], "ActionStatus": status, "ActionResult": None,
+                    "Error": "" if status == 1 else "no"} for a in self.request["RequestedClientActions"]]
+        body = {"ClientVersion": version or self.client_version, "ProcessedClientActions": actions, "Errors": None}
+        return self.send(HANDSHAKE_RESPONSE, json.dumps(body).encode())
 
     def handshake(self, settle_s=0.1, version=None):
         self.must(lambda: self.request)
