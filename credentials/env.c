@@ -28,7 +28,7 @@ int env_creds(const char *const *env, struct creds **out, struct err *e)
 {
 	const char *id = env_get(env, "AWS_ACCESS_KEY_ID");
 	const char *secret = env_get(env, "AWS_SECRET_ACCESS_KEY");
-	const char *token = env_get(env, "AWS_SESSION_TOKEN");
+	const char *token = env_get(env, "AWS_SECURITY_TOKEN");
 	const char *until = env_get(env, "AWS_CREDENTIAL_EXPIRATION");
 	int64_t expires = 0;
 
@@ -41,7 +41,7 @@ int env_creds(const char *const *env, struct creds **out, struct err *e)
 			"environment: AWS_ACCESS_KEY_ID is set without AWS_SECRET_ACCESS_KEY: "
 			"set both, or unset it");
 	if (!token)
-		token = env_get(env, "AWS_SECURITY_TOKEN");
+		token = env_get(env, "AWS_SESSION_TOKEN");
 	if (until && clock_parse_iso(until, &expires, e) != 0) {
 		e->code = ERR_CREDS;
 		return err_wrap(e, "environment: AWS_CREDENTIAL_EXPIRATION");

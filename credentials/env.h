@@ -14,8 +14,9 @@ struct creds;
 const char *env_get(const char *const *env, const char *name); /* NULL: unset or empty */
 bool env_true(const char *const *env, const char *name);       /* "true", any case */
 
-/* AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (or the older
- * AWS_SECURITY_TOKEN), AWS_CREDENTIAL_EXPIRATION. 0 and *out == NULL: no key id there.
- * -1: half of a pair, or an expiry that is no date. *out: one reference, the caller's. */
+/* AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (the older
+ * AWS_SECURITY_TOKEN wins, as in the AWS CLI), AWS_CREDENTIAL_EXPIRATION. 0 and *out == NULL: no
+ * key id there. -1: half of a pair, or an expiry that is no date. *out: one reference, the
+ * caller's. */
 MUST_CHECK int env_creds(const char *const *env, struct creds **out, struct err *);
 #endif

@@ -236,7 +236,7 @@ static int keys_of(struct maker *m, const char *profile, get_fn *get, const char
 {
 	const char *id = get(m->files, profile, "aws_access_key_id");
 	const char *secret = get(m->files, profile, "aws_secret_access_key");
-	const char *token = get(m->files, profile, "aws_session_token");
+	const char *token = get(m->files, profile, "aws_security_token");
 	const char *account = profile_get(m->files, profile, "aws_account_id");
 	char source[200];
 	struct creds *c;
@@ -249,7 +249,7 @@ static int keys_of(struct maker *m, const char *profile, get_fn *get, const char
 			       "aws_secret_access_key",
 			       profile, path);
 	if (!token)
-		token = get(m->files, profile, "aws_security_token");
+		token = get(m->files, profile, "aws_session_token");
 	(void)str_fmt(source, sizeof(source), "profile %.100s (%s)", profile, where);
 	c = creds_new(id, secret, token, 0, account, source, m->e);
 	return c ? plan_static(m, profile, c, out) : -1;
