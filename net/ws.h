@@ -26,7 +26,7 @@ struct ws_opts {
 	unsigned limit_ms;      /* to be open; 0: 30 s */
 	unsigned ping_ms;       /* 0: 30 s */
 	unsigned pong_limit_ms; /* silence after a ping that means death; 0: 15 s */
-	size_t message_max;     /* a longer message breaks the connection; 0: 2 MiB */
+	size_t message_max;     /* a longer one, in or out, breaks the connection; 0: 2 MiB */
 };
 
 struct ws_handler {
@@ -40,15 +40,23 @@ struct ws_handler {
 	void (*closed)(void *arg, int code, const char *reason, const struct err *why);
 };
 
-enum { WS_SEND_MAX = 512 * 1024 }; /* bytes waiting to be sent */
+/* Bytes waiting to be sent; a longer message is taken when nothing waits. */
+enum { WS_SEND_MAX = 512 * 1024 };
 
+/* Cheap: libwebsockets itself (a plug-in of its is loaded) starts with the first connection. */
 struct ws_context *ws_context_new(struct loop *, struct err *);
+/* Ends what is open at once; each one's closed() comes first, with why == NULL. */
 void ws_context_free(struct ws_context *, loop_fn *freed, void *arg);
-/* NULL: *e tells, and no handler is called. */
+/* NULL: *e tells, and no handler is called. Not possible with this library:
+ * a host of more than 118 bytes with its port, wss to an IPv6 literal. For the
+ * moment of connecting it needs a directory to put a Unix socket in:
+ * $XDG_RUNTIME_DIR, $TMPDIR or /tmp. */
 struct ws *ws_open(struct ws_context *, const struct ws_opts *, const struct ws_handler *,
 		   void *arg, struct err *);
 /* Copies the message; false: no room now, writable() follows. Only when open. */
 bool ws_send(struct ws *, bool text, const void *p, size_t n);
 void ws_pause(struct ws *, bool paused); /* stops reading: back-pressure */
-void ws_close(struct ws *);              /* idempotent; closed() follows from the loop */
+/* Idempotent. What was sent still goes, then a close frame (1000); closed()
+ * follows when the peer has answered or ended, at most 2 s later. */
+void ws_close(struct ws *);
 #endif

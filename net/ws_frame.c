@@ -107,7 +107,7 @@ static int add_room(struct ws_out *o, size_t n, struct list *fresh, struct err *
 	struct block *b;
 
 	list_init(fresh);
-	for (; room < n; room += WS_BLOCK) {
+	while (room < n) {
 		b = mem_alloc(sizeof(*b) + o->pre + WS_BLOCK);
 		if (!b) {
 			while (!list_empty(fresh))
@@ -115,6 +115,7 @@ static int add_room(struct ws_out *o, size_t n, struct list *fresh, struct err *
 			return err_set(e, ERR_NOMEM, "websocket queue");
 		}
 		list_add_tail(fresh, &b->node);
+		room += WS_BLOCK;
 	}
 	return 0;
 }
