@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "backend/backend.h"
+#include "base/str.h"
+#include "net/addr.h"
 #include "proxy/attempt.h"
 #include "proxy/audit.h"
 #include "proxy/proxy_impl.h"
@@ -95,6 +97,22 @@ int attempt_decide(struct attempt *a, struct proxy *p, struct audit_record *rec,
 
 static void dialed(void *arg, const struct dialed *d, const struct err *why);
 
+/* Where the far side resolves, the host guard can judge only what the client
+ * wrote: an address, or a name of the loopback (RFC 6761, 6.3), which there would be the
+ * instance's own. */
+static int guard_name(const struct attempt *a, struct err *e)
+{
+	const struct proxy_opts *o = &a->proxy->opts;
+	struct addr addr;
+
+	if (strcmp(a->host.text, "localhost") == 0 || str_ends(a->host.text, ".localhost"))
+		return err_set(e, ERR_DENIED, "the host guard refuses names of the loopback");
+	if (a->host.is_address && addr_from_literal(a->host.text, a->port, &addr) &&
+	    !o->allow(o->allow_arg, &addr, e))
+		return -1;
+	return 0;
+}
+
 static int dial(struct attempt *a, struct err *e)
 {
 	const struct proxy_opts *o = &a->proxy->opts;
@@ -104,6 +122,8 @@ static int dial(struct attempt *a, struct err *e)
 	if (!b)
 		return -1;
 	if (!a->decision.allow_host) {
+		if (o->allow && a->route.kind == ROUTE_PROXY && guard_name(a, e))
+			return -1;
 		dest.allow = o->allow;
 		dest.allow_arg = o->allow_arg;
 	}

@@ -397,6 +397,7 @@ static void next_request(void *arg)
 		return;
 	}
 	if (!c->rec.id) {
+		h->up.sent = h->down.sent = 0;
 		client_record(c, CLIENT_PLAIN);
 		client_limit(c, c->proxy->opts.handshake_ms);
 	}
@@ -614,8 +615,8 @@ void http_session_timeout(struct http_session *h)
 {
 	struct err e;
 
-	if (h->state == HTTP_IDLE && !buf_len(&h->c->in)) {
-		client_end(h->c, NULL, false);
+	if (h->state == HTTP_IDLE && (!buf_len(&h->c->in) || buf_len(&h->down.head))) {
+		client_end(h->c, NULL, buf_len(&h->down.head) > 0);
 		return;
 	}
 	err_set(&e, ERR_TIMEOUT,

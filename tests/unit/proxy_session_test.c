@@ -720,9 +720,15 @@ static void guard_is_asked(void **state)
 	struct server s = server();
 
 	(void)state;
+	f.fake.code = ERR_REFUSED;
 	begin(&f);
 	refused5(ask5(&f, "localhost", s.port), 2);
 	assert_true(untouched(&s));
+	refused5(ask5(&f, "10.1.2.3", 80), 2); /* to proxy, where nothing is resolved here */
+	refused5(ask5(&f, "x.LOCALHOST", 80), 2);
+	assert_int_equal(f.fake.dials, 0);
+	refused5(ask5(&f, "named.test", 80), 5);
+	assert_int_equal(f.fake.dials, 1);
 	end(&f);
 	close(s.fd);
 }
