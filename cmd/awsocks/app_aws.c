@@ -46,6 +46,7 @@ static int make_client(struct app *a, struct app_profile *p, const struct aws_fi
 		.profile = o->aws_profile,
 		.profile_explicit = o->aws_profile != NULL,
 		.region = region,
+		.ca_file = ca,
 		.environ = environment(),
 	};
 	struct aws_client_opts client = { .loop = a->loop, .http = a->http };
