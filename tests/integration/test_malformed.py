@@ -1,0 +1,203 @@
+"""What strangers send to a listener: cut at every byte, oversized, in single bytes, of the wrong version.
+Each must get the right refusal or the right success, never a hang; the proxy lives on, and nothing
+reaches a server that should not."""
+import socket
+import struct
+
+import client
+import harness
+import pytest
+
+DIRECT = ("--route-default", "block", "--route-direct", "127.0.0.0/8", "--route-direct", "localhost")
+
+
+def at(proxy):
+    return "127.0.0.1", proxy.ready["listeners"][0]["port"]
+
+
+def refusal5(code):
+    return b"\x05\x00" + bytes([5, code, 0, 1]) + bytes(6)
+
+
+def socks5(host, port, head=b"\x05\x01\x00\x03"):
+    return b"\x05\x01\x00" + head + bytes([len(host)]) + host + struct.pack(">H", port)
+
+
+SOCKS = [
+    ("no acceptable method", b"\x05\x01\x02", b"\x05\xff"),
+    ("no methods at all", b"\x05\x00", b"\x05\xff"),
+    ("empty name", socks5(b"", 80), refusal5(1)),
+    ("NUL in the name", socks5(b"local\0host", 80), refusal5(1)),
+    ("percent in the name", socks5(b"localhost%00", 80), refusal5(1)),
+    ("slash in the name", socks5(b"localhost/x", 80), refusal5(1)),
+    ("name of 255 bytes", socks5(b"n" * 255, 80), refusal5(1)),
+    ("bytes that are no text", socks5(b"\xff\xfe\x80", 80), refusal5(1)),
+    ("port 0", socks5(b"localhost", 0), refusal5(1)),
+    ("BIND", socks5(b"localhost", 80, b"\x05\x02\x00\x03"), refusal5(7)),
+    ("UDP ASSOCIATE", socks5(b"localhost", 80, b"\x05\x03\x00\x03"), refusal5(7)),
+    ("unknown command", socks5(b"localhost", 80, b"\x05\x7f\x00\x03"), refusal5(7)),
+    ("unknown address type", socks5(b"localhost", 80, b"\x05\x01\x00\x02"), refusal5(8)),
+    ("version 4 within 5", socks5(b"localhost", 80, b"\x04\x01\x00\x03"), refusal5(1)),
+    ("blocked", socks5(b"blocked.example", 80), refusal5(2)),
+    ("4: BIND", b"\x04\x02\x00\x50\x7f\x00\x00\x01\x00", b"\x00\x5b" + bytes(6)),
+    ("4: user id without end", b"\x04\x01\x00\x50\x7f\x00\x00\x01" + b"u" * 300, b"\x00\x5b" + bytes(6)),
+    ("4a: empty name", b"\x04\x01\x00\x50\x00\x00\x00\x01u\x00\x00", b"\x00\x5b" + bytes(6)),
+    ("4a: name without end", b"\x04\x01\x00\x50\x00\x00\x00\x01u\x00" + b"n" * 300, b"\x00\x5b" + bytes(6)),
+]
+HTTP = [
+    ("TLS", b"\x16\x03\x01\x02\x00\x01\x00", 400),
+    ("binary", bytes(range(6, 256)), 400),
+    ("0.9", b"GET http://localhost/\r\n", 400),
+    ("2.0 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 501),
+    ("version 1.7", b"GET http://localhost/ HTTP/1.7\r\n\r\n", 501),
+    ("origin form", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    ("https", b"GET https://localhost/ HTTP/1.1\r\n\r\n", 501),
+    ("user in the target", b"GET http://a:b@localhost/ HTTP/1.1\r\n\r\n", 400),
+    ("no host", b"GET http:///x HTTP/1.1\r\n\r\n", 400),
+    ("port 65536", b"CONNECT localhost:65536 HTTP/1.1\r\n\r\n", 400),
+    ("CONNECT without port", b"CONNECT localhost HTTP/1.1\r\n\r\n", 400),
+    ("CONNECT with body", b"CONNECT localhost:1 HTTP/1.1\r\nContent-Length: 1\r\n\r\nx", 400),
+    ("NUL in the host", b"CONNECT local\0host:1 HTTP/1.1\r\n\r\n", 400),
+    ("length and chunked",
+     b"POST http://localhost/ HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    ("two lengths", b"POST http://localhost/ HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
+    ("chunked twice", b"POST http://localhost/ HTTP/1.1\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", 501),
+    ("blank before the colon", b"GET http://localhost/ HTTP/1.1\r\nContent-Length : 1\r\n\r\nx", 400),
+    ("folded", b"GET http://localhost/ HTTP/1.1\r\nA: b\r\n c: d\r\n\r\n", 400),
+    ("bare line feed", b"GET http://localhost/ HTTP/1.1\nA: b\n\n", 400),
+    ("bare carriage return", b"GET http://localhost/ HTTP/1.1\r\nA: b\rC: d\r\n\r\n", 400),
+    ("two hosts", b"GET http://localhost/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+    ("head of 100 KiB", b"GET http://localhost/ HTTP/1.1\r\nA: " + b"a" * 102400 + b"\r\n\r\n", 431),
+    ("1000 fields", b"GET http://localhost/ HTTP/1.1\r\n" + b"a: b\r\n" * 1000 + b"\r\n", 431),
+    ("blocked", b"GET http://blocked.example/ HTTP/1.0\r\n\r\n", 403),
+    ("blocked CONNECT", b"CONNECT blocked.example:443 HTTP/1.1\r\n\r\n", 403),
+]
+
+
+def exchange(listener, data, single):
+    """All that comes back until the proxy closes."""
+    with client.dial(listener) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            for i in range(0, len(data), 1 if single else len(data)):
+                s.sendall(data[i:i + (1 if single else len(data))])
+        except OSError:
+            pass    # refused before the last byte
+        answer = b""
+        try:
+            while True:
+                piece = s.recv(65536)
+                if not piece:
+                    return answer
+                answer += piece
+        except ConnectionResetError:
+            return answer
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["whole", "single bytes"])
+def test_socks_table(awsocks, single):
+    proxy = awsocks(*DIRECT)
+    for name, data, want in SOCKS:
+        got = exchange(at(proxy), data, single)
+        assert got == want, (name, got)
+    assert proxy.running()
+    lines = proxy.audit()
+    assert len(lines) == len(SOCKS)
+    assert {line["action"] for line in lines} == {"refuse", "block"}
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["whole", "single bytes"])
+def test_http_table(awsocks, single):
+    proxy = awsocks(*DIRECT)
+    for name, data, want in HTTP:
+        if single and len(data) > 1000:
+            continue
+        got = exchange(at(proxy), data, single)
+        assert got.startswith(f"HTTP/1.1 {want} ".encode()), (name, got[:200])
+        assert b"\r\nX-Awsocks-Reason: " in got and b"\r\nConnection: close\r\n" in got, (name, got[:300])
+    assert proxy.running()
+
+
+def test_cut_at_every_byte(awsocks):
+    """The client goes away in the middle: nothing is dialled, nothing stays."""
+    proxy = awsocks(*DIRECT)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        port = server.getsockname()[1]
+        before = proxy.descriptors()
+        for whole in (socks5(b"localhost", port),
+                      b"\x04\x01" + struct.pack(">H", port) + b"\x00\x00\x00\x01me\x00localhost\x00",
+                      b"CONNECT localhost:%d HTTP/1.1\r\nHost: x\r\n\r\n" % port,
+                      b"GET http://localhost:%d/ HTTP/1.1\r\nHost: x\r\n\r\n" % port):
+            for n in range(len(whole)):
+                with client.dial(at(proxy)) as s:
+                    s.sendall(whole[:n])
+                    s.shutdown(socket.SHUT_WR)
+                    try:
+                        while s.recv(4096):
+                            pass
+                    except ConnectionResetError:
+                        pass
+        with pytest.raises(BlockingIOError):
+            server.accept()
+        harness.wait_for(lambda: proxy.descriptors() <= before, what="descriptors to be closed")
+
+
+def test_single_bytes_and_early_data_succeed(awsocks):
+    proxy = awsocks(*DIRECT)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(harness.LIMIT_S)
+        port = server.getsockname()[1]
+        granted = b"\x05\x00\x05\x00\x00\x01" + bytes(6)
+        for head, answer in ((socks5(b"LOCALHOST.", port), granted),
+                             (b"\x04\x01" + struct.pack(">H", port) + b"\x00\x00\x00\x01\x00localhost\x00",
+                              b"\x00\x5a" + bytes(6)),
+                             (b"CONNECT 127.1:%d HTTP/1.1\r\n\r\n" % port,
+                              b"HTTP/1.1 200 Connection established\r\n\r\n")):
+            for single in (False, True):
+                with client.dial(at(proxy)) as s:
+                    data = head + b"early"
+                    if single:
+                        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                        for i in range(len(data)):
+                            s.sendall(data[i:i + 1])
+                    else:
+                        s.sendall(data)
+                    far, _ = server.accept()
+                    with far:
+                        far.settimeout(harness.LIMIT_S)
+                        assert client.read_exactly(s, len(answer)) == answer
+                        assert client.read_exactly(far, 5) == b"early"
+                        s.shutdown(socket.SHUT_WR)
+                        assert far.recv(1) == b""
+                        far.sendall(b"late answer")
+                        far.shutdown(socket.SHUT_WR)
+                        assert client.read_to_end(s) == b"late answer"
+
+
+def test_pipelined_requests_are_each_decided(awsocks):
+    """The second of two requests in one segment is for a blocked host: it is refused, the third is served."""
+    proxy = awsocks(*DIRECT)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(harness.LIMIT_S)
+        port = server.getsockname()[1]
+        good = b"GET http://127.0.0.1:%d/ HTTP/1.1\r\n\r\n" % port
+        with client.dial(at(proxy)) as s:
+            s.sendall(good + b"GET http://blocked.example/ HTTP/1.1\r\n\r\n" + good)
+            for _ in range(2):
+                far, _ = server.accept()
+                with far:
+                    far.settimeout(harness.LIMIT_S)
+                    assert client.read_head(far).startswith(b"GET / HTTP/1.1\r\n")
+                    far.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            s.shutdown(socket.SHUT_WR)
+            answers = client.read_to_end(s)
+    assert answers.count(b"HTTP/1.1 200 OK\r\n") == 2 and answers.count(b"HTTP/1.1 403 ") == 1
+    assert [line["action"] for line in proxy.audit()] == ["allow", "block", "allow"]
+
+
+def test_slow_handshake_is_ended(awsocks):
+    proxy = awsocks(*DIRECT, "--handshake-timeout", "300ms")
+    assert exchange(at(proxy), b"\x05\x01\x00\x05\x01", False) == refusal5(6)
+    assert exchange(at(proxy), b"GET http://localh", False).startswith(b"HTTP/1.1 408 ")
+    assert exchange(at(proxy), b"\x05", False) == b"\x05\xff"
