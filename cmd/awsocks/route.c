@@ -73,21 +73,35 @@ static bool plain_loopback(const char *address)
 	       addr_is_loopback(&at);
 }
 
-static const struct config_listener *configured(const struct setup *s, const char *wanted)
+/* As start has it: --listen counts when it was given, or when config.yaml has no listeners;
+ * the very first listener is the default one. */
+static const char *given_listener(const struct setup *s, const char *wanted)
 {
-	const struct config_file *f = s->config;
+	const struct opt_list *listen = &s->profile[0].options.listen;
 
-	for (size_t i = 0; f && i < f->listener_count; i++)
+	if (s->config && s->config->listener_count &&
+	    s->profile[0].options.origin[OPT_ID_listen].level == LEVEL_BUILTIN)
+		return NULL;
+	if (!wanted || strcmp(wanted, "default") == 0)
+		return listen->item[0].text;
+	for (size_t i = 0; i < listen->count; i++)
+		if (strcmp(listen->item[i].text, wanted) == 0)
+			return listen->item[i].text;
+	return NULL;
+}
+
+static const struct config_listener *configured_listener(const struct config_file *f,
+							 const char *wanted)
+{
+	if (!f || !f->listener_count)
+		return NULL;
+	if (!wanted || (!f->listener[0].name && strcmp(wanted, "default") == 0))
+		return &f->listener[0];
+	for (size_t i = 0; i < f->listener_count; i++)
 		if ((f->listener[i].name && strcmp(f->listener[i].name, wanted) == 0) ||
 		    strcmp(f->listener[i].address, wanted) == 0)
 			return &f->listener[i];
 	return NULL;
-}
-
-/* Those of --listen replace config.yaml's, as start has it. */
-static bool listen_given(const struct options *o)
-{
-	return o->origin[OPT_ID_listen].level != LEVEL_BUILTIN;
 }
 
 static int no_listener(const struct setup *s, const char *wanted, struct err *e)
@@ -95,7 +109,7 @@ static int no_listener(const struct setup *s, const char *wanted, struct err *e)
 	char all[200] = "";
 	const struct config_file *f = s->config;
 
-	for (size_t i = 0; f && i < f->listener_count; i++) {
+	for (size_t i = 0; f && f->listener && i < f->listener_count; i++) {
 		const struct config_listener *l = &f->listener[i];
 		size_t n = strlen(all);
 
@@ -106,31 +120,34 @@ static int no_listener(const struct setup *s, const char *wanted, struct err *e)
 		       *all ? all : s->profile[0].options.listen.item[0].text);
 }
 
-/* What the listener adds: its own rules, its guard. NULL or a text as --listener gives it. */
+/* What a --listen address means for the rules and the guard. */
+static void take_address(const char *address, struct rule_request *q, struct answer *a)
+{
+	q->project = plain_loopback(address);
+	a->policy.guarded = !plain_loopback(address);
+	(void)str_fmt(a->listener, sizeof(a->listener), "%s", address);
+}
+
+/* wanted: as --listener gives it; NULL: the default one. */
 static int choose_listener(const struct setup *s, const char *wanted, struct rule_request *q,
 			   struct answer *a, struct err *e)
 {
-	const struct opt_list *listen = &s->profile[0].options.listen;
-	const struct config_listener *l = NULL;
-	const char *address = wanted ? NULL : listen->item[0].text;
+	const char *address = given_listener(s, wanted);
+	const struct config_listener *l;
 
-	for (size_t i = 0; wanted && i < listen->count; i++)
-		if (strcmp(listen->item[i].text, wanted) == 0)
-			address = listen->item[i].text;
-	if (wanted && !address)
-		l = configured(s, wanted);
-	else if (!wanted && !listen_given(&s->profile[0].options) && s->config &&
-		 s->config->listener_count)
-		l = &s->config->listener[0];
-	if (l)
-		address = l->address;
-	if (!address)
-		return no_listener(s, wanted, e);
-	q->listener_rules = l ? l->rules : NULL;
-	q->project = plain_loopback(address);
-	a->policy.guarded = !l || l->guard == GUARD_AUTO ? !plain_loopback(address)
-							 : l->guard == GUARD_ON;
-	(void)str_fmt(a->listener, sizeof(a->listener), "%s", l && l->name ? l->name : address);
+	if (address) {
+		take_address(address, q, a);
+		return 0;
+	}
+	l = configured_listener(s->config, wanted);
+	if (!l)
+		return no_listener(s, wanted ? wanted : "default", e);
+	take_address(l->address, q, a);
+	q->listener_rules = l->rules;
+	if (l->guard != GUARD_AUTO)
+		a->policy.guarded = l->guard == GUARD_ON;
+	if (l->name)
+		(void)str_fmt(a->listener, sizeof(a->listener), "%s", l->name);
 	return 0;
 }
 

@@ -205,3 +205,12 @@ def test_wrong_rules_are_refused_with_their_place(cli):
 def test_unknown_profile_in_a_rule_is_told(cli):
     p = cli("route", "x", "--route-default", "proxy:nobody")
     assert p.returncode == 0 and "no profile 'nobody'" in p.stderr
+
+
+def test_the_default_listener_has_a_name(cli):
+    assert decide(cli, "x", "--listener", "default")["listener"] == "127.0.0.1:1080"
+    cli.config("listeners: [{ address: 'unix:/tmp/a.sock' }, { address: ':2', name: b }]\n")
+    assert decide(cli, "x", "--listener", "default")["while_initializing"] == "wait"
+    assert decide(cli, "x", "--listener", "default", "--listen", ":3")["listener"] == ":3"
+    cli.config("listeners: [{ address: '127.0.0.1:1080', guard: on }]\n")
+    assert decide(cli, "x", "--listener", "127.0.0.1:1080")["fallback"] == "none"
