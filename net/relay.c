@@ -107,7 +107,7 @@ static void pass_end(struct end *from)
 	if (!from->eof || from->ended)
 		return;
 	from->ended = true;
-	if (!to->deaf)
+	if (!to->deaf && !to->ended) /* else both are closed at once, which says it too */
 		(void)shutdown(to->sock.fd, SHUT_WR);
 }
 
