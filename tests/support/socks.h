@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void pair_open(int fd[static 2]);             /* connected and blocking */
+void pair_open(int fd[static 2]);            /* connected and blocking */
 int tcp_listen(uint16_t *port, int backlog); /* 127.0.0.1, a free port */
 void sock_reset(int fd);                     /* closes with a reset */
 
