@@ -113,6 +113,14 @@ class LocalAws(harness.Process):
         return self.open("/_localaws/faults", text.encode())
 
 
+def listener_of(address):
+    """What client.dial() takes: "127.0.0.1:1080", "[::1]:1080" or a socket's path."""
+    if address.startswith(("unix:", "/")):
+        return address.removeprefix("unix:")
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 class Awsocks(harness.Process):
     """A running proxy. `listener` is its first one, as (host, port) or a socket's path."""
 
@@ -125,9 +133,9 @@ class Awsocks(harness.Process):
         self.env = env
         self.ready = self.wait_for(lambda: harness.read_json(ready), what="the proxy")
         self.cpu_at_ready_s = self.cpu_s()
-        first = self.ready["listeners"][0]
-        self.listener = (first["address"], first["port"]) if first.get("port") else first["address"]
-        self.address = "{}:{}".format(*self.listener) if isinstance(self.listener, tuple) else self.listener
+        self.listeners = {one["name"]: one for one in self.ready["listeners"]}
+        self.address = self.ready["listeners"][0]["address"]
+        self.listener = listener_of(self.address)
 
     def url(self, scheme="socks5h"):
         return f"{scheme}://{self.address}"
