@@ -1,0 +1,197 @@
+/* Every allocation of net/ fails in turn: an error, and nothing is left behind. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "net/dialer.h"
+#include "net/loop.h"
+#include "net/relay.h"
+#include "net/tcp.h"
+#include "stream/stream.h"
+#include "tests/support/fds.h"
+#include "tests/support/mem_fail.h"
+#include "tests/support/socks.h"
+
+static void open_loop(void **state)
+{
+	(void)state;
+	while (mem_fail_next()) {
+		struct loop *l = NULL;
+		struct err e = { 0 };
+
+		if (loop_new(&l, &e) != 0) {
+			assert_null(l);
+			assert_int_equal(e.code, ERR_NOMEM);
+		}
+		loop_free(l);
+		assert_int_equal(mem_held, 0);
+	}
+}
+
+struct fix {
+	struct loop *l;
+	bool relayed;
+	int fd, calls;
+};
+
+static void accepted(void *arg, int fd, const struct addr *peer)
+{
+	(void)arg;
+	(void)peer;
+	close(fd);
+}
+
+static void listen_at(void **state)
+{
+	struct fix f = { .l = NULL };
+	size_t fds;
+	struct err e = { 0 };
+	struct addr a;
+
+	(void)state;
+	assert_int_equal(loop_new(&f.l, &e), 0);
+	assert_int_equal(addr_parse("127.0.0.1:0", &a, &e), 0);
+	fds = fds_open();
+	while (mem_fail_next()) {
+		struct listen_socket *ls = listen_open(f.l, &a, accepted, &f, &e);
+
+		if (!ls)
+			assert_int_equal(e.code, ERR_NOMEM);
+		listen_close(ls);
+		assert_int_equal(fds_open(), fds);
+	}
+	loop_free(f.l);
+	assert_int_equal(mem_held, 0);
+}
+
+static void dialed(void *arg, int fd, const struct addr *to, const struct err *why)
+{
+	struct fix *f = arg;
+
+	(void)to;
+	f->calls++;
+	if (fd >= 0)
+		close(fd);
+	else
+		assert_int_equal(why->code, ERR_NOMEM);
+	loop_stop(f->l);
+}
+
+static void dial(void **state)
+{
+	static const char *const hosts[] = { "127.0.0.1", "localhost" };
+	struct fix f = { .l = NULL };
+	struct err e = { 0 };
+	uint16_t port;
+	int l = tcp_listen(&port, 100);
+	size_t fds, i;
+
+	(void)state;
+	assert_int_equal(loop_new(&f.l, &e), 0);
+	fds = fds_open();
+	for (i = 0; i < 2; i++)
+		while (mem_fail_next()) {
+			f.calls = 0;
+			if (net_dial(f.l, hosts[i], port, NULL, dialed, &f, &e)) {
+				loop_run(f.l);
+				assert_int_equal(f.calls, 1);
+			} else {
+				assert_int_equal(e.code, ERR_NOMEM);
+			}
+			assert_int_equal(fds_open(), fds);
+		}
+	loop_free(f.l);
+	close(l);
+	assert_int_equal(mem_held, 0);
+}
+
+static void relayed(void *arg, const struct relay_result *r)
+{
+	struct fix *f = arg;
+
+	(void)r;
+	f->relayed = true;
+	loop_stop(f->l);
+}
+
+static void closed(void *arg, const struct err *why)
+{
+	(void)why;
+	loop_stop(((struct fix *)arg)->l);
+}
+static const struct stream_handler handler = { .closed = closed };
+
+static void close_stream(struct fix *f, struct stream *s)
+{
+	if (!s)
+		return;
+	stream_attach(s, &handler, f);
+	stream_close(s);
+	loop_run(f->l);
+}
+
+/* The peers say something and end: what comes through is whole, or the tunnel breaks. */
+static void relay(struct fix *f, bool generic)
+{
+	struct stream *client, *remote;
+	struct err e;
+	int a[2], b[2];
+
+	pair_open(a);
+	pair_open(b);
+	assert_int_equal(send(a[0], "request", 7, 0), 7);
+	shutdown(a[0], SHUT_WR);
+	shutdown(b[0], SHUT_WR);
+	client = tcp_stream_new(f->l, a[1], &e);
+	remote = tcp_stream_new(f->l, b[1], &e);
+	f->relayed = false;
+	if (client && remote &&
+	    (generic ? !!relay_start(client, remote, (const uint8_t *)"early", 5, relayed, f)
+		     : !!net_relay_start(f->l, client, remote, (const uint8_t *)"early", 5, relayed,
+					 f))) {
+		while (!f->relayed)
+			loop_run(f->l);
+	} else {
+		close_stream(f, client);
+		close_stream(f, remote);
+	}
+	close(a[0]);
+	close(b[0]);
+}
+
+static void relay_both_kinds(void **state)
+{
+	struct fix f = { .l = NULL };
+	struct err e = { 0 };
+	size_t fds;
+	int generic;
+
+	(void)state;
+	assert_int_equal(loop_new(&f.l, &e), 0);
+	fds = fds_open();
+	for (generic = 0; generic < 2; generic++)
+		while (mem_fail_next()) {
+			relay(&f, generic);
+			assert_int_equal(fds_open(), fds);
+		}
+	loop_free(f.l);
+	assert_int_equal(mem_held, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(open_loop),
+		cmocka_unit_test(listen_at),
+		cmocka_unit_test(dial),
+		cmocka_unit_test(relay_both_kinds),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
