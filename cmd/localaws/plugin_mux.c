@@ -71,6 +71,7 @@ struct mux {
 };
 
 static void on_parse(void *arg);
+static void die(struct mux *m);
 static void accept_next(struct mux *m);
 
 /* --- streams --- */
@@ -246,6 +247,8 @@ static size_t pull(void *arg, uint8_t *out, size_t max)
 	struct mux *m = arg;
 	size_t n;
 
+	if (fault_on(&m->ctx.w->faults, FAULT_ZOMBIE))
+		die(m);
 	while (buf_len(&m->tx) < max && !list_empty(&m->ready))
 		frame_next(m);
 	n = buf_len(&m->tx) < max ? buf_len(&m->tx) : max;

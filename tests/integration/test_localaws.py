@@ -16,8 +16,8 @@ import botocore.exceptions
 import pytest
 
 import harness
-from ssm_client import (CONNECT_ERROR, FIN, HANDSHAKE_RESPONSE, OUTPUT, TERMINATE, Api, Channel, Closed, Message, Mux,
-                        Refused, WebSocket)
+from ssm_client import (CONNECT_ERROR, FIN, HANDSHAKE_RESPONSE, NOP, OUTPUT, TERMINATE, Api, Channel, Closed, Message,
+                        Mux, Refused, WebSocket)
 
 INSTANCE = "i-0123456789abcdef0"
 REMOTE = "AWS-StartPortForwardingSessionToRemoteHost"
@@ -816,9 +816,48 @@ def test_other_addresses_than_loopback_are_not_dialled(aws):
     assert "192.0.2.1:80 is not a loopback address" in aws.log()
 
 
+def test_print_env(tmp_path, processes):
+    p = harness.Process([harness.program("awsocks-localaws"), "--listen", "127.0.0.1:0", "--print-env", "--tls",
+                         "--state-dir", str(tmp_path)], tmp_path, "printer")
+    processes.append(p)
+    text = harness.wait_for(lambda: "AWS_CA_BUNDLE" in p.log() and p.log())
+    env = dict(line.removeprefix("export ").split("=", 1) for line in text.splitlines() if line.startswith("export "))
+    api = Api(env["AWS_ENDPOINT_URL"], env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], ca=env["AWS_CA_BUNDLE"])
+    assert api.client("sts").get_caller_identity()["Account"]
+    assert p.stop() == 0
+
+
 def test_only_loopback_is_served():
     r = harness.run([harness.program("awsocks-localaws"), "--listen", "0.0.0.0:0"], check=False)
     assert r.returncode == 64 and "loopback" in str(r.stderr)
+
+
+def system_name():
+    """A name that the system resolves to loopback addresses and the emulator does not know by itself."""
+    for name in ("ip6-localhost", "localhost.localdomain", socket.gethostname(), "localhost."):
+        with contextlib.suppress(OSError):
+            found = {i[4][0] for i in socket.getaddrinfo(name, 80)}
+            if found and all(a == "::1" or a.startswith("127.") for a in found):
+                return name, sorted(found)[0]
+    return pytest.skip("no such name here")
+
+
+def test_names_that_the_system_knows(localaws):
+    name, address = system_name()
+    aws = localaws("--resolve-system")
+    with socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET) as server:
+        chan = connect(aws, server.getsockname()[1], name)
+        chan.handshake()
+        Mux(chan).open().send(b"x")
+        server.settimeout(20)
+        with server.accept()[0] as conn:
+            conn.settimeout(20)
+            assert conn.recv(1) == b"x"
+    chan = connect(aws, 80, "no-such-host.invalid")
+    chan.must(lambda: chan.request)
+    chan.respond()
+    chan.must(lambda: chan.closed)
+    assert chan.closed_body["Output"] == "lookup no-such-host.invalid: no such host"
 
 
 # --- the ends of sessions ---
@@ -900,6 +939,26 @@ def test_basic_forwarding_redials_and_tells_nobody(localaws, target):
     chan.resend()
     chan.must(lambda: chan.output == b"onetwo")
     assert t.accepted == 2
+
+
+@pytest.mark.long
+def test_keepalive_is_for_old_clients(aws, target):
+    """Above 1.2.331.0 silence is fine and nothing is said; up to it NOPs come and silence ends the session."""
+    old, new = connect(aws, target().port), connect(aws, target().port)
+    old.handshake(version="1.2.0.0")
+    new.handshake()
+    old_mux, new_mux = Mux(old), Mux(new)
+    for mux in (old_mux, new_mux):
+        s = mux.open()
+        s.send(b"x")
+        s.must_read(1)
+    old_mux.must(lambda: old.closed, 70)
+    assert [f[0] for f in old_mux.frames].count(NOP) >= 4
+    new_mux.wait(lambda: False, 1)
+    assert not new.closed and NOP not in [f[0] for f in new_mux.frames]
+    assert b"keepalive" in new.ws.pings   # the gateway's own, after 54 s
+    s.send(b"y")
+    s.must_read(2)
 
 
 # --- drops, resume, faults on the way ---
