@@ -348,9 +348,9 @@ static void on_instances(void *arg, const struct ec2_instance *list, size_t n,
 	struct err e;
 
 	s->looking = NULL;
-	if (!list && why) {
+	if (why) {
 		fsm_failed(&s->fsm, s->step, why);
-	} else if (n == 0) {
+	} else if (!list || n == 0) {
 		(void)err_set(&e, ERR_TARGET, "no instance in %s is named '%.64s'", s->region,
 			      s->name);
 		fsm_failed(&s->fsm, s->step, &e);

@@ -56,6 +56,7 @@ struct channel {
 	struct buf acks; /* struct ack ..., not sent yet */
 	bool hold;
 	unsigned bad;
+	uint64_t acks_lost; /* made good when the agent repeats the message */
 	/* out */
 	struct unacked unacked;
 	int64_t sent_until; /* numbers below have been handed over at least once */
@@ -144,8 +145,9 @@ static void acknowledge(struct channel *c, const struct message *m)
 		return; /* the agent repeats it after the reconnect */
 	if (buf_len(&c->acks) == 0 && send_ack(c, &ack))
 		return;
-	if (buf_add(&c->acks, &ack, sizeof(ack), NULL) != 0)
-		log_debug("ssm", "%s: no room for an acknowledgement", c->o.name);
+	if (buf_add(&c->acks, &ack, sizeof(ack), NULL) != 0 && c->acks_lost++ == 0)
+		log_debug("ssm", "%s: acknowledgements wait for room: the agent will repeat itself",
+			  c->o.name);
 }
 
 static bool flush_acks(struct channel *c)

@@ -68,7 +68,8 @@ static void go(struct fsm *f, enum fsm_state to, const struct err *why)
 	assert(states[from].next & (1u << to));
 	if (to == FSM_BACKOFF) {
 		f->failures++;
-		f->why = *why;
+		if (why)
+			f->why = *why;
 		f->pause_over = false;
 		limit = pause_of(f->failures);
 	} else if (to == FSM_ACTIVE) {

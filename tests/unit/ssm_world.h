@@ -48,7 +48,7 @@ struct out { /* what the agent has sent and nobody acknowledged */
 
 struct agent {
 	char id[40], host[64], token[40];
-	int port, connects;
+	int connects;
 	bool begun, complete, ended, silent;
 	int64_t expected, next;
 	struct out out[OUT_MAX];
@@ -281,7 +281,7 @@ static void field(const char *body, const char *key, char *out, size_t size)
 static void start_session(struct aws_call *c)
 {
 	struct agent *a;
-	char body[400], port[8];
+	char body[400];
 
 	W->starts++;
 	snprintf(W->last_start, sizeof(W->last_start), "%s", c->body);
@@ -294,8 +294,6 @@ static void start_session(struct aws_call *c)
 	snprintf(a->id, sizeof(a->id), "s-%d", W->agent_count);
 	snprintf(a->token, sizeof(a->token), "token-%d", W->agent_count);
 	field(c->body, "\"host\":[\"", a->host, sizeof(a->host));
-	field(c->body, "\"portNumber\":[\"", port, sizeof(port));
-	a->port = atoi(port);
 	snprintf(body, sizeof(body),
 		 "{\"SessionId\":\"%s\",\"TokenValue\":\"%s\",\"StreamUrl\":\"%s%s\"}", a->id,
 		 a->token, W->stream_url ? W->stream_url : "ws://127.0.0.1:9/v1/data-channel/",
