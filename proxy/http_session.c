@@ -26,25 +26,11 @@
 #include "proxy/http_body.h"
 #include "proxy/http_head.h"
 #include "proxy/http_session.h"
-#include "proxy/running.h"
-#include "stream/stream.h"
+#include "proxy/http_upstream.h"
 
-enum { UPSTREAM_MAX = 64 * 1024, CLIENT_GONE_MS = 60000 };
+enum { CLIENT_GONE_MS = 60000 };
 
 enum http_state { HTTP_IDLE = 0, HTTP_DIALING, HTTP_EXCHANGE };
-
-struct upstream {                /* lives until its stream's closed() */
-	struct http_session *of; /* NULL: let go */
-	struct stream *stream;   /* NULL: gone, its last bytes are in `in` */
-	struct buf in;
-	size_t credit;
-	bool eof;
-	struct err why; /* how it broke; code ERR_NONE: it did not */
-	char host[HOST_MAX];
-	uint16_t port;
-	struct route route;
-	char *address, *session;
-};
 
 struct http_session {
 	struct client *c;
@@ -63,149 +49,31 @@ struct http_session {
 };
 
 static void pump(struct http_session *h);
-static void upstream_failed(struct http_session *h, const struct err *why);
 
 /* ---- upstream ---- */
-
-static void upstream_free(struct upstream *u)
-{
-	buf_free(&u->in);
-	mem_free(u->address);
-	mem_free(u->session);
-	mem_free(u);
-}
 
 static void upstream_drop(struct http_session *h)
 {
 	struct upstream *u = h->upstream;
 
-	if (!u)
-		return;
 	h->upstream = NULL;
-	u->of = NULL;
-	if (!u->stream) {
-		upstream_free(u);
-		return;
-	}
-	if (h->state == HTTP_EXCHANGE) /* closed() frees it */
-		stream_abort(u->stream);
-	else
-		stream_close(u->stream);
+	if (u)
+		upstream_let_go(u, h->state == HTTP_EXCHANGE);
 }
 
-static void upstream_credit(struct upstream *u)
+static void on_upstream(void *arg, enum upstream_event event)
 {
-	size_t held = buf_len(&u->in) + u->credit;
+	struct http_session *h = arg;
 
-	if (u->eof || held >= UPSTREAM_MAX)
-		return;
-	stream_credit(u->stream, UPSTREAM_MAX - held);
-	u->credit += UPSTREAM_MAX - held;
-}
-
-static void upstream_data(void *arg, const uint8_t *p, size_t n)
-{
-	struct upstream *u = arg;
-	struct http_session *h = u->of;
-	struct err e;
-
-	u->credit -= n;
-	if (!h)
-		return;
+	h->heard = h->heard || event == UPSTREAM_BYTES || event == UPSTREAM_LINES;
 	if (h->state != HTTP_EXCHANGE) {
-		upstream_drop(h); /* bytes that nobody asked for */
-		return;
-	}
-	if (buf_add(&u->in, p, n, &e)) {
-		h->heard = true;
-		upstream_failed(h, &e);
-		return;
-	}
-	h->heard = true;
-	/* A head is looked at when a line has ended, not for every byte. */
-	if (h->answered || memchr(p, '\n', n) || buf_len(&u->in) >= UPSTREAM_MAX)
+		if (event != UPSTREAM_WRITABLE)
+			upstream_drop(h); /* its end, or bytes that nobody asked for */
+	} else if (event == UPSTREAM_BYTES && !h->answered) {
+		upstream_credit(h->upstream); /* a head is looked at when a line has ended */
+	} else {
 		pump(h);
-	else
-		upstream_credit(u);
-}
-
-static void upstream_eof(void *arg)
-{
-	struct upstream *u = arg;
-	struct http_session *h = u->of;
-
-	u->eof = true;
-	if (!h)
-		return;
-	if (h->state == HTTP_EXCHANGE)
-		pump(h);
-	else
-		upstream_drop(h);
-}
-
-static void upstream_writable(void *arg)
-{
-	struct upstream *u = arg;
-
-	if (u->of && u->of->state == HTTP_EXCHANGE)
-		pump(u->of);
-}
-
-static void upstream_closed(void *arg, const struct err *why)
-{
-	struct upstream *u = arg;
-	struct http_session *h = u->of;
-
-	u->stream = NULL;
-	u->eof = true;
-	if (why)
-		u->why = *why;
-	if (!h)
-		upstream_free(u);
-	else if (h->state == HTTP_EXCHANGE)
-		pump(h);
-	else
-		upstream_drop(h);
-}
-
-static const struct stream_handler upstream_handler = {
-	.data = upstream_data,
-	.eof = upstream_eof,
-	.writable = upstream_writable,
-	.closed = upstream_closed,
-};
-
-static int upstream_take(struct http_session *h, struct stream *s, struct err *e)
-{
-	const struct attempt *a = &h->c->attempt;
-	struct upstream *u = mem_alloc(sizeof(*u));
-
-	if (!u) {
-		proxy_abandon(s);
-		return err_set(e, ERR_NOMEM, "upstream connection");
 	}
-	u->of = h;
-	u->stream = s;
-	buf_init(&u->in, UPSTREAM_MAX);
-	memcpy(u->host, a->host.text, sizeof(u->host));
-	u->port = a->port;
-	u->route = a->route;
-	audit_text(&u->address, h->c->rec.address);
-	audit_text(&u->session, h->c->rec.session);
-	stream_attach(s, &upstream_handler, u);
-	h->upstream = u;
-	return 0;
-}
-
-/* Is the connection at hand the one that the decision asks for? */
-static bool upstream_fits(const struct http_session *h)
-{
-	const struct upstream *u = h->upstream;
-	const struct attempt *a = &h->c->attempt;
-
-	return u && u->stream && !u->eof && !buf_len(&u->in) && u->port == a->port &&
-	       u->route.kind == a->route.kind && strcmp(u->host, a->host.text) == 0 &&
-	       strcmp(u->route.profile, a->route.profile) == 0;
 }
 
 /* ---- the end of a request ---- */
@@ -298,7 +166,8 @@ static void attempted(void *arg, struct stream *remote, const struct err *why)
 		fail(h, 0, why);
 		return;
 	}
-	if (upstream_take(h, remote, &e)) {
+	h->upstream = upstream_new(remote, &h->c->attempt, on_upstream, h, &e);
+	if (!h->upstream) {
 		fail(h, 0, &e);
 		return;
 	}
@@ -360,7 +229,7 @@ static void request(struct http_session *h, const struct http1_head *head)
 	client_record(c, CLIENT_PLAIN);
 	remember(h, head);
 	bad = route(h, head, &status, &e);
-	if (!bad && upstream_fits(h) && repeatable(head))
+	if (!bad && upstream_fits(h->upstream, &c->attempt) && repeatable(head))
 		bad = buf_add(&h->again, buf_ptr(&h->up.head), buf_len(&h->up.head), &e);
 	buf_drop(&c->in, head->used);
 	client_credit(c);
@@ -370,7 +239,7 @@ static void request(struct http_session *h, const struct http1_head *head)
 		fail(h, status, &e);
 		return;
 	}
-	if (!upstream_fits(h)) {
+	if (!upstream_fits(h->upstream, &c->attempt)) {
 		upstream_drop(h);
 		dial(h);
 		return;
@@ -451,35 +320,39 @@ static int final_response(struct http_session *h, const struct http1_head *head,
 	return 0;
 }
 
+static int closed_early(const struct upstream *u, const char *when, struct err *e)
+{
+	if (u->why.code)
+		return err_set(e, u->why.code, "the server broke off %s: %s", when, u->why.msg);
+	return err_set(e, ERR_CLOSED, "the server closed the connection %s", when);
+}
+
 /* 101: what follows is no HTTP any more. Ends this session. */
 static void upgraded(struct http_session *h)
 {
 	struct client *c = h->c;
 	struct upstream *u = h->upstream;
-	struct stream *remote = u->stream;
+	struct stream *remote;
 	struct err e;
 	int bad;
 
 	bad = buf_add(&c->out, buf_ptr(&h->down.head), buf_len(&h->down.head), &e) ||
 	      buf_add(&c->out, buf_ptr(&u->in), buf_len(&u->in), &e);
+	if (!bad && !u->stream)
+		bad = closed_early(u, "within its answer", &e);
 	if (bad) {
-		fail(h, 0, &e);
+		buf_clear(&c->out);
+		buf_clear(&h->down.head); /* the 101 alone: what was before it has left */
+		fail(h, 502, &e);
 		return;
 	}
 	http_session_count(h, &c->rec);
 	c->rec.down += buf_len(&c->out);
 	c->http = NULL;
 	h->upstream = NULL;
-	upstream_free(u);
+	remote = upstream_release(u);
 	http_session_free(h);
 	client_relay(c, remote);
-}
-
-static int closed_early(const struct upstream *u, const char *when, struct err *e)
-{
-	if (u->why.code)
-		return err_set(e, u->why.code, "the server broke off %s: %s", when, u->why.msg);
-	return err_set(e, ERR_CLOSED, "the server closed the connection %s", when);
 }
 
 enum headed { HEADED_ON, HEADED_WAIT, HEADED_GONE };
