@@ -1,14 +1,10 @@
-#include "backend/ssm/smux.h"
+#include "backend/ssm/smux_impl.h"
 
 #include <assert.h>
 #include <string.h>
 
-#include "backend/ssm/smux_frame.h"
-#include "base/buf.h"
 #include "base/clock.h"
-#include "base/list.h"
 #include "base/mem.h"
-#include "stream/stream_impl.h"
 
 /*
  * A stream's memory lives until three things are over: its owner has heard
@@ -28,58 +24,17 @@ enum {
 	STALL_MS = 10000,
 	IDLE_MS = 300000,
 	GHOSTS_MAX = 1024,
-	FIRST_ID = 3,
-	BUCKETS = 256
+	FIRST_ID = 3
 };
 
-struct smux_stream {
-	struct stream stream;
-	struct smux *mux;
-	uint32_t id;
-	struct smux_stream *next; /* in its bucket */
-	struct list node, ready, todo, undecided;
-	struct buf in, out;
-	size_t credit;
-	uint64_t moved_ms, full_ms;
-	int64_t syn_seq;
-	struct err why;
-	/* towards the far end */
-	bool syn_due, fin_due, fin_sent, shut;
-	/* from the far end */
-	bool got_data, remote_fin, full;
-	/* towards the owner */
-	bool want_write, eof_told, closing, broken, owner_gone;
-};
-
-struct smux {
-	struct smux_opts o;
-	const struct smux_handler *handler;
-	void *arg;
-	struct smux_parser parser;
-	struct smux_stream *bucket[BUCKETS];
-	struct list streams, ready, todo, undecided;
-	size_t count, ghosts, full;
-	unsigned failures; /* flags whose FIN has not come yet */
-	uint32_t next_id;
-	bool nop_due, dead, holding;
-	uint64_t up, down;
-};
-
-static const struct stream_ops ops;
-
-static struct smux_stream *of(struct stream *s)
-{
-	return CONTAINER_OF(s, struct smux_stream, stream);
-}
-
-static uint64_t now_ms(const struct smux *m)
+uint64_t smux_now_ms(const struct smux *m)
 {
 	return clock_mono_ms(m->o.clock);
 }
 
 static struct smux_stream **slot_of(struct smux *m, uint32_t id)
 {
-	struct smux_stream **at = &m->bucket[(id >> 1) % BUCKETS];
+	struct smux_stream **at = &m->bucket[(id >> 1) % SMUX_BUCKETS];
 
 	while (*at && (*at)->id != id)
 		at = &(*at)->next;
@@ -130,12 +85,12 @@ struct stream *smux_open(struct smux *m, struct err *e)
 		(void)err_set(e, ERR_NOMEM, "smux stream");
 		return NULL;
 	}
-	s->stream.ops = &ops;
+	s->stream.ops = &smux_stream_ops;
 	s->mux = m;
 	s->id = m->next_id;
 	s->syn_seq = -1;
 	s->syn_due = true;
-	s->moved_ms = now_ms(m);
+	s->moved_ms = smux_now_ms(m);
 	buf_init(&s->in, m->o.hold_max + HOLD_SLACK);
 	buf_init(&s->out, m->o.send_max);
 	m->next_id += 2;
@@ -149,14 +104,14 @@ struct stream *smux_open(struct smux *m, struct err *e)
 
 /* --- the end of a stream --- */
 
-static void set_full(struct smux_stream *s, bool full)
+void smux_set_full(struct smux_stream *s, bool full)
 {
 	struct smux *m = s->mux;
 
 	if (s->full == full)
 		return;
 	s->full = full;
-	s->full_ms = now_ms(m);
+	s->full_ms = smux_now_ms(m);
 	m->full += full ? 1 : (size_t)-1;
 	if (m->holding == (m->full > 0))
 		return;
@@ -171,7 +126,7 @@ static void release(struct smux_stream *s)
 
 	if (!s->owner_gone || !s->fin_sent || list_linked(&s->undecided))
 		return;
-	set_full(s, false);
+	smux_set_full(s, false);
 	at = slot_of(m, s->id);
 	*at = s->next;
 	list_del(&s->node);
@@ -184,14 +139,14 @@ static void release(struct smux_stream *s)
 	m->handler->gone(m->arg);
 }
 
-static void want_run(struct smux_stream *s)
+void smux_want_run(struct smux_stream *s)
 {
 	if (!list_linked(&s->todo))
 		list_add_tail(&s->mux->todo, &s->todo);
 	s->mux->handler->kick(s->mux->arg);
 }
 
-static void want_send(struct smux_stream *s)
+void smux_want_send(struct smux_stream *s)
 {
 	if (s->mux->dead)
 		return;
@@ -200,8 +155,7 @@ static void want_send(struct smux_stream *s)
 	s->mux->handler->kick(s->mux->arg);
 }
 
-/* Nothing more will be sent but a FIN, if the far end knows the stream at all. */
-static void finish_sending(struct smux_stream *s)
+void smux_finish_sending(struct smux_stream *s)
 {
 	if (s->fin_sent)
 		return;
@@ -211,18 +165,18 @@ static void finish_sending(struct smux_stream *s)
 		return;
 	}
 	s->fin_due = true;
-	want_send(s);
+	smux_want_send(s);
 }
 
-static void break_stream(struct smux_stream *s, const struct err *why)
+void smux_break_stream(struct smux_stream *s, const struct err *why)
 {
 	if (s->broken || s->closing)
 		return;
 	s->broken = true;
 	s->why = why ? *why : (struct err){ 0 };
 	buf_free(&s->out);
-	finish_sending(s);
-	want_run(s);
+	smux_finish_sending(s);
+	smux_want_run(s);
 }
 
 static void forget_ghost(struct smux *m)
@@ -246,7 +200,7 @@ static void owner_left(struct smux_stream *s)
 
 	s->owner_gone = true;
 	s->stream.handler = NULL;
-	set_full(s, false);
+	smux_set_full(s, false);
 	buf_free(&s->in);
 	if (list_linked(&s->undecided) && ++m->ghosts > GHOSTS_MAX)
 		forget_ghost(m);
@@ -289,7 +243,7 @@ static void refuse(struct smux_stream *s)
 	struct err why;
 
 	(void)err_set(&why, ERR_DIAL, "the agent could not connect to the destination");
-	break_stream(s, &why);
+	smux_break_stream(s, &why);
 	decide(s, SMUX_REFUSED);
 }
 
@@ -310,7 +264,7 @@ static void on_fin(struct smux_stream *s)
 	struct smux *m = s->mux;
 
 	s->remote_fin = true;
-	s->moved_ms = now_ms(m);
+	s->moved_ms = smux_now_ms(m);
 	if (list_linked(&s->undecided)) {
 		prove_until(m, s->id - 1);
 		if (m->failures) {
@@ -349,7 +303,7 @@ static void on_data(struct smux_stream *s, const uint8_t *p, size_t n)
 
 	m->down += n;
 	s->got_data = true;
-	s->moved_ms = now_ms(m);
+	s->moved_ms = smux_now_ms(m);
 	if (list_linked(&s->undecided))
 		prove_until(m, s->id);
 	if (s->owner_gone || s->closing || s->broken || s->remote_fin)
@@ -360,9 +314,9 @@ static void on_data(struct smux_stream *s, const uint8_t *p, size_t n)
 		return;
 	if (buf_add(&s->in, p + done, n - done, &e) != 0) {
 		(void)err_wrap(&e, "slow reader");
-		break_stream(s, &e);
+		smux_break_stream(s, &e);
 	} else if (buf_len(&s->in) >= m->o.hold_max) {
-		set_full(s, true);
+		smux_set_full(s, true);
 	}
 }
 
@@ -380,7 +334,7 @@ int smux_input(struct smux *m, const uint8_t *p, size_t n, struct err *e)
 			on_data(s, f.p, f.n);
 		} else if (f.cmd == SMUX_FIN) {
 			if (!s->owner_gone)
-				want_run(s);
+				smux_want_run(s);
 			on_fin(s);
 		}
 	}
@@ -399,9 +353,9 @@ static void run_input(struct smux_stream *s)
 			buf_drop(&s->in, n);
 	}
 	if (s->full && buf_len(&s->in) + HOLD_LOW <= s->mux->o.hold_max)
-		set_full(s, false);
+		smux_set_full(s, false);
 	if (s->full && s->mux->o.hold_max <= HOLD_LOW && buf_len(&s->in) == 0)
-		set_full(s, false);
+		smux_set_full(s, false);
 }
 
 static void run_stream(struct smux_stream *s)
@@ -415,14 +369,14 @@ static void run_stream(struct smux_stream *s)
 	}
 	if (deliverable(s) && s->remote_fin && !s->eof_told && !s->broken && buf_len(&s->in) == 0) {
 		s->eof_told = true;
-		s->moved_ms = now_ms(s->mux);
+		s->moved_ms = smux_now_ms(s->mux);
 		s->stream.handler->eof(s->stream.arg);
 	}
 	if (s->owner_gone || !(s->closing || (s->broken && s->stream.handler)))
 		return;
 	if (s->stream.handler)
 		s->stream.handler->closed(s->stream.arg, s->broken && s->why.code ? &s->why : NULL);
-	finish_sending(s);
+	smux_finish_sending(s);
 	owner_left(s);
 }
 
@@ -464,7 +418,7 @@ static size_t pull_stream(struct smux_stream *s, uint8_t *to, size_t max, int64_
 		buf_drop(&s->out, n);
 		s->mux->up += n;
 		if (s->want_write && buf_room(&s->out) >= s->mux->o.send_max / 2)
-			want_run(s);
+			smux_want_run(s);
 		return SMUX_HEADER + n;
 	}
 	if (!s->fin_due || s->fin_sent)
@@ -552,13 +506,13 @@ static void reset_stalled(struct smux_stream *s)
 	(void)err_set(&why, ERR_LIMIT, "reader stalled for %u s with %zu KiB waiting",
 		      s->mux->o.stall_ms / 1000, buf_len(&s->in) / 1024);
 	buf_free(&s->in);
-	set_full(s, false);
-	break_stream(s, &why);
+	smux_set_full(s, false);
+	smux_break_stream(s, &why);
 }
 
 void smux_tick(struct smux *m)
 {
-	uint64_t now = now_ms(m);
+	uint64_t now = smux_now_ms(m);
 
 	LIST_EACH (it, &m->streams) {
 		struct smux_stream *s = CONTAINER_OF(it, struct smux_stream, node);
@@ -568,11 +522,11 @@ void smux_tick(struct smux *m)
 		if (s->full && now >= s->full_ms + m->o.stall_ms) {
 			reset_stalled(s);
 		} else if (s->remote_fin) {
-			break_stream(s, NULL); /* both ends are done with it */
+			smux_break_stream(s, NULL); /* both ends are done with it */
 		} else {
 			s->remote_fin = true;
 			s->moved_ms = now;
-			want_run(s);
+			smux_want_run(s);
 		}
 	}
 }
@@ -592,7 +546,7 @@ void smux_break(struct smux *m, const struct err *why)
 		list_del(&s->ready);
 		s->fin_sent = true;
 		if (!s->remote_fin)
-			break_stream(s, why);
+			smux_break_stream(s, why);
 		release(s);
 	}
 }
@@ -600,7 +554,7 @@ void smux_break(struct smux *m, const struct err *why)
 void smux_abandon(struct smux *m, const struct err *why)
 {
 	for (struct list *it = m->streams.next; it != &m->streams; it = it->next)
-		break_stream(CONTAINER_OF(it, struct smux_stream, node), why);
+		smux_break_stream(CONTAINER_OF(it, struct smux_stream, node), why);
 }
 
 size_t smux_streams(const struct smux *m)
@@ -618,92 +572,3 @@ void smux_counts(const struct smux *m, uint64_t *up, uint64_t *down)
 	*up = m->up;
 	*down = m->down;
 }
-
-int64_t smux_syn_seq(const struct stream *stream)
-{
-	return CONTAINER_OF(stream, const struct smux_stream, stream)->syn_seq;
-}
-
-void smux_wake(struct stream *stream)
-{
-	want_run(of(stream));
-}
-
-/* --- the stream contract --- */
-
-static void on_credit(struct stream *stream, size_t n)
-{
-	struct smux_stream *s = of(stream);
-
-	s->credit = s->credit + n < n ? SIZE_MAX : s->credit + n;
-	if (buf_len(&s->in) || s->remote_fin || s->broken)
-		want_run(s);
-}
-
-static size_t on_write(struct stream *stream, const uint8_t *p, size_t n)
-{
-	struct smux_stream *s = of(stream);
-	size_t room = buf_room(&s->out);
-
-	if (s->closing || s->shut)
-		return 0;
-	if (s->broken || s->remote_fin || s->mux->dead)
-		return n; /* nobody is there to read it; closed() or eof() says so */
-	if (n > room) {
-		n = room;
-		s->want_write = true;
-	}
-	if (n == 0)
-		return 0;
-	if (buf_add(&s->out, p, n, NULL) != 0) {
-		struct err why;
-
-		(void)err_set(&why, ERR_NOMEM, "smux stream");
-		break_stream(s, &why);
-		return n;
-	}
-	s->moved_ms = now_ms(s->mux);
-	want_send(s);
-	return n;
-}
-
-static void on_shutdown(struct stream *stream)
-{
-	struct smux_stream *s = of(stream);
-
-	if (s->shut)
-		return;
-	s->shut = true;
-	s->moved_ms = now_ms(s->mux);
-	s->mux->handler->kick(s->mux->arg); /* smux_next() has changed */
-}
-
-static void on_close(struct stream *stream)
-{
-	struct smux_stream *s = of(stream);
-
-	if (s->closing)
-		return;
-	s->closing = true;
-	set_full(s, false);
-	buf_free(&s->in);
-	finish_sending(s);
-	want_run(s);
-}
-
-static void on_abort(struct stream *stream)
-{
-	struct smux_stream *s = of(stream);
-
-	if (!s->closing)
-		buf_free(&s->out);
-	on_close(stream);
-}
-
-static const struct stream_ops ops = {
-	.credit = on_credit,
-	.write = on_write,
-	.shutdown = on_shutdown,
-	.close = on_close,
-	.abort = on_abort,
-};
