@@ -1,4 +1,4 @@
-#include "backend/ssm/session.h"
+#include "backend/ssm/session_impl.h"
 
 #include <assert.h>
 #include <cjson/cJSON.h>
@@ -17,7 +17,7 @@
 #include "net/ws.h"
 
 /*
- * Everything below reports by flags and kick(); work(), a post, does what is to
+ * Everything below reports by flags and session_kick(); work(), a post, does what is to
  * be done and is the only place that frees the session. A connection is a
  * `struct link` of its own, so that the late closed() of an abandoned websocket
  * finds nobody home.
@@ -27,84 +27,33 @@ enum {
 	RESUME_FIRST_MS = 50,
 	RESUME_MAX_MS = 10000,
 	SETTLED_MS = 10000, /* a refused token shows sooner */
-	NOP_MS = 10000,
-	OUTPUT_MAX = 512
+	NOP_MS = 10000
 };
 
-enum state {
-	STARTING = 0,
-	CONNECTING,
-	HANDSHAKE,
-	ACTIVE,
-	LOST,         /* a pause before the next try to resume */
-	RESUMING,     /* ResumeSession is under way */
-	RECONNECTING, /* the new websocket is being opened */
-	ENDING,       /* the agent has been asked to end */
-	TERMINATING,  /* AWS has been asked to */
-	DEAD,
-	STATE_COUNT
-};
-
-#define TO(s) (1u << (s))
+#define TO(s) (1u << SESSION_##s)
 static const struct {
 	const char *name;
 	unsigned next, limit_ms;
 	const char *late; /* what is said when the limit passes */
-} states[STATE_COUNT] = {
-	[STARTING] = { "starting", TO(CONNECTING) | TO(TERMINATING) | TO(DEAD), 60000,
-		       "StartSession took too long" },
-	[CONNECTING] = { "connecting", TO(HANDSHAKE) | TO(TERMINATING) | TO(DEAD), 35000,
-			 "the data channel could not be opened in time" },
-	[HANDSHAKE] = { "handshake", TO(ACTIVE) | TO(TERMINATING) | TO(DEAD), 30000,
-			"the agent did not finish the handshake in time" },
-	[ACTIVE] = { "active", TO(LOST) | TO(ENDING) | TO(TERMINATING) | TO(DEAD), 0, NULL },
-	[LOST] = { "lost", TO(RESUMING) | TO(LOST) | TO(TERMINATING) | TO(DEAD), 0, NULL },
-	[RESUMING] = { "resuming", TO(RECONNECTING) | TO(LOST) | TO(TERMINATING) | TO(DEAD), 30000,
-		       "ResumeSession took too long" },
-	[RECONNECTING] = { "reconnecting", TO(ACTIVE) | TO(LOST) | TO(TERMINATING) | TO(DEAD),
-			   35000, "the data channel could not be reopened in time" },
-	[ENDING] = { "ending", TO(TERMINATING) | TO(DEAD), 1500, NULL },
-	[TERMINATING] = { "terminating", TO(DEAD), 2000, NULL },
-	[DEAD] = { "dead", 0, 0, NULL },
+} states[SESSION_STATE_COUNT] = {
+	[SESSION_STARTING] = { "starting", TO(CONNECTING) | TO(TERMINATING) | TO(DEAD), 60000,
+			       "StartSession took too long" },
+	[SESSION_CONNECTING] = { "connecting", TO(HANDSHAKE) | TO(TERMINATING) | TO(DEAD), 35000,
+				 "the data channel could not be opened in time" },
+	[SESSION_HANDSHAKE] = { "handshake", TO(ACTIVE) | TO(TERMINATING) | TO(DEAD), 30000,
+				"the agent did not finish the handshake in time" },
+	[SESSION_ACTIVE] = { "active", TO(LOST) | TO(ENDING) | TO(TERMINATING) | TO(DEAD), 0,
+			     NULL },
+	[SESSION_LOST] = { "lost", TO(RESUMING) | TO(LOST) | TO(TERMINATING) | TO(DEAD), 0, NULL },
+	[SESSION_RESUMING] = { "resuming", TO(RECONNECTING) | TO(LOST) | TO(TERMINATING) | TO(DEAD),
+			       30000, "ResumeSession took too long" },
+	[SESSION_RECONNECTING] = { "reconnecting",
+				   TO(ACTIVE) | TO(LOST) | TO(TERMINATING) | TO(DEAD), 35000,
+				   "the data channel could not be reopened in time" },
+	[SESSION_ENDING] = { "ending", TO(TERMINATING) | TO(DEAD), 1500, NULL },
+	[SESSION_TERMINATING] = { "terminating", TO(DEAD), 2000, NULL },
+	[SESSION_DEAD] = { "dead", 0, 0, NULL },
 };
-
-struct link {                    /* one websocket */
-	struct session *session; /* NULL: abandoned */
-	struct ws *ws;
-	bool open;
-};
-
-struct session {
-	const struct session_env *env;
-	const struct session_handler *handler;
-	void *arg;
-	enum state state;
-	char host[256], id[API_ID_MAX], label[400];
-	uint16_t port;
-	char url[API_URL_MAX];
-	struct secret token;
-	struct channel *channel;
-	struct smux *mux;
-	struct link *link;
-	struct api_call *call;
-	struct provider_call *asking;
-	struct loop_timer limit, tick, nop;
-	struct loop_post post;
-	struct err last;  /* why the websocket was lost */
-	uint64_t lost_ms; /* 0: all is well */
-	uint64_t active_ms;
-	unsigned tries;
-	char output[OUTPUT_MAX];
-	bool closed; /* channel_closed came */
-	bool told_ended, end_wanted, was_active;
-};
-
-static void go(struct session *s, enum state to);
-static void connect_channel(struct session *s);
-static void fail(struct session *s, const struct err *why);
-static void lost(struct session *s, const struct err *why);
-
-static void kick(struct session *s);
 
 /* --- small words --- */
 
@@ -125,24 +74,6 @@ void session_output_error(const char *output, struct err *e)
 		(void)err_set(e, ERR_UNSUPPORTED, "the agent is too old: %.200s", output);
 	else
 		(void)err_set(e, ERR_CLOSED, "the session ended: %.200s", output);
-}
-
-static void close_link(struct session *s)
-{
-	if (!s->link)
-		return;
-	s->link->session = NULL;
-	ws_close(s->link->ws);
-	s->link = NULL;
-}
-
-static void stop_waiting(struct session *s)
-{
-	api_cancel(s->call);
-	s->call = NULL;
-	if (s->asking)
-		provider_cancel(s->asking);
-	s->asking = NULL;
 }
 
 static void tell_ended(struct session *s, const struct err *why)
@@ -183,7 +114,7 @@ static void on_complete(void *arg)
 	struct session *s = arg;
 
 	smux_nop(s->mux); /* the first message: docs/PROTOCOL.ssm, 5 */
-	kick(s);
+	session_kick(s);
 }
 
 static void on_acked(void *arg)
@@ -199,7 +130,7 @@ static void on_channel_closed(void *arg, const char *output)
 
 	s->closed = true;
 	str_fmt(s->output, sizeof(s->output), "%s", output);
-	kick(s);
+	session_kick(s);
 }
 
 static const struct channel_handler channel_handler = {
@@ -214,7 +145,7 @@ static const struct channel_handler channel_handler = {
 
 static void on_kick(void *arg)
 {
-	kick(arg);
+	session_kick(arg);
 }
 
 static void on_hold(void *arg, bool on)
@@ -225,7 +156,7 @@ static void on_hold(void *arg, bool on)
 	if (s->link && s->link->open)
 		ws_pause(s->link->ws, on);
 	log_debug("ssm", "%s: reading %s", s->label, on ? "pauses for a slow reader" : "goes on");
-	kick(s);
+	session_kick(s);
 }
 
 static void on_decided(void *arg, struct stream *stream, enum smux_fate fate)
@@ -241,177 +172,6 @@ static const struct smux_handler mux_handler = {
 	.decided = on_decided,
 	.gone = on_kick,
 };
-
-/* --- the websocket --- */
-
-static void send_open_message(struct session *s)
-{
-	struct err e;
-	char *text;
-
-	if (api_open_message(s->token.text, s->env->client_id, &text, &e) != 0) {
-		fail(s, &e);
-		return;
-	}
-	if (!ws_send(s->link->ws, true, text, strlen(text)))
-		log_debug("ssm", "%s: no room for the open message", s->label);
-	mem_free_str(text);
-	secret_free(&s->token); /* it is good for one connection */
-}
-
-static void on_ws_open(void *arg)
-{
-	struct link *link = arg;
-	struct session *s = link->session;
-
-	if (!s)
-		return;
-	link->open = true;
-	send_open_message(s);
-	if (s->state == CONNECTING) {
-		go(s, HANDSHAKE);
-	} else if (s->state == RECONNECTING) {
-		channel_up(s->channel);
-		if (smux_holding(s->mux))
-			ws_pause(link->ws, true);
-		go(s, ACTIVE);
-		s->handler->changed(s->arg);
-	}
-	kick(s);
-}
-
-static void on_ws_message(void *arg, bool text, const uint8_t *p, size_t n)
-{
-	struct link *link = arg;
-	struct session *s = link->session;
-	struct err e;
-
-	if (!s || text || s->state >= TERMINATING)
-		return;
-	if (s->lost_ms) {
-		log_info("ssm", "%s: resumed after %llu ms", s->label,
-			 (unsigned long long)(now_ms(s) - s->lost_ms));
-		s->lost_ms = 0;
-		s->tries = 0;
-	}
-	if (channel_input(s->channel, p, n, &e) != 0)
-		fail(s, &e);
-	kick(s);
-}
-
-static void on_ws_writable(void *arg)
-{
-	struct link *link = arg;
-
-	if (link->session)
-		kick(link->session);
-}
-
-static void lost_link(struct session *s, int code, const char *reason, const struct err *why)
-{
-	struct err e;
-
-	if (why)
-		e = *why;
-	else
-		(void)err_set(&e, ERR_CLOSED, "the data channel was closed");
-	if (code)
-		(void)err_wrap(&e, "close code %d%s%.100s", code, reason && reason[0] ? " " : "",
-			       reason ? reason : "");
-	if (s->state == ENDING)
-		go(s, TERMINATING);
-	else if (s->state == ACTIVE || s->state == RECONNECTING)
-		lost(s, &e);
-	else if (s->state < TERMINATING)
-		fail(s, &e);
-}
-
-static void on_ws_closed(void *arg, int code, const char *reason, const struct err *why)
-{
-	struct link *link = arg;
-	struct session *s = link->session;
-
-	if (s) {
-		s->link = NULL;
-		if (!s->closed)
-			lost_link(s, code, reason, why);
-		kick(s);
-	}
-	mem_free(link);
-}
-
-static const struct ws_handler ws_handler = {
-	.open = on_ws_open,
-	.message = on_ws_message,
-	.writable = on_ws_writable,
-	.closed = on_ws_closed,
-};
-
-static int open_link(struct session *s, const struct api_upgrade *u, struct err *e)
-{
-	struct ws_opts o = { .url = s->url,
-			     .headers = u->headers,
-			     .header_count = u->count,
-			     .ca_file = s->env->ca_file,
-			     .limit_ms = 30000 };
-	struct link *link = mem_alloc(sizeof(*link));
-
-	if (!link)
-		return err_set(e, ERR_NOMEM, "data channel");
-	link->session = s;
-	link->ws = ws_open(s->env->ws, &o, &ws_handler, link, e);
-	if (!link->ws) {
-		mem_free(link);
-		return -1;
-	}
-	s->link = link;
-	return 0;
-}
-
-static void connect_failed(struct session *s, const struct err *why)
-{
-	if (s->state == RECONNECTING)
-		lost(s, why);
-	else
-		fail(s, why);
-}
-
-static void on_creds(void *arg, struct creds *creds, const struct err *why)
-{
-	struct session *s = arg;
-	struct api_upgrade u = { 0 };
-	struct err e;
-	int r;
-
-	s->asking = NULL;
-	if (!creds) {
-		connect_failed(s, why);
-		return;
-	}
-	r = api_sign_upgrade(s->url, s->env->api.region, creds,
-			     clock_wall_ms(loop_clock(s->env->loop)), &u, &e);
-	if (r == 0)
-		r = open_link(s, &u, &e);
-	api_upgrade_free(&u);
-	if (r != 0)
-		connect_failed(s, &e);
-}
-
-/* With the credentials of this moment, so that a renewed set is used. */
-static void connect_channel(struct session *s)
-{
-	struct api_upgrade none = { 0 };
-	struct err e;
-
-	if (s->env->no_sign || api_url_presigned(s->url)) {
-		if (open_link(s, &none, &e) != 0)
-			connect_failed(s, &e);
-		return;
-	}
-	s->asking = provider_get(aws_provider(s->env->api.aws), on_creds, s, &e);
-	if (!s->asking)
-		connect_failed(s, &e);
-}
 
 /* --- steps --- */
 
@@ -431,17 +191,17 @@ static void on_started(void *arg, const struct api_session *reply, const char *a
 	(void)aws_code;
 	s->call = NULL;
 	if (!reply) {
-		fail(s, why);
+		session_fail(s, why);
 		return;
 	}
 	str_fmt(s->id, sizeof(s->id), "%s", reply->id);
 	str_fmt(s->label, sizeof(s->label), "%s (%s:%u)", s->id, s->host, s->port);
 	if (s->end_wanted) {
-		go(s, TERMINATING);
+		session_go(s, SESSION_TERMINATING);
 	} else if (keep(s, reply, &e) != 0) {
-		fail(s, &e);
+		session_fail(s, &e);
 	} else {
-		go(s, CONNECTING);
+		session_go(s, SESSION_CONNECTING);
 	}
 }
 
@@ -451,7 +211,7 @@ static void enter_starting(struct session *s)
 
 	s->call = api_start(&s->env->api, s->env->target, s->host, s->port, 0, on_started, s, &e);
 	if (!s->call)
-		fail(s, &e);
+		session_fail(s, &e);
 }
 
 static bool is_gone(const char *aws_code)
@@ -467,15 +227,15 @@ static void on_resumed(void *arg, const struct api_session *reply, const char *a
 
 	s->call = NULL;
 	if (!reply && !is_gone(aws_code)) {
-		lost(s, why);
+		session_lost_link(s, why);
 	} else if (!reply || !reply->token[0]) {
 		s->closed = true; /* nothing is left to terminate */
 		(void)err_set(&e, ERR_CLOSED, "the session is gone: %.160s", s->last.msg);
-		fail(s, &e);
+		session_fail(s, &e);
 	} else if (keep(s, reply, &e) != 0) {
-		fail(s, &e);
+		session_fail(s, &e);
 	} else {
-		go(s, RECONNECTING);
+		session_go(s, SESSION_RECONNECTING);
 	}
 }
 
@@ -485,14 +245,14 @@ static void enter_resuming(struct session *s)
 
 	s->call = api_resume(&s->env->api, s->id, 0, on_resumed, s, &e);
 	if (!s->call)
-		lost(s, &e);
+		session_lost_link(s, &e);
 }
 
 static void on_pause_over(void *arg)
 {
 	struct session *s = arg;
 
-	go(s, RESUMING);
+	session_go(s, SESSION_RESUMING);
 }
 
 static void enter_lost(struct session *s)
@@ -510,18 +270,18 @@ static void enter_lost(struct session *s)
 }
 
 /* The websocket is gone, the session perhaps not. */
-static void lost(struct session *s, const struct err *why)
+void session_lost_link(struct session *s, const struct err *why)
 {
 	struct err e;
 
-	if (s->state >= ENDING)
+	if (s->state >= SESSION_ENDING)
 		return;
-	if (s->state == ACTIVE && now_ms(s) >= s->active_ms + SETTLED_MS) {
+	if (s->state == SESSION_ACTIVE && now_ms(s) >= s->active_ms + SETTLED_MS) {
 		s->lost_ms = 0; /* the last resume went well, though nobody has spoken since */
 		s->tries = 0;
 	}
-	close_link(s);
-	stop_waiting(s);
+	session_close_link(s);
+	session_stop_waiting(s);
 	channel_down(s->channel);
 	if (!s->lost_ms) {
 		s->lost_ms = now_ms(s) ? now_ms(s) : 1;
@@ -532,10 +292,10 @@ static void lost(struct session *s, const struct err *why)
 		e = *why;
 		(void)err_wrap(&e, "the data channel was lost and could not be resumed");
 		e.code = ERR_CLOSED;
-		fail(s, &e);
+		session_fail(s, &e);
 		return;
 	}
-	go(s, LOST);
+	session_go(s, SESSION_LOST);
 	s->handler->changed(s->arg);
 }
 
@@ -546,27 +306,27 @@ static void on_terminated(void *arg, const struct err *why)
 	s->call = NULL;
 	if (why)
 		log_debug("ssm", "%s: TerminateSession: %s", s->label, why->msg);
-	go(s, DEAD);
+	session_go(s, SESSION_DEAD);
 }
 
 static void enter_terminating(struct session *s)
 {
 	struct err e;
 
-	close_link(s);
+	session_close_link(s);
 	if (!s->id[0] || s->closed) {
-		go(s, DEAD);
+		session_go(s, SESSION_DEAD);
 		return;
 	}
 	s->call = api_terminate(&s->env->api, s->id, 2000, on_terminated, s, &e);
 	if (!s->call)
-		go(s, DEAD);
+		session_go(s, SESSION_DEAD);
 }
 
 static void enter_ending(struct session *s)
 {
 	channel_terminate(s->channel);
-	kick(s);
+	session_kick(s);
 }
 
 static void enter_active(struct session *s)
@@ -575,16 +335,16 @@ static void enter_active(struct session *s)
 	if (!s->was_active && channel_wants_nop(s->channel))
 		log_info("ssm", "%s: agent %s is old: sending keep-alives", s->label,
 			 channel_agent_version(s->channel));
-	kick(s);
+	session_kick(s);
 }
 
 static void enter_dead(struct session *s)
 {
-	close_link(s);
-	stop_waiting(s);
+	session_close_link(s);
+	session_stop_waiting(s);
 	timer_disarm(s->env->loop, &s->nop);
 	secret_free(&s->token);
-	kick(s);
+	session_kick(s);
 }
 
 static void on_limit(void *arg)
@@ -593,32 +353,32 @@ static void on_limit(void *arg)
 	struct err e;
 
 	(void)err_set(&e, ERR_TIMEOUT, "%s", states[s->state].late ? states[s->state].late : "");
-	if (s->state == ENDING)
-		go(s, TERMINATING);
-	else if (s->state == TERMINATING)
-		go(s, DEAD);
-	else if (s->state == RESUMING || s->state == RECONNECTING)
-		lost(s, &e);
+	if (s->state == SESSION_ENDING)
+		session_go(s, SESSION_TERMINATING);
+	else if (s->state == SESSION_TERMINATING)
+		session_go(s, SESSION_DEAD);
+	else if (s->state == SESSION_RESUMING || s->state == SESSION_RECONNECTING)
+		session_lost_link(s, &e);
 	else
-		fail(s, &e);
+		session_fail(s, &e);
 }
 
 /* The only writer of s->state. */
-static void go(struct session *s, enum state to)
+void session_go(struct session *s, enum session_state to)
 {
-	static void (*const enter[STATE_COUNT])(struct session *) = {
-		[STARTING] = enter_starting, [CONNECTING] = connect_channel,
-		[ACTIVE] = enter_active,     [LOST] = enter_lost,
-		[RESUMING] = enter_resuming, [RECONNECTING] = connect_channel,
-		[ENDING] = enter_ending,     [TERMINATING] = enter_terminating,
-		[DEAD] = enter_dead,
+	static void (*const enter[SESSION_STATE_COUNT])(struct session *) = {
+		[SESSION_STARTING] = enter_starting, [SESSION_CONNECTING] = session_connect,
+		[SESSION_ACTIVE] = enter_active,     [SESSION_LOST] = enter_lost,
+		[SESSION_RESUMING] = enter_resuming, [SESSION_RECONNECTING] = session_connect,
+		[SESSION_ENDING] = enter_ending,     [SESSION_TERMINATING] = enter_terminating,
+		[SESSION_DEAD] = enter_dead,
 	};
 
-	assert(states[s->state].next & TO(to));
+	assert(states[s->state].next & (1u << to));
 	log_debug("ssm", "%s: %s -> %s", s->label, states[s->state].name, states[to].name);
 	s->state = to;
 	timer_disarm(s->env->loop, &s->limit);
-	stop_waiting(s);
+	session_stop_waiting(s);
 	if (states[to].limit_ms)
 		timer_arm(s->env->loop, &s->limit, states[to].limit_ms, on_limit, s);
 	if (enter[to])
@@ -626,19 +386,19 @@ static void go(struct session *s, enum state to)
 }
 
 /* It can carry nothing any more: everyone is told, AWS too where it does not know. */
-static void fail(struct session *s, const struct err *why)
+void session_fail(struct session *s, const struct err *why)
 {
 	const struct err *refused = channel_refused(s->channel);
 	struct err e = refused && !s->was_active ? *refused : *why;
 
-	if (s->state >= TERMINATING)
+	if (s->state >= SESSION_TERMINATING)
 		return;
 	if (!s->told_ended)
 		log_info("ssm", "%s: ended while %s: %s", s->label, states[s->state].name, e.msg);
 	smux_break(s->mux, &e);
-	go(s, TERMINATING);
+	session_go(s, SESSION_TERMINATING);
 	tell_ended(s, &e);
-	kick(s);
+	session_kick(s);
 }
 
 /* --- work --- */
@@ -648,7 +408,7 @@ static void on_tick(void *arg)
 	struct session *s = arg;
 
 	smux_tick(s->mux);
-	kick(s);
+	session_kick(s);
 }
 
 static void on_nop(void *arg)
@@ -663,7 +423,7 @@ static void arm_tick(struct session *s)
 {
 	uint64_t at = smux_next(s->mux), now = now_ms(s);
 
-	if (s->state < TERMINATING && channel_next(s->channel) < at)
+	if (s->state < SESSION_TERMINATING && channel_next(s->channel) < at)
 		at = channel_next(s->channel);
 	timer_disarm(s->env->loop, &s->tick);
 	if (at != UINT64_MAX)
@@ -672,7 +432,7 @@ static void arm_tick(struct session *s)
 
 static void became_active(struct session *s)
 {
-	go(s, ACTIVE);
+	session_go(s, SESSION_ACTIVE);
 	s->was_active = true;
 	if (channel_wants_nop(s->channel))
 		timer_arm(s->env->loop, &s->nop, NOP_MS, on_nop, s);
@@ -683,22 +443,22 @@ static void run_channel(struct session *s)
 {
 	struct err e;
 
-	if (s->state >= TERMINATING)
+	if (s->state >= SESSION_TERMINATING)
 		return;
 	if (channel_flush(s->channel, &e) != 0) {
-		fail(s, &e);
+		session_fail(s, &e);
 		return;
 	}
-	if (s->state == HANDSHAKE && channel_is_complete(s->channel))
+	if (s->state == SESSION_HANDSHAKE && channel_is_complete(s->channel))
 		became_active(s);
-	if (s->closed && s->state == ENDING) {
-		go(s, DEAD);
-	} else if (s->closed && s->state < TERMINATING) {
+	if (s->closed && s->state == SESSION_ENDING) {
+		session_go(s, SESSION_DEAD);
+	} else if (s->closed && s->state < SESSION_TERMINATING) {
 		session_output_error(s->output, &e);
-		fail(s, &e);
-	} else if (s->state == ENDING && channel_is_drained(s->channel)) {
+		session_fail(s, &e);
+	} else if (s->state == SESSION_ENDING && channel_is_drained(s->channel)) {
 		s->closed = true; /* the agent has heard it */
-		go(s, DEAD);
+		session_go(s, SESSION_DEAD);
 	}
 }
 
@@ -711,8 +471,8 @@ static void release(struct session *s)
 	timer_disarm(s->env->loop, &s->tick);
 	timer_disarm(s->env->loop, &s->nop);
 	loop_unpost(&s->post);
-	stop_waiting(s);
-	close_link(s);
+	session_stop_waiting(s);
+	session_close_link(s);
 	channel_free(s->channel);
 	smux_free(s->mux);
 	secret_free(&s->token);
@@ -728,7 +488,7 @@ static void work(void *arg)
 
 	run_channel(s);
 	smux_run(s->mux);
-	if (s->state == DEAD) {
+	if (s->state == SESSION_DEAD) {
 		tell_ended(s, NULL);
 		if (smux_streams(s->mux) == 0) {
 			release(s);
@@ -740,7 +500,7 @@ static void work(void *arg)
 	arm_tick(s);
 }
 
-static void kick(struct session *s)
+void session_kick(struct session *s)
 {
 	loop_post(s->env->loop, &s->post, work, s);
 }
@@ -749,7 +509,7 @@ static void begin(void *arg)
 {
 	struct session *s = arg;
 
-	if (s->state == STARTING && !s->end_wanted)
+	if (s->state == SESSION_STARTING && !s->end_wanted)
 		enter_starting(s);
 	else
 		work(s); /* ended before it began */
@@ -791,7 +551,7 @@ struct session *session_new(const struct session_env *env, const char *host, uin
 	}
 	s->handler = handler;
 	s->arg = arg;
-	timer_arm(env->loop, &s->limit, states[STARTING].limit_ms, on_limit, s);
+	timer_arm(env->loop, &s->limit, states[SESSION_STARTING].limit_ms, on_limit, s);
 	loop_post(env->loop, &s->post, begin, s);
 	return s;
 }
@@ -800,17 +560,17 @@ void session_end(struct session *s)
 {
 	struct err e;
 
-	if (s->end_wanted || s->state >= TERMINATING)
+	if (s->end_wanted || s->state >= SESSION_TERMINATING)
 		return;
 	s->end_wanted = true;
 	(void)err_set(&e, ERR_CLOSED, "the session is being ended");
 	smux_break(s->mux, &e);
-	if (s->state == STARTING && s->call)
+	if (s->state == SESSION_STARTING && s->call)
 		return; /* its id is about to come, and then AWS is told */
-	if (s->state == ACTIVE)
-		go(s, ENDING);
+	if (s->state == SESSION_ACTIVE)
+		session_go(s, SESSION_ENDING);
 	else
-		go(s, TERMINATING);
+		session_go(s, SESSION_TERMINATING);
 }
 
 void session_drop(struct session *s)
@@ -821,13 +581,13 @@ void session_drop(struct session *s)
 	(void)err_set(&e, ERR_CLOSED, "the session is being ended");
 	smux_break(s->mux, &e);
 	smux_abandon(s->mux, &e);
-	if (s->state != DEAD)
-		go(s, DEAD);
+	if (s->state != SESSION_DEAD)
+		session_go(s, SESSION_DEAD);
 }
 
 struct stream *session_stream(struct session *s, struct err *e)
 {
-	if (s->state >= ENDING || s->end_wanted || !s->was_active) {
+	if (s->state >= SESSION_ENDING || s->end_wanted || !s->was_active) {
 		(void)err_set(e, ERR_CLOSED, "the session takes no streams");
 		return NULL;
 	}
@@ -843,17 +603,18 @@ bool session_syn_acked(const struct session *s, const struct stream *stream)
 
 bool session_active(const struct session *s)
 {
-	return s->was_active && s->state < ENDING && !s->end_wanted;
+	return s->was_active && s->state < SESSION_ENDING && !s->end_wanted;
 }
 
 bool session_usable(const struct session *s)
 {
-	return session_active(s) && s->state == ACTIVE && !smux_holding(s->mux);
+	return session_active(s) && s->state == SESSION_ACTIVE && !smux_holding(s->mux);
 }
 
 bool session_lost(const struct session *s)
 {
-	return s->state == LOST || s->state == RESUMING || s->state == RECONNECTING;
+	return s->state == SESSION_LOST || s->state == SESSION_RESUMING ||
+	       s->state == SESSION_RECONNECTING;
 }
 
 size_t session_streams(const struct session *s)

@@ -1,0 +1,67 @@
+#ifndef SSM_SESSION_IMPL_H
+#define SSM_SESSION_IMPL_H
+/* What session.c and session_link.c share. Everyone else includes session.h. */
+#include "backend/ssm/session.h"
+#include "base/secret.h"
+#include "net/loop.h"
+
+enum { SESSION_OUTPUT_MAX = 512 };
+
+enum session_state {
+	SESSION_STARTING = 0,
+	SESSION_CONNECTING,
+	SESSION_HANDSHAKE,
+	SESSION_ACTIVE,
+	SESSION_LOST,         /* a pause before the next try to resume */
+	SESSION_RESUMING,     /* ResumeSession is under way */
+	SESSION_RECONNECTING, /* the new websocket is being opened */
+	SESSION_ENDING,       /* the agent has been asked to end */
+	SESSION_TERMINATING,  /* AWS has been asked to */
+	SESSION_DEAD,
+	SESSION_STATE_COUNT
+};
+
+struct link {                    /* one websocket */
+	struct session *session; /* NULL: abandoned */
+	struct ws *ws;
+	bool open;
+};
+
+struct session {
+	const struct session_env *env;
+	const struct session_handler *handler;
+	void *arg;
+	enum session_state state;
+	char host[256], id[API_ID_MAX], label[400];
+	uint16_t port;
+	char url[API_URL_MAX];
+	struct secret token;
+	struct channel *channel;
+	struct smux *mux;
+	struct link *link;
+	struct api_call *call;
+	struct provider_call *asking;
+	struct loop_timer limit, tick, nop;
+	struct loop_post post;
+	struct err last;  /* why the websocket was lost */
+	uint64_t lost_ms; /* 0: all is well */
+	uint64_t active_ms;
+	unsigned tries;
+	char output[SESSION_OUTPUT_MAX];
+	bool closed; /* channel_closed came */
+	bool told_ended, end_wanted, was_active;
+};
+
+/* session.c */
+void session_go(struct session *, enum session_state);
+void session_kick(struct session *); /* work to do, on a later turn */
+/* It can carry nothing any more: everyone is told, AWS too where it does not know. */
+void session_fail(struct session *, const struct err *why);
+/* The websocket is gone, the session perhaps not. */
+void session_lost_link(struct session *, const struct err *why);
+
+/* session_link.c: the websocket. */
+void session_connect(struct session *); /* then HANDSHAKE or ACTIVE, or a failure */
+void session_close_link(struct session *);
+void session_stop_waiting(struct session *); /* for replies that are under way */
+#endif
