@@ -141,7 +141,10 @@ static bool pump(struct end *from, bool *more)
 		case FLOW_BLOCKED: return true;
 		case FLOW_EOF: from->eof = true; break;
 		case FLOW_IN_BROKEN: note_broken(from->of, from, errno); return false;
-		case FLOW_OUT_BROKEN: stop_direction(from, errno); return true;
+		case FLOW_OUT_BROKEN:
+			stop_direction(from, errno);
+			*more = true; /* the other direction had its go before it knew */
+			return true;
 		}
 	}
 	*more = true;
@@ -154,7 +157,7 @@ static void set_interest(struct end *x)
 
 	if (!x->sock.readable && !x->eof && !flow_holds(&x->flow))
 		want |= WATCH_READ;
-	if (!x->sock.writable && flow_holds(&other(x)->flow))
+	if (!x->sock.writable && (flow_holds(&other(x)->flow) || other(x)->sock.readable))
 		want |= WATCH_WRITE;
 	watch_set(x->of->loop, &x->watch, want);
 }
