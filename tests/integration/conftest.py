@@ -189,6 +189,8 @@ def awsocks(tmp_path, processes):
             argv += ["--audit-log", str(home / "audit.jsonl")]
         if aws and target:
             argv += ["--instance-id", INSTANCE]
+        if "--grace" not in options:       # kept-alive streams would hold every test's end for 5 s
+            argv += ["--grace", "200ms"]
         p = Awsocks(home, argv, settings, wrap, cwd)
         started.append(p)
         processes.append(p)
