@@ -60,7 +60,7 @@ SUPPORT := $(filter-out $(MEM_FAIL),$(patsubst %.c,$B/obj/%.o,$(wildcard tests/s
 # What pkg-config did not find stops the first compilation, with the cure.
 NEED    := $(if $(PKG_LIBS),,need-setup)
 
-.PHONY: all lib test-unit test test-long lint fuzz bench demo install clean setup need-setup man
+.PHONY: all lib test-unit test-tools test test-long lint fuzz bench demo install clean setup need-setup man
 .SECONDARY:
 .DELETE_ON_ERROR:
 all: $B/awsocks $B/awsocks-localaws
@@ -96,6 +96,9 @@ setup:
 # Unit tests: every tests/unit/*_test.c is a program of its own.
 test-unit: $(TESTS)
 	@sh tests/run-unit.sh $B $(TESTS)
+
+# Programs that tests in Python run: built before them, not by two of them at once.
+test-tools: $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*_cli.c))
 
 # Fuzz targets: make fuzz SECS=10. Each runs on its corpus in tests/corpus/NAME.
 FUZZ_CFLAGS = $(ALL_CFLAGS) -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined

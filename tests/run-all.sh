@@ -6,11 +6,11 @@ cd "$(dirname "$0")/.." || exit 1
 suite=test
 . tests/run-phases.sh
 
-phase build "$make" -s all WERROR=1
+phase build "$make" -s all test-tools WERROR=1
 phase unit "$make" -s test-unit WERROR=1
 phase integration sh tests/run-integration.sh build -m "not long"
 phase portable "$make" -s test-unit WERROR=1 PORTABLE=1 ONLY="net_% stream_% proxy_% backend_%"
-phase build-san "$make" -s all WERROR=1 SAN=1
+phase build-san "$make" -s all test-tools WERROR=1 SAN=1
 phase unit-san "$make" -s test-unit WERROR=1 SAN=1
 phase integration-san sh tests/run-integration.sh build-san -m "not long and not nosan"
 phase lint "$make" -s lint

@@ -14,7 +14,8 @@ phase() {
 	begun=$(date +%s)
 	"$@" >"$logs/$suite.$name.log" 2>&1 </dev/null
 	status=$?
-	line=$(tail -n 1 "$logs/$suite.$name.log" | grep -E '[0-9]+ passed, [0-9]+ failed')
+	# The last one near the end: make may have a word of its own after it.
+	line=$(tail -n 3 "$logs/$suite.$name.log" | grep -E '^[a-z-]+: [0-9]+ passed, [0-9]+ failed' | tail -n 1)
 	if [ "$status" -ne 0 ]; then
 		echo "--- $name failed ($logs/$suite.$name.log):"
 		tail -n 200 "$logs/$suite.$name.log"
