@@ -1,0 +1,137 @@
+"""The data channel when things go wrong: loss, reordering, cuts, refusals, old agents, stalled readers."""
+import socket
+
+import pytest
+
+import client
+import harness
+
+HOST = "api.internal.example"
+SIZE = 300_000
+
+
+def start(localaws, awsocks, *faults, emulator=(), proxy=()):
+    options = [x for f in faults for x in ("--fault", f)]
+    aws = localaws("--resolve", f"{HOST}=127.0.0.1", *options, *emulator)
+    return aws, awsocks("--route-default", "proxy", "--route-proxy", HOST, *proxy, aws=aws)
+
+
+def down(proxy, web, tmp_path, size=SIZE):
+    return client.fetch_digest(proxy.url(), f"http://{HOST}:{web.port}/bytes/{size}", tmp_path)
+
+
+def up(proxy, web, tmp_path, size=SIZE):
+    path = harness.pattern_file(tmp_path / "up", size)
+    r = client.curl("--fail", "--proxy", proxy.url(), "-T", path, f"http://{HOST}:{web.port}/digest")
+    return r.stdout.decode()
+
+
+CHANNELS = {
+    "lossy uplink": ["lose-client=5"],
+    "lossy downlink": ["lose-agent=1"],
+    "repeats": ["repeat-client=20", "repeat-agent=20"],
+    "reordering": ["reorder-client=10", "reorder-agent=10"],
+    "slow": ["delay=20"],
+    "late acks": ["delay-ack=300"],
+    "lost acks": ["no-ack=10"],
+    "fragments": ["fragment=100"],
+    "swallowed early data": ["early-data-gap=50"],
+    "everything": ["lose-client=2", "repeat-agent=5", "reorder-client=5", "reorder-agent=5", "delay=5", "no-ack=2"],
+}
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_every_byte_arrives(localaws, awsocks, web, tmp_path, name):
+    _, proxy = start(localaws, awsocks, *CHANNELS[name], "seed=7")
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert up(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+
+
+def test_cut_websockets_are_resumed(localaws, awsocks, web, tmp_path):
+    aws, proxy = start(localaws, awsocks, "drop-ws-after-bytes=200000")
+    assert down(proxy, web, tmp_path, 600_000) == harness.pattern_digest(600_000)
+    assert up(proxy, web, tmp_path, 600_000) == harness.pattern_digest(600_000)
+    stats = aws.stats()
+    assert stats["ResumeSession"] >= 4
+    assert stats["StartSession"] == 1
+
+
+def test_the_hourly_close_is_resumed(localaws, awsocks, web, tmp_path):
+    """Code 1000 "Bye" is not the end of a session (plugin #135)."""
+    aws, proxy = start(localaws, awsocks, "close-1000-after=1", emulator=("--throttle", "200000"))
+    assert down(proxy, web, tmp_path, 600_000) == harness.pattern_digest(600_000)
+    assert aws.stats()["ResumeSession"] >= 1
+    assert aws.stats()["StartSession"] == 1
+
+
+def test_a_session_that_is_gone_ends_its_streams_and_a_new_one_serves(localaws, awsocks, web, tmp_path):
+    aws, proxy = start(localaws, awsocks, "drop-ws-after-bytes=200000", "refuse-resume")
+    r = client.curl("--proxy", proxy.url(), f"http://{HOST}:{web.port}/bytes/600000", check=False)
+    assert r.returncode != 0
+    assert len(r.stdout) < 600_000
+    aws.faults("drop-ws-after-bytes=0")
+    aws.faults("refuse-resume=0")
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert aws.stats()["StartSession"] == 2
+
+
+REFUSALS = {
+    "refuse-session": "AccessDenied",
+    "not-connected": "not connected",
+    "refuse-remote-host": "InvalidDocument",
+    "fail-api": "InternalServerError",
+}
+
+
+@pytest.mark.parametrize("fault", REFUSALS)
+def test_a_refusal_names_its_cause(localaws, awsocks, web, fault):
+    """The client reads why, in the words of AWS, and gets no other way to the host."""
+    _, proxy = start(localaws, awsocks, fault)
+    r = client.curl("-i", "--proxy", proxy.url("http"), f"http://{HOST}:{web.port}/bytes/1", check=False)
+    text = r.stdout.decode()
+    assert text.startswith("HTTP/1.1 50")
+    assert REFUSALS[fault].lower() in text.lower(), text
+    assert web.connections == 0
+    line = proxy.audit()[-1]
+    assert line["route"] == "proxy" and line["error"]
+
+
+@pytest.mark.parametrize("version,words", [("3.0.196.0", "3.0.196.0"), ("3.1.1000.0", "3.1.1000.0")])
+def test_an_agent_too_old_is_named(localaws, awsocks, web, version, words):
+    _, proxy = start(localaws, awsocks, emulator=("--agent-version", version))
+    r = client.curl("-i", "--proxy", proxy.url("http"), f"http://{HOST}:{web.port}/bytes/1", check=False)
+    text = r.stdout.decode()
+    assert text.startswith("HTTP/1.1 50") and words in text, text
+
+
+def test_a_wrong_secret_is_named(localaws, awsocks, web):
+    aws = localaws("--resolve", f"{HOST}=127.0.0.1")
+    proxy = awsocks("--route-proxy", HOST, aws=aws, env={"AWS_SECRET_ACCESS_KEY": "wrong" * 8})
+    r = client.curl("-i", "--proxy", proxy.url("http"), f"http://{HOST}:{web.port}/bytes/1", check=False)
+    assert "signature" in r.stdout.decode().lower(), r.stdout
+    assert "wrongwrong" not in proxy.log()
+
+
+def test_tls_to_aws(localaws, awsocks, web, tmp_path):
+    _, proxy = start(localaws, awsocks, emulator=("--tls", "--require-signed-ws"))
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+
+
+def test_tls_of_an_unknown_authority_is_refused(localaws, awsocks, web, tmp_path):
+    aws = localaws("--resolve", f"{HOST}=127.0.0.1", "--tls")
+    proxy = awsocks("--route-proxy", HOST, aws=aws, env={"AWS_CA_BUNDLE": ""})
+    r = client.curl("-i", "--proxy", proxy.url("http"), f"http://{HOST}:{web.port}/bytes/1", check=False)
+    assert "certificate" in r.stdout.decode().lower(), r.stdout
+    assert aws.stats()["StartSession"] == 0
+
+
+def test_one_stalled_reader_does_not_stop_the_others(localaws, awsocks, web, tmp_path):
+    """A client that stops reading: 4 MiB are held for it; the others go on meanwhile."""
+    aws, proxy = start(localaws, awsocks, proxy=("--sessions", "1"))
+    with socket.create_connection(proxy.listener, timeout=harness.LIMIT_S) as s:
+        name = HOST.encode()
+        s.sendall(b"\5\1\0\5\1\0\3" + bytes([len(name)]) + name + web.port.to_bytes(2, "big"))
+        s.sendall(f"GET /bytes/2000000 HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        for i in range(3):
+            assert down(proxy, web, tmp_path, SIZE + i) == harness.pattern_digest(SIZE + i)
+    assert aws.stats()["StartSession"] == 1
