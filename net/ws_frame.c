@@ -1,7 +1,9 @@
 /*
- * The queue is a list of blocks. A frame may span several; its bytes are
- * masked as they are copied in, once. A block is handed to the writer whole
- * and freed, so bytes are never moved behind each other's back.
+ * The queue is a list of blocks of whole frames. A block is handed to the
+ * writer as it is and freed; a frame is never cut in two, because lws puts pongs of
+ * its own between two pieces, where they would land inside it. A frame that
+ * is longer than a block gets one of its own size. Bytes are masked as they are
+ * copied in, once.
  */
 #include "net/ws_frame.h"
 
@@ -12,8 +14,8 @@
 
 struct block {
 	struct list node;
-	size_t used;
-	uint8_t mem[]; /* pre bytes, then WS_BLOCK */
+	size_t used, size;
+	uint8_t mem[]; /* pre bytes, then size */
 };
 
 size_t ws_frame_head(uint8_t out[static WS_HEAD_MAX], enum ws_opcode op,
@@ -100,61 +102,41 @@ uint8_t *ws_out_piece(struct ws_out *o, size_t *n)
 	return first(o)->mem + o->pre;
 }
 
-/* Empty blocks for n more bytes behind the last one, all or none. */
-static int add_room(struct ws_out *o, size_t n, struct list *fresh, struct err *e)
+/* A block with room for a frame of n bytes: the last one, or a new one. */
+static struct block *room_for(struct ws_out *o, size_t n, struct err *e)
 {
-	size_t room = list_empty(&o->blocks) ? 0 : WS_BLOCK - last(o)->used;
+	size_t size = n > WS_BLOCK ? n : WS_BLOCK;
 	struct block *b;
 
-	list_init(fresh);
-	while (room < n) {
-		b = mem_alloc(sizeof(*b) + o->pre + WS_BLOCK);
-		if (!b) {
-			while (!list_empty(fresh))
-				mem_free(CONTAINER_OF(list_pop(fresh), struct block, node));
-			return err_set(e, ERR_NOMEM, "websocket queue");
-		}
-		list_add_tail(fresh, &b->node);
-		room += WS_BLOCK;
+	if (!list_empty(&o->blocks) && last(o)->size - last(o)->used >= n)
+		return last(o);
+	b = mem_alloc(sizeof(*b) + o->pre + size);
+	if (!b) {
+		(void)err_set(e, ERR_NOMEM, "websocket queue");
+		return NULL;
 	}
-	return 0;
-}
-
-/* Copies into the last block and on into fresh ones; masks when key is given. */
-static void put(struct ws_out *o, struct list *fresh, const uint8_t *p, size_t n,
-		const uint8_t *key)
-{
-	size_t at = 0, part;
-	struct block *b;
-
-	while (at < n) {
-		if (list_empty(&o->blocks) || last(o)->used == WS_BLOCK)
-			list_add_tail(&o->blocks, list_pop(fresh));
-		b = last(o);
-		part = n - at < WS_BLOCK - b->used ? n - at : WS_BLOCK - b->used;
-		if (key)
-			ws_mask(b->mem + o->pre + b->used, p + at, part, key, at);
-		else
-			memcpy(b->mem + o->pre + b->used, p + at, part);
-		b->used += part;
-		at += part;
-	}
-	o->len += n;
-	o->total += n;
+	b->size = size;
+	list_add_tail(&o->blocks, &b->node);
+	return b;
 }
 
 int ws_out_add(struct ws_out *o, struct ws_keys *keys, enum ws_opcode op, const void *p, size_t n,
 	       struct err *e)
 {
-	uint8_t head[WS_HEAD_MAX], key[4];
-	struct list fresh;
+	uint8_t head[WS_HEAD_MAX], key[4], *to;
+	struct block *b;
 	size_t head_len;
 
 	ws_key(keys, key);
 	head_len = ws_frame_head(head, op, key, n);
-	if (add_room(o, head_len + n, &fresh, e) != 0)
+	b = room_for(o, head_len + n, e);
+	if (!b)
 		return -1;
-	put(o, &fresh, head, head_len, NULL);
-	put(o, &fresh, p, n, key);
+	to = b->mem + o->pre + b->used;
+	memcpy(to, head, head_len);
+	ws_mask(to + head_len, p, n, key, 0);
+	b->used += head_len + n;
+	o->len += head_len + n;
+	o->total += head_len + n;
 	return 0;
 }

@@ -47,8 +47,8 @@ void ws_out_free(struct ws_out *); /* wipes */
 /* A whole frame, or nothing when it fails (ERR_NOMEM). */
 MUST_CHECK int ws_out_add(struct ws_out *, struct ws_keys *, enum ws_opcode, const void *p,
 			  size_t n, struct err *);
-/* The first piece, *n <= WS_BLOCK bytes, with `pre` writable bytes before it;
- * NULL when empty. Valid until the next call but this one. */
+/* The first piece: whole frames, *n <= WS_BLOCK bytes or one longer frame, with
+ * `pre` writable bytes before it; NULL when empty. Valid until the next call but this one. */
 uint8_t *ws_out_piece(struct ws_out *, size_t *n);
 void ws_out_drop_piece(struct ws_out *);
 #endif

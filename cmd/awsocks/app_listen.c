@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/awsocks/app_impl.h"
+#include "cmd/awsocks/rules.h"
 #include "config/options.h"
 #include "net/host_guard.h"
 #include "net/tcp.h"
@@ -86,10 +87,7 @@ static int make_proxy(struct app *a, struct app_listener *l, bool guarded, struc
 		.router = router_of,
 		.backend = backend_of,
 		.arg = l,
-		.policy = { .init = (enum policy_init)o->while_initializing,
-			    .fallback = (enum policy_fallback)o->fallback,
-			    .fallback_on_dial_failure = o->fallback_on == FALLBACK_ON_DIAL_FAILURE,
-			    .guarded = guarded },
+		.policy = rules_policy(o, guarded),
 		.allow = guarded ? host_guard_allow : NULL,
 		.allow_arg = a->guard,
 		.audit = a->audit,

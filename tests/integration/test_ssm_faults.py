@@ -48,7 +48,7 @@ def test_every_byte_arrives(localaws, awsocks, web, tmp_path, name):
 
 
 def test_cut_websockets_are_resumed(localaws, awsocks, web, tmp_path):
-    aws, proxy = start(localaws, awsocks, "drop-ws-after-bytes=200000")
+    aws, proxy = start(localaws, awsocks, "drop-ws-after-bytes=200000", emulator=("--throttle", "300000"))
     assert down(proxy, web, tmp_path, 600_000) == harness.pattern_digest(600_000)
     assert up(proxy, web, tmp_path, 600_000) == harness.pattern_digest(600_000)
     stats = aws.stats()
@@ -69,8 +69,8 @@ def test_a_session_that_is_gone_ends_its_streams_and_a_new_one_serves(localaws, 
     r = client.curl("--proxy", proxy.url(), f"http://{HOST}:{web.port}/bytes/600000", check=False)
     assert r.returncode != 0
     assert len(r.stdout) < 600_000
-    aws.faults("drop-ws-after-bytes=0")
-    aws.faults("refuse-resume=0")
+    aws.faults("drop-ws-after-bytes=off")
+    aws.faults("refuse-resume=off")
     assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
     assert aws.stats()["StartSession"] == 2
 
