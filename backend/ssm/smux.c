@@ -298,6 +298,7 @@ static size_t deliver(struct smux_stream *s, const uint8_t *p, size_t n)
 static void on_data(struct smux_stream *s, const uint8_t *p, size_t n)
 {
 	struct smux *m = s->mux;
+	bool unwanted = s->owner_gone || s->closing || s->broken || s->remote_fin;
 	size_t done = 0;
 	struct err e;
 
@@ -305,8 +306,8 @@ static void on_data(struct smux_stream *s, const uint8_t *p, size_t n)
 	s->got_data = true;
 	s->moved_ms = smux_now_ms(m);
 	if (list_linked(&s->undecided))
-		prove_until(m, s->id);
-	if (s->owner_gone || s->closing || s->broken || s->remote_fin)
+		prove_until(m, s->id); /* one without an owner goes with that */
+	if (unwanted || s->closing)
 		return;
 	if (buf_len(&s->in) == 0 && deliverable(s))
 		done = deliver(s, p, n);

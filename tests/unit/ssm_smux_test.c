@@ -439,6 +439,30 @@ static void refused_after_close(void **state)
 	end(&r);
 }
 
+/* The far end greets a stream whose owner has closed it meanwhile. */
+static void greeted_after_close(void **state)
+{
+	struct rig r;
+	struct user a, b;
+
+	(void)state;
+	rig_init(&r, 0);
+	open_user(&r, &a);
+	open_user(&r, &b);
+	(void)sent(&r, 1024);
+	stream_close(a.s);
+	smux_run(r.mux);
+	assert_string_equal(sent(&r, 1024), "FIN3");
+	assert_int_equal(a.closeds, 1);
+	assert_int_equal(smux_streams(r.mux), 2); /* not decided yet */
+	far(&r, SMUX_PSH, 3, "220 hello");
+	assert_int_equal(a.n, 0);
+	assert_int_equal(smux_streams(r.mux), 1);
+	far(&r, SMUX_PSH, 3, "more");
+	far(&r, SMUX_FIN, 3, NULL);
+	end(&r);
+}
+
 static void unknown_and_broken(void **state)
 {
 	static const struct {
@@ -541,7 +565,7 @@ int main(void)
 		cmocka_unit_test(stalled_reader),     cmocka_unit_test(hard_ceiling),
 		cmocka_unit_test(who_was_refused),    cmocka_unit_test(refused_after_close),
 		cmocka_unit_test(unknown_and_broken), cmocka_unit_test(broken_session),
-		cmocka_unit_test(late_attach),
+		cmocka_unit_test(late_attach),        cmocka_unit_test(greeted_after_close),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
