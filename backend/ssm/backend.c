@@ -423,7 +423,8 @@ static void enter_session(void *arg, unsigned attempt)
 	struct err e;
 
 	s->step = attempt;
-	if (list_empty(&s->queue)) { /* its dial has gone meanwhile */
+	/* its dial has gone meanwhile; or a session came up while this one failed */
+	if (list_empty(&s->queue) || pool_alive(s->pool)) {
 		fsm_done(&s->fsm, attempt, FSM_ACTIVE);
 		return;
 	}

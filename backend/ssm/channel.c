@@ -22,7 +22,8 @@ enum {
 	WINDOW_MIN = 64 << 10, /* what the official client has under way at 64 ms of round trip */
 	AHEAD_BYTES = 32 << 20,
 	ACKS_MAX = 65536,
-	RTT_FIRST = 100, /* ms; this and the next: the protocol's own constants */
+	ACKS_HIGH = 16384, /* waiting: the owner is asked to stop reading */
+	RTT_FIRST = 100,   /* ms; this and the next: the protocol's own constants */
 	RTO_FIRST = 200,
 	RTO_MAX = 1000,
 	GRANULARITY = 10,
@@ -55,14 +56,15 @@ struct channel {
 	struct ahead ahead;
 	struct buf acks; /* struct ack ..., not sent yet */
 	bool hold;
+	bool flooded; /* more acknowledgements wait than is good */
 	unsigned bad;
-	uint64_t acks_lost; /* made good when the agent repeats the message */
 	/* out */
 	struct unacked unacked;
 	int64_t sent_until; /* numbers below have been handed over at least once */
 	uint8_t *scratch;   /* one message being made */
 	size_t window;
 	bool down, terminate;
+	bool blocked; /* send() had no room; the owner comes again when there is some */
 	uint64_t paused_until, complete_ms, look_ms, ack_ms, resend_ms, shrunk_ms;
 	double srtt, rttvar, rtt_min;
 	unsigned backoff;
@@ -118,6 +120,12 @@ void channel_free(struct channel *c)
 
 /* --- acknowledgements --- */
 
+static bool send_wire(struct channel *c, const uint8_t *wire, size_t n)
+{
+	c->blocked = !c->handler->send(c->arg, wire, n);
+	return !c->blocked;
+}
+
 static bool send_ack(struct channel *c, const struct ack *ack)
 {
 	uint8_t wire[MESSAGE_HEADER + MESSAGE_ACK_MAX];
@@ -131,7 +139,7 @@ static bool send_ack(struct channel *c, const struct ack *ack)
 	message_random_id(c->codec, m.id);
 	if (message_encode(c->codec, &m, wire, NULL) != 0)
 		return true; /* not acknowledged: it will be repeated */
-	return c->handler->send(c->arg, wire, MESSAGE_HEADER + m.payload_len);
+	return send_wire(c, wire, MESSAGE_HEADER + m.payload_len);
 }
 
 /* Withholding acknowledgements stops the agent's repair of everything later,
@@ -145,9 +153,11 @@ static void acknowledge(struct channel *c, const struct message *m)
 		return; /* the agent repeats it after the reconnect */
 	if (buf_len(&c->acks) == 0 && send_ack(c, &ack))
 		return;
-	if (buf_add(&c->acks, &ack, sizeof(ack), NULL) != 0 && c->acks_lost++ == 0)
-		log_debug("ssm", "%s: acknowledgements wait for room: the agent will repeat itself",
-			  c->o.name);
+	if (buf_len(&c->acks) >= ACKS_HIGH * sizeof(ack))
+		c->flooded = true;
+	if (buf_add(&c->acks, &ack, sizeof(ack), NULL) != 0)
+		log_warn("ssm", "%s: no room for an acknowledgement: the agent will repeat itself",
+			 c->o.name);
 }
 
 static bool flush_acks(struct channel *c)
@@ -160,6 +170,7 @@ static bool flush_acks(struct channel *c)
 			return false;
 		buf_drop(&c->acks, sizeof(ack));
 	}
+	c->flooded = false;
 	return true;
 }
 
@@ -181,7 +192,7 @@ static double rto_of(const struct channel *c)
 
 static bool hand_over(struct channel *c, struct sent *s)
 {
-	if (!c->handler->send(c->arg, s->wire, s->wire_len))
+	if (!send_wire(c, s->wire, s->wire_len))
 		return false;
 	s->last_ms = now_ms(c);
 	if (s->tries++ == 0)
@@ -325,7 +336,7 @@ uint64_t channel_next(const struct channel *c)
 
 	if (c->down || c->phase == OVER)
 		return next;
-	if (c->unacked.oldest < c->sent_until)
+	if (c->unacked.oldest < c->sent_until && !c->blocked)
 		next = c->look_ms;
 	if (c->phase == SETTLING && c->complete_ms + SETTLE_MS < next)
 		next = c->complete_ms + SETTLE_MS;
@@ -507,6 +518,9 @@ static int on_closed(struct channel *c, const struct message *m)
 	char output[512];
 	struct err e;
 
+	c->hold = false; /* what is complete is delivered: it comes before the end */
+	if (drain(c, &e) != 0)
+		log_debug("ssm", "%s: %s", c->o.name, e.msg);
 	if (message_closed_parse(m->payload, m->payload_len, output, sizeof(output), &e) != 0)
 		log_warn("ssm", "%s: %s", c->o.name, e.msg);
 	c->phase = OVER;
@@ -557,12 +571,14 @@ void channel_hold(struct channel *c, bool on)
 void channel_down(struct channel *c)
 {
 	c->down = true;
+	c->flooded = false;
 	buf_clear(&c->acks);
 }
 
 void channel_up(struct channel *c)
 {
 	c->down = false;
+	c->blocked = false;
 	c->paused_until = 0;
 	c->backoff = 0;
 	c->look_ms = 0;
@@ -587,6 +603,11 @@ bool channel_is_complete(const struct channel *c)
 bool channel_is_drained(const struct channel *c)
 {
 	return !c->terminate && c->unacked.oldest == c->unacked.next;
+}
+
+bool channel_is_flooded(const struct channel *c)
+{
+	return c->flooded;
 }
 
 int64_t channel_acked_until(const struct channel *c)

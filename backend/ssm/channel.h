@@ -65,6 +65,9 @@ void channel_down(struct channel *);          /* the websocket is gone ... */
 void channel_up(struct channel *); /* ... and there is another: numbers go on, unacked goes again */
 void channel_terminate(struct channel *); /* asks the agent to end the session */
 
+/* Acknowledgements leave more slowly than messages come: stop reading until it is false
+ * again. There is room for three times as many more. */
+bool channel_is_flooded(const struct channel *);
 bool channel_is_complete(const struct channel *);    /* the handshake was, once */
 bool channel_is_drained(const struct channel *);     /* nothing is unacknowledged */
 int64_t channel_acked_until(const struct channel *); /* all numbers below it are acknowledged */

@@ -27,7 +27,8 @@ enum {
 	RESUME_FIRST_MS = 50,
 	RESUME_MAX_MS = 10000,
 	SETTLED_MS = 10000, /* a refused token shows sooner */
-	NOP_MS = 10000
+	NOP_MS = 10000,
+	FLOOD_MS = 30000 /* acknowledgements that cannot leave: a new websocket is tried */
 };
 
 #define TO(s) (1u << SESSION_##s)
@@ -148,13 +149,19 @@ static void on_kick(void *arg)
 	session_kick(arg);
 }
 
+/* Reading pauses for a slow reader, and when acknowledgements pile up. */
+void session_mind_reading(struct session *s)
+{
+	if (s->link && s->link->open)
+		ws_pause(s->link->ws, smux_holding(s->mux) || channel_is_flooded(s->channel));
+}
+
 static void on_hold(void *arg, bool on)
 {
 	struct session *s = arg;
 
 	channel_hold(s->channel, on);
-	if (s->link && s->link->open)
-		ws_pause(s->link->ws, on);
+	session_mind_reading(s);
 	log_debug("ssm", "%s: reading %s", s->label, on ? "pauses for a slow reader" : "goes on");
 	session_kick(s);
 }
@@ -425,6 +432,8 @@ static void arm_tick(struct session *s)
 
 	if (s->state < SESSION_TERMINATING && channel_next(s->channel) < at)
 		at = channel_next(s->channel);
+	if (s->flooded_ms && s->flooded_ms + FLOOD_MS < at)
+		at = s->flooded_ms + FLOOD_MS;
 	timer_disarm(s->env->loop, &s->tick);
 	if (at != UINT64_MAX)
 		timer_arm(s->env->loop, &s->tick, at > now ? at - now : 1, on_tick, s);
@@ -462,6 +471,24 @@ static void run_channel(struct session *s)
 	}
 }
 
+/* While reading pauses, no pong can tell whether the peer is alive. */
+static void mind_flood(struct session *s)
+{
+	struct err e;
+
+	session_mind_reading(s);
+	if (!channel_is_flooded(s->channel) || s->state != SESSION_ACTIVE) {
+		s->flooded_ms = 0;
+	} else if (!s->flooded_ms) {
+		s->flooded_ms = now_ms(s);
+		log_info("ssm", "%s: reading pauses until acknowledgements have left", s->label);
+	} else if (now_ms(s) >= s->flooded_ms + FLOOD_MS) {
+		(void)err_set(&e, ERR_TIMEOUT, "the service takes no data");
+		s->flooded_ms = 0;
+		session_lost_link(s, &e);
+	}
+}
+
 static void release(struct session *s)
 {
 	const struct session_handler *handler = s->handler;
@@ -488,6 +515,7 @@ static void work(void *arg)
 
 	run_channel(s);
 	smux_run(s->mux);
+	mind_flood(s);
 	if (s->state == SESSION_DEAD) {
 		tell_ended(s, NULL);
 		if (smux_streams(s->mux) == 0) {
@@ -495,8 +523,11 @@ static void work(void *arg)
 			return;
 		}
 	}
-	if (smux_streams(s->mux) != before || smux_streams(s->mux) == 0)
+	if (smux_streams(s->mux) != before || smux_streams(s->mux) == 0 ||
+	    session_usable(s) != s->told_usable) {
+		s->told_usable = session_usable(s);
 		s->handler->changed(s->arg);
+	}
 	arm_tick(s);
 }
 

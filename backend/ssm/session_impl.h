@@ -46,15 +46,17 @@ struct session {
 	struct err last;  /* why the websocket was lost */
 	uint64_t lost_ms; /* 0: all is well */
 	uint64_t active_ms;
+	uint64_t flooded_ms; /* since then too many acknowledgements wait; 0: no */
 	unsigned tries;
 	char output[SESSION_OUTPUT_MAX];
 	bool closed; /* channel_closed came */
-	bool told_ended, end_wanted, was_active;
+	bool told_ended, told_usable, end_wanted, was_active;
 };
 
 /* session.c */
 void session_go(struct session *, enum session_state);
 void session_kick(struct session *); /* work to do, on a later turn */
+void session_mind_reading(struct session *);
 /* It can carry nothing any more: everyone is told, AWS too where it does not know. */
 void session_fail(struct session *, const struct err *why);
 /* The websocket is gone, the session perhaps not. */

@@ -61,8 +61,7 @@ static void on_ws_open(void *arg)
 		session_go(s, SESSION_HANDSHAKE);
 	} else if (s->state == SESSION_RECONNECTING) {
 		channel_up(s->channel);
-		if (smux_holding(s->mux))
-			ws_pause(link->ws, true);
+		session_mind_reading(s);
 		session_go(s, SESSION_ACTIVE);
 		s->handler->changed(s->arg);
 	}
@@ -85,6 +84,7 @@ static void on_ws_message(void *arg, bool text, const uint8_t *p, size_t n)
 	}
 	if (channel_input(s->channel, p, n, &e) != 0)
 		session_fail(s, &e);
+	session_mind_reading(s);
 	session_kick(s);
 }
 
@@ -178,7 +178,8 @@ static void on_creds(void *arg, struct creds *creds, const struct err *why)
 		return;
 	}
 	r = api_sign_upgrade(s->url, s->env->api.region, creds,
-			     clock_wall_ms(loop_clock(s->env->loop)), &u, &e);
+			     clock_wall_ms(loop_clock(s->env->loop)) + aws_skew_ms(s->env->api.aws),
+			     &u, &e);
 	if (r == 0)
 		r = open_link(s, &u, &e);
 	api_upgrade_free(&u);

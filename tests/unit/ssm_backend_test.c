@@ -638,6 +638,80 @@ static void stalled_reader(void **state)
 	finish();
 }
 
+static void fill(struct client *slow)
+{
+	static uint8_t block[60000];
+
+	dial(slow, "echo");
+	RUN_UNTIL(slow->s, 5000);
+	for (int i = 0; i < 80; i++) {
+		agent_frame(W->agents[0], SMUX_PSH, 3, block, sizeof(block));
+		run(1);
+	}
+	run(100);
+	assert_true(W->agents[0]->ws->paused);
+}
+
+/* A dial that found no session because of a slow reader goes on when he reads. */
+static void slow_reader_reads(void **state)
+{
+	struct client slow = { .no_credit = true }, fresh = { 0 };
+
+	(void)state;
+	begin(&(struct ssm_opts){ .sessions = 1 });
+	fill(&slow);
+	dial(&fresh, "echo");
+	run(500);
+	assert_int_equal(fresh.dones, 0);
+	stream_credit(slow.s, 2 << 20);
+	RUN_UNTIL(fresh.s, 1000);
+	assert_int_equal(slow.closeds, 0);
+	assert_int_equal(W->starts, 1);
+	finish();
+}
+
+/* One host's session fails and the machine with it, another's comes up after that. */
+static void late_success(void **state)
+{
+	struct client a = { 0 }, b = { 0 }, c = { 0 }, again = { 0 };
+
+	(void)state;
+	begin(&(struct ssm_opts){ .session_idle_ms = 1000 });
+	dial(&a, "echo");
+	RUN_UNTIL(a.s, 5000);
+	stream_close(a.s);
+	run(5000);
+	assert_int_equal(backend_state(B), BACKEND_ACTIVE);
+	assert_true(list_empty(&W->sockets));
+	dial(&b, "silent");
+	dial(&c, "echo");
+	W->start_code = "InternalServerError";
+	RUN_UNTIL(b.dones, 100);
+	W->start_code = NULL;
+	assert_null(b.s);
+	assert_int_equal(backend_state(B), BACKEND_FAILED);
+	RUN_UNTIL(c.s, 1000);
+	dial(&again, "echo");
+	RUN_UNTIL(again.s, 5000);
+	assert_string_equal(again.session, c.session);
+	assert_int_equal(backend_state(B), BACKEND_ACTIVE);
+	finish();
+}
+
+/* A clock that is wrong is allowed for on the data channel too. */
+static void clock_is_wrong(void **state)
+{
+	struct client c = { 0 };
+
+	(void)state;
+	begin(&(struct ssm_opts){ 0 });
+	W->skew_ms = 2 * 86400 * 1000;
+	dial(&c, "echo");
+	RUN_UNTIL(c.s, 5000);
+	assert_non_null(strstr(W->agents[0]->ws->authorization, "Credential=AKID/20231116/"));
+	finish();
+}
+
 static void cancelled_anywhere(void **state)
 {
 	(void)state;
@@ -822,6 +896,9 @@ int main(void)
 		cmocka_unit_test(idle_sessions_end),
 		cmocka_unit_test(total_and_room),
 		cmocka_unit_test(stalled_reader),
+		cmocka_unit_test(slow_reader_reads),
+		cmocka_unit_test(late_success),
+		cmocka_unit_test(clock_is_wrong),
 		cmocka_unit_test(cancelled_anywhere),
 		cmocka_unit_test(closed_anywhere),
 		cmocka_unit_test(closed_in_silence),

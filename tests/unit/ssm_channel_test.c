@@ -724,6 +724,53 @@ static void held_back(void **state)
 	finish(w);
 }
 
+/* The end overtakes what was held back, which comes first all the same. */
+static void held_back_until_the_end(void **state)
+{
+	struct world *w = begin();
+
+	(void)state;
+	steps(w, 300);
+	channel_hold(w->ch, true);
+	agent_out(w, PAYLOAD_OUTPUT, "0123456789", 10);
+	steps(w, 20);
+	agent_message(w, MESSAGE_CLOSED, 0, 0, "{\"Output\":\"\"}", 13);
+	steps(w, 20);
+	assert_int_equal(w->closeds, 1);
+	assert_int_equal(w->got_bytes, 10);
+	finish(w);
+}
+
+/* Messages come faster than acknowledgements leave: none is lost, the owner is asked to stop. */
+static void acknowledgements_wait(void **state)
+{
+	struct world *w = begin();
+
+	(void)state;
+	steps(w, 300);
+	w->room = 0;
+	for (int i = 0; i < 20000; i++) {
+		agent_out(w, PAYLOAD_OUTPUT, "x", 1);
+		if (i % 100 == 0)
+			step(w);
+		if (i == 10000)
+			assert_false(channel_is_flooded(w->ch));
+	}
+	steps(w, 10);
+	assert_true(channel_is_flooded(w->ch));
+	assert_int_equal(channel_next(w->ch), UINT64_MAX); /* for room, not for time */
+	w->room = 15000;
+	flush(w);
+	assert_true(channel_is_flooded(w->ch));
+	steps(w, 10);
+	w->room = SIZE_MAX;
+	steps(w, 10);
+	assert_false(channel_is_flooded(w->ch));
+	assert_int_equal(w->got_bytes, 20000);
+	assert_int_equal(w->out_oldest, w->out_next); /* every one has arrived */
+	finish(w);
+}
+
 static void ahead_is_bounded(void **state)
 {
 	struct world *w = begin_with(REQUEST("3.3.1142.0"),
@@ -808,6 +855,8 @@ int main(void)
 		cmocka_unit_test(down_and_up),
 		cmocka_unit_test(pause_publication),
 		cmocka_unit_test(held_back),
+		cmocka_unit_test(held_back_until_the_end),
+		cmocka_unit_test(acknowledgements_wait),
 		cmocka_unit_test(ahead_is_bounded),
 		cmocka_unit_test(closed_and_terminate),
 		cmocka_unit_test(damaged_messages),
