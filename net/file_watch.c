@@ -3,6 +3,8 @@
  * the first editor that saves by rename. An event only arms a short timer;
  * when it fires, the file's identity, size and times are compared with those
  * last seen, so that other files of the directory and bursts cost nothing more.
+ * The timer is not put off by further events: a log that is written in the
+ * same directory all the time would put it off for ever.
  */
 #include "net/file_watch.h"
 
@@ -17,6 +19,7 @@ struct file_watch {
 	uv_fs_event_t event; /* first: freed in its close callback */
 	struct loop *loop;
 	struct loop_timer settle;
+	bool settling;
 	loop_fn *changed;
 	void *arg;
 	char *path;
@@ -50,6 +53,7 @@ static void on_settled(void *arg)
 	struct file_watch *w = arg;
 	uv_stat_t now = look(w->path);
 
+	w->settling = false;
 	if (same(&now, &w->seen))
 		return;
 	w->seen = now;
@@ -63,6 +67,9 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
 	(void)name;
 	(void)events;
 	(void)status;
+	if (w->settling)
+		return;
+	w->settling = true;
 	timer_arm(w->loop, &w->settle, SETTLE_MS, on_settled, w);
 }
 
