@@ -253,7 +253,7 @@ static int renew(struct client *c, struct err *e)
 
 	if (fd < 0)
 		return err_set(e, ERR_CLOSED, "the client went away");
-	c->stream = tcp_stream_new(c->proxy->opts.loop, fd, e);
+	c->stream = tcp_stream_adopt(c->proxy->opts.loop, fd, e);
 	return c->stream ? 0 : -1;
 }
 
@@ -572,7 +572,7 @@ int client_new(struct proxy *p, int fd, const struct addr *peer, struct err *e)
 	addr_format(peer, c->peer);
 	if (peer->ss.ss_family == AF_UNIX)
 		c->has_peer_id = peer_id(fd, &c->uid, &c->pid);
-	s = tcp_stream_new(p->opts.loop, fd, e);
+	s = tcp_stream_adopt(p->opts.loop, fd, e);
 	if (!s) {
 		mem_free(c);
 		return -1;
