@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "proxy/audit.h"
 #include "proxy/client.h"
+#include "proxy/peer.h"
 #include "proxy/proxy_impl.h"
 
 enum { HANDSHAKE_MS = 10000, IDLE_MS = 120000, EXCHANGE_MS = 15 * 60000, CLIENTS_MAX = 10000 };
@@ -33,6 +34,26 @@ int proxy_new(struct proxy **out, const struct proxy_opts *opts, struct err *e)
 	return 0;
 }
 
+void proxy_turn_away(struct proxy *p, int fd, const struct addr *peer, const char *why)
+{
+	const struct clock *clock = loop_clock(p->opts.loop);
+	struct audit_record r = { .id = ++p->last_id,
+				  .wall_ms = clock_wall_ms(clock),
+				  .mono_ms = clock_mono_ms(clock),
+				  .listener = p->opts.listener,
+				  .proto = "unknown",
+				  .action = AUDIT_REFUSE };
+	char text[ADDR_TEXT];
+
+	addr_format(peer, text);
+	audit_text(&r.peer, text);
+	audit_text(&r.error, why);
+	if (peer->ss.ss_family == AF_UNIX)
+		r.has_peer_id = peer_id(fd, &r.uid, &r.pid);
+	close(fd);
+	proxy_record(p, &r);
+}
+
 void proxy_accept(struct proxy *p, int fd, const struct addr *peer)
 {
 	struct err e = { 0 };
@@ -46,7 +67,7 @@ void proxy_accept(struct proxy *p, int fd, const struct addr *peer)
 			log_warn("proxy", "%s: %zu clients are connected, more are turned away",
 				 p->opts.listener, p->count);
 		p->full = true;
-		close(fd);
+		proxy_turn_away(p, fd, peer, "too many clients are connected");
 		return;
 	}
 	p->full = false;

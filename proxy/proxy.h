@@ -45,6 +45,8 @@ struct proxy_opts {
 MUST_CHECK int proxy_new(struct proxy **, const struct proxy_opts *, struct err *);
 /* Takes fd, a connected and non-blocking socket. peer is borrowed until return. */
 void proxy_accept(struct proxy *, int fd, const struct addr *peer);
+/* Closes fd unserved, and says so in the audit log. */
+void proxy_turn_away(struct proxy *, int fd, const struct addr *peer, const char *why);
 /* Ends what has not got anywhere yet, gives running relays and exchanges
  * grace_ms, then breaks them, then calls closed() once, from the loop; the
  * proxy is gone then. Call it once. */

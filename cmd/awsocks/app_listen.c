@@ -18,7 +18,8 @@ static bool let_in(const struct app_listener *l, const struct addr *peer)
 	struct subject who;
 	char host[ADDR_TEXT];
 
-	if (!l->allow_count)
+	/* A Unix socket's peer has no address: its file's mode says who may. */
+	if (!l->allow_count || peer->ss.ss_family == AF_UNIX)
 		return true;
 	addr_format_host(peer, host);
 	subject_init(&who, host, addr_port(peer));
@@ -36,7 +37,7 @@ static void on_accept(void *arg, int fd, const struct addr *peer)
 	if (!let_in(l, peer)) {
 		addr_format(peer, text);
 		log_warn("listen", "%s: %s is not in allow-from: refused", l->name, text);
-		close(fd);
+		proxy_turn_away(l->proxy, fd, peer, "not in allow-from");
 		return;
 	}
 	l->app->accepted++;
