@@ -35,6 +35,8 @@ struct connection {
 	struct loop *loop;
 	const struct connect_args *args;
 	struct stream *proxy;
+	struct net_relay *relay; /* then proxy is its */
+	bool stopped;
 	struct buf in; /* the listener's answer so far */
 	struct loop_timer limit;
 	struct err err;
@@ -62,7 +64,8 @@ static int relay(struct connection *c, const uint8_t *early, size_t n)
 
 	if (!stdio)
 		return -1;
-	if (net_relay_start(c->loop, c->proxy, stdio, early, n, on_relayed, c))
+	c->relay = net_relay_start(c->loop, c->proxy, stdio, early, n, on_relayed, c);
+	if (c->relay)
 		return 0;
 	stream_close(stdio);
 	return err_set(&c->err, ERR_NOMEM, "relay");
@@ -192,15 +195,33 @@ static void ask(struct connection *c, int fd)
 		fail(c);
 }
 
-int connect_over(struct loop *loop, int fd, const struct connect_args *a, struct err *e)
+static void stop_now(void *arg)
+{
+	struct connection *c = arg;
+
+	if (c->stopped)
+		return;
+	c->stopped = true;
+	if (c->relay)
+		net_relay_abort(c->relay);
+	else if (c->proxy)
+		fail(c);
+}
+
+int connect_over(struct loop *loop, int fd, const struct connect_args *a, struct connect_stop *stop,
+		 struct err *e)
 {
 	struct connection c = { .loop = loop, .args = a };
 
+	if (stop)
+		*stop = (struct connect_stop){ stop_now, &c };
 	buf_init(&c.in, RELAY_WINDOW);
 	ask(&c, fd);
 	loop_run(loop);
 	buf_free(&c.in);
-	if (!c.err.code)
+	if (stop)
+		stop->fn = NULL;
+	if (!c.err.code || c.stopped)
 		return 0;
 	*e = c.err;
 	return -1;
@@ -280,7 +301,7 @@ static int through_listener(const struct connect_args *a, struct err *e)
 	if (net_dial_addr(d.loop, &at, &opts, on_dialed, &d, &d.err))
 		loop_run(d.loop);
 	if (d.fd >= 0) {
-		result = connect_over(d.loop, d.fd, a, e);
+		result = connect_over(d.loop, d.fd, a, NULL, e);
 	} else {
 		*e = d.err;
 		(void)err_wrap(e, "the awsocks listener");

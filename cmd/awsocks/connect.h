@@ -16,9 +16,18 @@ struct connect_args {
 	int rest_count;
 };
 
+/* How to end a connect_over() from outside, as a signal does; it returns 0
+ * then. fn is NULL when none runs. */
+struct connect_stop {
+	void (*fn)(void *arg);
+	void *arg;
+};
+
 /* A SOCKS5 handshake on fd (taken, a connection to a listener of ours), then
- * standard input and output until both directions have ended. Runs the loop. */
-MUST_CHECK int connect_over(struct loop *, int fd, const struct connect_args *, struct err *e);
+ * standard input and output until both directions have ended. Runs the loop.
+ * stop may be NULL. */
+MUST_CHECK int connect_over(struct loop *, int fd, const struct connect_args *,
+			    struct connect_stop *stop, struct err *e);
 /* Routes and dials in this process (cmd/awsocks/standalone.c). */
 MUST_CHECK int connect_standalone(const struct connect_args *, struct err *);
 #endif

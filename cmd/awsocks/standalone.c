@@ -1,8 +1,11 @@
 /*
  * `awsocks connect --standalone`: a whole awsocks for one connection. It gets
  * one end of a socket pair as its only client, so that rules, lazy start,
- * fallback and audit are those of every other connection.
+ * fallback and audit are those of every other connection. Signals end the
+ * connection, not the process at once: ssh ends its ProxyCommand by SIGHUP,
+ * and the session has to be terminated first.
  */
+#include <signal.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -11,9 +14,36 @@
 #include "cmd/awsocks/connect.h"
 #include "cmd/awsocks/rule_slots.h"
 #include "cmd/awsocks/setup.h"
+#include "net/loop.h"
 
 /* The connection is over: nothing else is waited for. */
-enum { GRACE_MS = 0 };
+enum { GRACE_MS = 0, SIGNALS = 3 };
+
+static void on_signal(void *arg)
+{
+	struct connect_stop *stop = arg;
+
+	if (stop->fn)
+		stop->fn(stop->arg);
+}
+
+static int run(struct app *app, int fd, const struct connect_args *a, struct err *e)
+{
+	static const int signum[SIGNALS] = { SIGHUP, SIGINT, SIGTERM };
+	struct loop_signal *signals[SIGNALS] = { NULL };
+	struct connect_stop stop = { NULL, NULL };
+	int result;
+
+	for (size_t i = 0; i < SIGNALS; i++) /* without one it ends the process, as by default */
+		signals[i] = signal_open(app_loop(app), signum[i], on_signal, &stop, NULL);
+	result = connect_over(app_loop(app), fd, a, &stop, e);
+	app_stop(app, GRACE_MS);
+	app_run(app);
+	for (size_t i = 0; i < SIGNALS; i++)
+		if (signals[i])
+			signal_close(signals[i]);
+	return result;
+}
 
 static int serve(const struct setup *setup, const struct connect_args *a, struct err *e)
 {
@@ -35,10 +65,12 @@ static int serve(const struct setup *setup, const struct connect_args *a, struct
 	    rule_slots_new(&rules, setup, e) == 0 && rule_slots_add(rules, NULL, true, e) == 0 &&
 	    app_new(&app, &opts, e) == 0) {
 		pair.router_arg = rule_slots_arg(rules, 0);
-		if (app_serve_pair(app, &pair, &fd, e) == 0)
-			result = connect_over(app_loop(app), fd, a, e);
-		app_stop(app, GRACE_MS);
-		app_run(app);
+		if (app_serve_pair(app, &pair, &fd, e) == 0) {
+			result = run(app, fd, a, e);
+		} else {
+			app_stop(app, GRACE_MS);
+			app_run(app);
+		}
 	}
 	rule_slots_free(rules);
 	app_free(app);
