@@ -33,6 +33,7 @@ struct run {
 	char control_path[PATH_TEXT];
 	struct loop_signal *signal[SIGNALS];
 	bool stopping;
+	bool wrote_pid, wrote_ready;
 	/* --no-lazy: what the first try said. */
 	size_t starting;
 	struct err start_err;
@@ -261,7 +262,7 @@ static void on_started(void *arg, const struct err *why)
 
 	if (why && !r->start_err.code)
 		r->start_err = *why;
-	if (--r->starting == 0)
+	if (--r->starting == 0 && !r->stopping)
 		loop_stop(app_loop(r->app));
 }
 
@@ -318,6 +319,19 @@ static void say_missing_instance(const struct run *r)
 				  "the rules send to proxy will be refused");
 }
 
+static int write_files(struct run *r, struct err *e)
+{
+	const struct options *o = options_of(r);
+
+	if (o->pid_file && write_pid_file(o->pid_file, e) != 0)
+		return -1;
+	r->wrote_pid = o->pid_file;
+	if (o->ready_file && write_ready_file(o->ready_file, r->app, r->control_path, e) != 0)
+		return -1;
+	r->wrote_ready = o->ready_file;
+	return 0;
+}
+
 static int prepare(struct run *r, struct err *e)
 {
 	const struct options *o = options_of(r);
@@ -330,25 +344,23 @@ static int prepare(struct run *r, struct err *e)
 		return -1;
 	if (!o->lazy && start_backends(r, e) != 0)
 		return -1;
+	if (r->stopping) /* a signal came meanwhile, and all is closed */
+		return 0;
 	if (open_listeners(r, e) != 0 || open_control(r, e) != 0)
 		return -1;
 	rule_slots_watch(r->rules, app_loop(r->app));
 	if (o->lazy)
 		say_missing_instance(r);
-	if (o->pid_file && write_pid_file(o->pid_file, e) != 0)
-		return -1;
-	if (o->ready_file && write_ready_file(o->ready_file, r->app, r->control_path, e) != 0)
-		return -1;
-	return 0;
+	return write_files(r, e);
 }
 
 static void remove_files(const struct run *r)
 {
 	const struct options *o = options_of(r);
 
-	if (o->pid_file)
+	if (r->wrote_pid)
 		(void)unlink(o->pid_file);
-	if (o->ready_file)
+	if (r->wrote_ready)
 		(void)unlink(o->ready_file);
 }
 
@@ -369,12 +381,11 @@ static int run(struct run *r)
 	struct err e = { 0 };
 	int status = 0;
 
-	if (prepare(r, &e) == 0) {
-		app_run(r->app);
-		remove_files(r);
-	} else {
+	if (prepare(r, &e) != 0)
 		status = command_fail(&e);
-	}
+	else if (!r->stopping)
+		app_run(r->app);
+	remove_files(r);
 	shut_down(r);
 	return status;
 }
