@@ -74,6 +74,8 @@ static int add_given(struct rule_set *s, const struct rule_request *q, const str
 	if (rc == 0)
 		return 0;
 	(void)err_wrap(e, "%s", g->origin);
+	if (!from_config && e->code == ERR_CONFIG)
+		e->code = ERR_USAGE; /* an option's value, not a file's */
 	if (q->report)
 		q->report(q->arg, e->msg);
 	return -1;

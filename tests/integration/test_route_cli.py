@@ -197,7 +197,7 @@ def test_wrong_rules_are_refused_with_their_place(cli):
     p = cli("route", "x", "--rules", "missing.yaml")
     assert p.returncode == 65 and "missing.yaml" in p.stderr
     p = cli("route", "x", "--route-block", "10.*")
-    assert p.returncode == 65 and "--route-block" in p.stderr
+    assert p.returncode == 64 and "--route-block" in p.stderr
     p = cli("route", "x", "--route-default", "vm-direct")
     assert p.returncode == 65 and "--mode vm" in p.stderr
 
