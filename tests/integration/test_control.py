@@ -1,0 +1,430 @@
+"""A running awsocks under control: status, reload, stop, signals, files, and the exit statuses of a start
+that cannot be."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+import client
+import conftest
+import harness
+import pytest
+
+DIRECT = ("--route-default", "block", "--route-direct", "127.0.0.0/8")
+
+
+def control(proxy, *args, check=True):
+    return harness.run([harness.program("awsocks"), *args], env=proxy.env, check=check)
+
+
+def ask(proxy, line, whole=True):
+    """What the control socket answers to these bytes."""
+    with client.dial(proxy.ready["control"]) as s:
+        s.sendall(line)
+        if whole:
+            s.shutdown(socket.SHUT_WR)
+        try:
+            return client.read_to_end(s)
+        except ConnectionResetError:
+            return b""
+
+
+def goes(proxy, host, port):
+    """True: a tunnel to it opens; False: the rules refuse it."""
+    try:
+        client.socks5(proxy.listener, host, port).close()
+    except client.Refused as e:
+        assert e.code == 2, e
+        return False
+    return True
+
+
+def start(tmp_path, processes, *options, env=None):
+    """A start that need not succeed, without the fixture's waiting for it."""
+    home = tmp_path / f"start{len(processes)}"
+    home.mkdir()
+    settings = conftest.clean_environment(home)
+    settings.update({"AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": conftest.REGION})
+    settings.update(env or {})
+    p = harness.Process([harness.program("awsocks"), "start", *options], home, "awsocks", settings)
+    processes.append(p)
+    return p
+
+
+# --- status ---------------------------------------------------------------
+
+
+def test_status_has_what_scripts_read(awsocks, web):
+    p = awsocks(*DIRECT, "--listen", "127.0.0.1:0")
+    with client.socks5(p.listener, "127.0.0.1", web.port):
+        s = p.status()
+        assert s["pid"] == p.pid and s["connections"] == 1 and s["connections_total"] == 1
+        assert isinstance(s["version"], str) and s["uptime_s"] >= 0
+        assert [one["address"] for one in s["listeners"]] == [one["address"] for one in p.ready["listeners"]]
+        assert s["listeners"][0]["name"] == "default" and s["listeners"][0]["port"] == p.listener[1]
+        assert [b["state"] for b in s["backends"]] == ["idle"]
+    harness.wait_for(lambda: p.status()["connections"] == 0, what="the connection's end")
+    text = control(p, "status").stdout.decode()
+    assert str(p.pid) in text and p.address in text
+
+
+def test_status_without_a_running_one(tmp_path):
+    env = conftest.clean_environment(tmp_path)
+    for command in ("status", "reload", "stop"):
+        r = harness.run([harness.program("awsocks"), command], env=env, check=False)
+        assert r.returncode == 69 and b"no running awsocks" in r.stderr, (command, r)
+
+
+# --- reload ----------------------------------------------------------------
+
+
+def test_reload_takes_a_good_file_and_refuses_a_bad_one(awsocks, web, tmp_path):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("default: block\n")
+    p = awsocks("--rules", str(rules))
+    assert not goes(p, "127.0.0.1", web.port)
+    rules.write_text("default: direct\n")
+    assert control(p, "reload").returncode == 0
+    assert goes(p, "127.0.0.1", web.port)
+    rules.write_text("default: direct\nblock: [\n")
+    r = control(p, "reload", check=False)
+    assert r.returncode == 65 and b"rules.yaml:" in r.stderr, r
+    assert goes(p, "127.0.0.1", web.port)
+    rules.write_text("default: nowhere\n")
+    p.signal(signal.SIGHUP)
+    harness.wait_for(lambda: "the old rules stay" in p.log(), what="the complaint")
+    assert goes(p, "127.0.0.1", web.port)
+    rules.unlink()
+    assert control(p, "reload", check=False).returncode != 0
+    assert goes(p, "127.0.0.1", web.port)
+
+
+@pytest.mark.parametrize("how", ["written", "renamed"])
+def test_a_watched_rule_file_takes_effect(awsocks, web, tmp_path, how):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("default: direct\n")
+    p = awsocks("--rules", str(rules))
+    assert goes(p, "127.0.0.1", web.port)
+    for text, want in (("default: block\n", False), ("default: direct # again\n", True)):
+        if how == "written":
+            rules.write_text(text)
+        else:
+            (tmp_path / "new").write_text(text)
+            os.replace(tmp_path / "new", rules)
+        harness.wait_for(lambda w=want: goes(p, "127.0.0.1", web.port) == w, what=text)
+    rules.write_text("default: direct\nblock: {\n")
+    harness.wait_for(lambda: "the old rules stay" in p.log(), what="the complaint")
+    assert goes(p, "127.0.0.1", web.port)
+
+
+def test_a_rule_file_beside_a_busy_log_is_still_watched(awsocks, web, tmp_path):
+    """Other files of the directory, written all the time, do not put the reload off."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("default: direct\n")
+    p = awsocks("--rules", str(rules))
+    with subprocess.Popen(["sh", "-c", "while :; do echo x >> busy.log; done"], cwd=tmp_path) as noise:
+        try:
+            rules.write_text("default: block\n")
+            harness.wait_for(lambda: not goes(p, "127.0.0.1", web.port), what="the new rules")
+        finally:
+            noise.kill()
+
+
+def test_sighup_reopens_the_audit_log(awsocks, web):
+    p = awsocks(*DIRECT)
+    path = os.path.join(p.env["HOME"], "audit.jsonl")
+    assert not goes(p, "one.example", 80)
+    os.rename(path, path + ".1")
+    assert not goes(p, "two.example", 80)
+    p.signal(signal.SIGHUP)
+    harness.wait_for(lambda: os.path.exists(path), what="the new file")
+    assert not goes(p, "three.example", 80)
+    with open(path + ".1", encoding="utf-8") as f:
+        assert [json.loads(line)["host"] for line in f] == ["one.example", "two.example"]
+    assert [line["host"] for line in p.audit()] == ["three.example"]
+
+
+# --- stop ------------------------------------------------------------------
+
+
+def test_stop_gives_running_tunnels_their_grace(awsocks, web):
+    """New ones are refused at once; one that ends by itself within the grace is not broken."""
+    p = awsocks(*DIRECT, "--grace", "20s")
+    with client.socks5(p.listener, "127.0.0.1", web.port) as s:
+        assert control(p, "stop").returncode == 0
+
+        def refused():
+            try:
+                client.dial(p.listener).close()
+            except ConnectionRefusedError:
+                return True
+            return False
+        harness.wait_for(refused, what="the listener to close")
+        s.sendall(b"GET /bytes/1000 HTTP/1.0\r\n\r\n")
+        assert client.read_to_end(s).endswith(b"".join(harness.pattern(1000)))
+    assert p.child.wait(10) == 0
+    assert not os.path.exists(p.ready["control"])
+    lines = p.audit()
+    assert len(lines) == 1 and "error" not in lines[0] and lines[0]["bytes_down"] > 1000
+
+
+def test_stop_breaks_what_outlives_the_grace(awsocks, web):
+    p = awsocks(*DIRECT, "--grace", "100ms")
+    with client.socks5(p.listener, "127.0.0.1", web.port), client.dial(p.listener):
+        assert control(p, "stop").returncode == 0
+        assert p.child.wait(10) == 0
+    (line,) = p.audit()
+    assert line["error"] == "awsocks is stopping"
+
+
+@pytest.mark.parametrize("lazy", [True, False])
+def test_a_signal_during_the_first_try_stops(tmp_path, processes, lazy):
+    """AWS does not answer; --no-lazy waits for it, and SIGTERM ends that, without ever listening."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(harness.LIMIT_S)
+        port = harness.free_port()
+        p = start(tmp_path, processes, "--lazy" if lazy else "--no-lazy", "--listen", f"127.0.0.1:{port}",
+                  "--route-default", "proxy", "--instance-id", conftest.INSTANCE, "--grace", "0s",
+                  env={"AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
+                       "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"})
+        if lazy:
+            waiting = harness.wait_for(lambda: dial_or_none(("127.0.0.1", port)))
+            waiting.sendall(b"\5\1\0\5\1\0\3\4name\0\x50")
+        with silent.accept()[0]:
+            assert p.stop() == 0, p.log()
+        if lazy:
+            waiting.close()
+        else:
+            assert "listen" not in p.log()
+        p.check_clean()
+
+
+def dial_or_none(address):
+    try:
+        return client.dial(address)
+    except ConnectionRefusedError:
+        return None
+
+
+# --- the control socket, misused ---------------------------------------------
+
+
+MISUSE = [b"", b"\n", b"garbage\n", b"{}\n", b'{"cmd":7}\n', b'{"cmd":"fly"}\n', b"[" * 4000 + b"\n",
+          b'{"cmd":"stat\\u0000us"}\n', bytes(100) + b"\n", b"x" * 4096 + b"\n", b"x" * 1000000 + b"\n",
+          b'{"cmd":"status"}']
+
+
+@pytest.mark.parametrize("line", MISUSE, ids=[str(i) for i in range(len(MISUSE))])
+def test_control_socket_survives(awsocks, line):
+    p = awsocks(*DIRECT)
+    try:
+        answer = ask(p, line)
+    except BrokenPipeError:
+        answer = b""
+    assert not answer or json.loads(answer)["ok"] is False
+    assert p.status()["pid"] == p.pid
+
+
+def test_control_socket_is_not_blocked_by_slow_clients(awsocks):
+    p = awsocks(*DIRECT)
+    slow = [client.dial(p.ready["control"]) for _ in range(3)]
+    slow[0].sendall(b'{"cmd":"sta')
+    assert p.status()["pid"] == p.pid
+    for s in slow:
+        assert client.read_to_end(s) == b""     # ended by its limit
+        s.close()
+
+
+def test_control_socket_is_private(awsocks):
+    p = awsocks(*DIRECT)
+    path = p.ready["control"]
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert os.stat(os.path.dirname(path)).st_mode & 0o777 == 0o700
+
+
+def test_a_second_instance_leaves_the_first_its_control_socket(awsocks):
+    first = awsocks(*DIRECT)
+    second = awsocks(*DIRECT, env={"XDG_RUNTIME_DIR": first.env["XDG_RUNTIME_DIR"]})
+    assert second.ready["control"] == "" and "no control socket" in second.log()
+    assert first.status()["pid"] == first.pid
+    assert second.stop() == 0
+    assert first.status()["pid"] == first.pid
+
+
+def test_a_control_socket_left_behind_is_taken_over(awsocks):
+    first = awsocks(*DIRECT)
+    first.kill()
+    assert os.path.exists(first.ready["control"])
+    second = awsocks(*DIRECT, env={"XDG_RUNTIME_DIR": first.env["XDG_RUNTIME_DIR"]})
+    assert second.status()["pid"] == second.pid
+
+
+# --- files and exit statuses ---------------------------------------------------
+
+
+def test_pid_file(awsocks, tmp_path):
+    path = tmp_path / "pid"
+    p = awsocks(*DIRECT, "--pid-file", str(path))
+    assert path.read_text() == f"{p.pid}\n"
+    assert p.stop() == 0
+    assert not path.exists()
+
+
+def test_a_failed_start_leaves_the_pid_file_of_the_running_one(awsocks, tmp_path, processes):
+    path = tmp_path / "pid"
+    p = awsocks(*DIRECT, "--pid-file", str(path))
+    other = start(tmp_path, processes, "--listen", p.address, "--pid-file", str(path))
+    assert other.child.wait(harness.LIMIT_S) != 0
+    assert path.read_text() == f"{p.pid}\n"
+
+
+BAD = [
+    ("unknown option", ["--no-such-option"], 64),
+    ("missing value", ["--listen"], 64),
+    ("bad number", ["--max-connections", "many"], 64),
+    ("bad route", ["--route-default", "nowhere"], 64),
+    ("rules missing", ["--rules", "{home}/absent.yaml"], 65),
+    ("rules wrong", ["--rules", "{home}/wrong.yaml"], 65),
+    ("listener open to others", ["--listen", "0.0.0.0:0"], 65),
+    ("pid file in no directory", ["--listen", "127.0.0.1:0", "--pid-file", "{home}/no/such/pid"], 74),
+]
+
+
+@pytest.mark.parametrize("name,options,status", BAD, ids=[b[0] for b in BAD])
+def test_exit_status(tmp_path, processes, name, options, status):
+    (tmp_path / "wrong.yaml").write_text("default: direct\nblock: [\n")
+    p = start(tmp_path, processes, *(o.format(home=tmp_path) for o in options))
+    assert p.child.wait(harness.LIMIT_S) == status, (name, p.log())
+    assert p.log().startswith("awsocks: ") or "\nawsocks: " in p.log(), p.log()
+    p.check_clean()
+
+
+def test_address_in_use(tmp_path, processes):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        p = start(tmp_path, processes, *DIRECT, "--listen", address)
+        assert p.child.wait(harness.LIMIT_S) not in (0, -signal.SIGSEGV, -signal.SIGABRT)
+        assert address in p.log() and "in use" in p.log()
+        p.check_clean()
+
+
+def test_no_lazy_failures(localaws, tmp_path, processes):
+    """69: AWS or the instance is not there; 77: AWS says no."""
+    aws = localaws("--fault", "refuse-session")
+    cases = (({**aws.env(), "AWS_SECRET_ACCESS_KEY": "wrong"}, conftest.INSTANCE, 77),
+             (aws.env(), "i-0aaaaaaaaaaaaaaaa", 69),
+             ({**aws.env(), "AWS_ENDPOINT_URL": f"http://127.0.0.1:{harness.free_port()}"}, conftest.INSTANCE, 69))
+    for env, instance, status in cases:
+        p = start(tmp_path, processes, "--no-lazy", "--listen", "127.0.0.1:0", "--instance-id", instance, env=env)
+        assert p.child.wait(60) == status, p.log()
+        p.check_clean()
+
+
+# --- connect -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_standalone_ends_its_session_when_told_to_end(localaws, web, tmp_path, signum):
+    """ssh ends its ProxyCommand by SIGHUP: the session must not stay behind."""
+    aws = localaws("--resolve", "api.internal.example=127.0.0.1")
+    env = {**conftest.clean_environment(tmp_path), **aws.env()}
+    with subprocess.Popen([harness.program("awsocks"), "connect", "--standalone", "--instance-id", conftest.INSTANCE,
+                           "--route-default", "proxy", "api.internal.example", str(web.port)],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env,
+                          bufsize=0) as p:
+        p.stdin.write(b"GET /bytes/0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert p.stdout.read(5) == b"HTTP/"
+        p.send_signal(signum)
+        p.send_signal(signum)
+        assert p.wait(30) == 0
+        assert p.stderr.read() == b""
+    assert aws.stats()["sessions_open"] == 0
+
+
+def test_connect_exit_statuses(awsocks, web):
+    p = awsocks(*DIRECT)
+
+    def connect(host, port, *options, data=b""):
+        return harness.run([harness.program("awsocks"), "connect", *options, host, str(port)], env=p.env,
+                           input=data, check=False)
+    r = connect("127.0.0.1", web.port, data=b"GET /bytes/3 HTTP/1.0\r\n\r\n")
+    assert r.returncode == 0 and r.stdout.endswith(b"".join(harness.pattern(3)))
+    assert connect("blocked.example", 80).returncode == 77
+    assert connect("127.0.0.1", harness.free_port()).returncode == 69
+    assert connect("127.0.0.1", 0).returncode == 64
+    assert connect("127.0.0.1", 80, "--to", f"127.0.0.1:{harness.free_port()}").returncode == 69
+
+
+def test_connect_tells_a_reset_from_an_end(awsocks):
+    p = awsocks(*DIRECT)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(harness.LIMIT_S)
+        with subprocess.Popen([harness.program("awsocks"), "connect", "127.0.0.1", str(server.getsockname()[1])],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=p.env,
+                              bufsize=0) as c:
+            far, _ = server.accept()
+            c.stdin.write(b"x")
+            assert far.recv(1) == b"x"
+            far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            far.close()
+            assert c.wait(harness.LIMIT_S) not in (0, -signal.SIGPIPE)
+
+
+# --- nothing burns the processor -------------------------------------------------
+
+
+@pytest.mark.nosan
+def test_idle_connections_of_every_kind_cost_nothing(awsocks, localaws, web, tmp_path):
+    """Half-closed, reset and stalled ones, by every protocol and route, and a listener out of descriptors."""
+    aws = localaws("--resolve", "api.internal.example=127.0.0.1")
+    p = awsocks(*DIRECT, "--route-proxy", "api.internal.example", aws=aws)
+    keep = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(harness.LIMIT_S)
+        port = server.getsockname()[1]
+        for host in ("127.0.0.1", "api.internal.example"):
+            for end in ("client", "server", "both-wr", "reset-client", "reset-server", "stall", "stall-and-end"):
+                s = client.socks5(p.listener, host, port)
+                s.sendall(b"hello")
+                far, _ = server.accept()
+                assert client.read_exactly(far, 5) == b"hello"
+                keep += [s, far]
+                if end == "client":
+                    s.shutdown(socket.SHUT_WR)
+                elif end == "server":
+                    far.shutdown(socket.SHUT_WR)
+                elif end == "both-wr":
+                    s.shutdown(socket.SHUT_WR)
+                    far.shutdown(socket.SHUT_WR)
+                elif end.startswith("reset"):
+                    x = s if end == "reset-client" else far
+                    x.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                    x.close()
+                else:
+                    far.setblocking(False)
+                    try:
+                        while True:
+                            far.send(bytes(65536))
+                    except BlockingIOError:
+                        pass
+                    if end == "stall-and-end":
+                        far.shutdown(socket.SHUT_WR)
+                        s.shutdown(socket.SHUT_WR)
+        for data in (b"", b"\5", b"\5\1\0", b"GET http://127.0.0.1:%d/ HTTP/1.1\r\n\r\n" % port, b"GET http://1",
+                     b"POST http://127.0.0.1:%d/ HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n" % port + bytes(3000000)):
+            s = client.dial(p.listener)
+            s.setblocking(False)
+            if data:
+                s.send(data)
+            keep.append(s)
+            if data.startswith(b"GET http://127"):
+                s.shutdown(socket.SHUT_WR)
+        time.sleep(1.5)             # until what was under way has come to rest; not a condition to wait for
+        before = p.cpu_s()
+        time.sleep(2)
+        used = p.cpu_s() - before
+        assert used < 0.1, f"{used:.3f} s of processor time in 2 s of nothing"
+        for s in keep:
+            s.close()
