@@ -207,6 +207,7 @@ static void describe_profile(const struct app_profile *p, struct cJSON *array)
 
 void app_describe(struct app *a, struct cJSON *into)
 {
+	uint64_t up_s = (loop_now_ms(a->loop) - a->started_ms) / 1000;
 	struct cJSON *listeners, *backends;
 	size_t connections = 0;
 
@@ -214,8 +215,7 @@ void app_describe(struct app *a, struct cJSON *into)
 		connections += proxy_clients(CONTAINER_OF(node, struct app_listener, node)->proxy);
 	cJSON_AddStringToObject(into, "version", AWSOCKS_VERSION);
 	cJSON_AddNumberToObject(into, "pid", getpid());
-	cJSON_AddNumberToObject(into, "uptime_s",
-				(double)((loop_now_ms(a->loop) - a->started_ms) / 1000));
+	cJSON_AddNumberToObject(into, "uptime_s", (double)up_s);
 	cJSON_AddNumberToObject(into, "connections", (double)connections);
 	cJSON_AddNumberToObject(into, "connections_total", (double)a->accepted);
 	listeners = cJSON_AddArrayToObject(into, "listeners");
