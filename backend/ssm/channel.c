@@ -34,6 +34,8 @@ enum {
 	SETTLE_MS = 100,
 	SETTLE_RTT = 20,
 	PROBE_MAX = 8,
+	BEHIND_MS = 3000,
+	BEHIND_HELD = 256, /* the agent repairs 10 a second */
 	BAD_MAX = 100
 };
 
@@ -56,7 +58,8 @@ struct channel {
 	struct ahead ahead;
 	struct buf acks; /* struct ack ..., not sent yet */
 	bool hold;
-	bool flooded; /* more acknowledgements wait than is good */
+	uint64_t gap_ms; /* since then something is kept ahead of its turn; 0: nothing */
+	bool flooded;    /* more acknowledgements wait than is good */
 	unsigned bad;
 	/* out */
 	struct unacked unacked;
@@ -488,6 +491,8 @@ static int drain(struct channel *c, struct err *e)
 		r = process(c, h->payload_type, h->payload, h->len, e);
 		mem_free(h);
 	}
+	if (c->ahead.count == 0)
+		c->gap_ms = 0;
 	return r;
 }
 
@@ -504,6 +509,8 @@ static int on_output(struct channel *c, const struct message *m, struct err *e)
 		if (ahead_put(&c->ahead, c->expected, m->seq, m->payload_type, m->payload,
 			      m->payload_len) != AHEAD_FULL)
 			acknowledge(c, m);
+		if (c->ahead.count && !c->gap_ms)
+			c->gap_ms = now_ms(c);
 		return 0;
 	}
 	acknowledge(c, m);
@@ -603,6 +610,16 @@ bool channel_is_complete(const struct channel *c)
 bool channel_is_drained(const struct channel *c)
 {
 	return !c->terminate && c->unacked.oldest == c->unacked.next;
+}
+
+bool channel_is_behind(const struct channel *c)
+{
+	const struct sent *oldest = unacked_at(&c->unacked, c->unacked.oldest);
+	uint64_t now = now_ms(c);
+
+	if (c->gap_ms && c->ahead.count >= BEHIND_HELD && now >= c->gap_ms + BEHIND_MS)
+		return true;
+	return oldest && oldest->tries && now >= oldest->first_ms + BEHIND_MS;
 }
 
 bool channel_is_flooded(const struct channel *c)

@@ -68,6 +68,8 @@ void channel_terminate(struct channel *); /* asks the agent to end the session *
 /* Acknowledgements leave more slowly than messages come: stop reading until it is false
  * again. There is room for three times as many more. */
 bool channel_is_flooded(const struct channel *);
+/* For 3 s the agent has taken nothing, or it is busy repairing a loss, 10 messages a second. */
+bool channel_is_behind(const struct channel *);
 bool channel_is_complete(const struct channel *);    /* the handshake was, once */
 bool channel_is_drained(const struct channel *);     /* nothing is unacknowledged */
 int64_t channel_acked_until(const struct channel *); /* all numbers below it are acknowledged */

@@ -398,14 +398,15 @@ static void start_stream(struct pool_dial *d, struct member *m)
 		finish(d, NULL);
 }
 
-static struct member *best_member(const struct target *t)
+static struct member *best_member(const struct target *t, bool slow_too)
 {
 	struct member *best = NULL;
 
 	for (struct list *it = t->members.next; it != &t->members; it = it->next) {
 		struct member *m = CONTAINER_OF(it, struct member, node);
 
-		if (m->leaving || !session_usable(m->session))
+		if (m->leaving || !session_usable(m->session) ||
+		    (session_slow(m->session) && !slow_too))
 			continue;
 		if (!best || session_streams(m->session) < session_streams(best->session))
 			best = m;
@@ -448,19 +449,27 @@ static bool make_room(struct pool *p)
 	return true;
 }
 
+static void use(struct target *t, bool slow_too)
+{
+	struct member *m;
+
+	while (!list_empty(&t->waiting) && (m = best_member(t, slow_too)) != NULL)
+		start_stream(CONTAINER_OF(t->waiting.next, struct pool_dial, node), m);
+}
+
 static void serve(struct target *t)
 {
 	struct pool *p = t->pool;
-	struct member *m;
 	struct err e;
 	unsigned count;
 
-	while (!list_empty(&t->waiting) && (m = best_member(t)) != NULL)
-		start_stream(CONTAINER_OF(t->waiting.next, struct pool_dial, node), m);
-	if (list_empty(&t->waiting) || one_is_coming(t, &count) || count >= p->o.sessions)
+	use(t, false);
+	if (list_empty(&t->waiting) || one_is_coming(t, &count))
 		return;
-	if (p->count >= p->o.sessions_total && !make_room(p))
+	if (count >= p->o.sessions || (p->count >= p->o.sessions_total && !make_room(p))) {
+		use(t, true);
 		return;
+	}
 	if (add_member(t, &e))
 		return;
 	LIST_EACH (it, &t->waiting)

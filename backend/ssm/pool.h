@@ -7,10 +7,10 @@
  *
  * A target is a host:port with its sessions. A dial takes the usable session
  * with the fewest streams; if there is none, because none is there yet, or a
- * reader holds it up, or its websocket is being renewed, another is opened, as
- * far as `sessions` per target and `sessions_total` allow. When the total is
- * used up the session that has been idle longest makes room, otherwise the
- * dial waits, until its limit.
+ * reader holds it up, or its websocket is being renewed, or the agent has not taken
+ * anything for some seconds, another is opened, as far as `sessions` per target and
+ * `sessions_total` allow. When the total is used up the session that has been idle longest makes
+ * room, otherwise the dial waits, until its limit.
  *
  * Proof: the agent says nothing when it has connected. A target that has
  * carried data before is taken at its word at once; another waits, from the

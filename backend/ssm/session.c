@@ -642,6 +642,11 @@ bool session_usable(const struct session *s)
 	return session_active(s) && s->state == SESSION_ACTIVE && !smux_holding(s->mux);
 }
 
+bool session_slow(const struct session *s)
+{
+	return channel_is_behind(s->channel);
+}
+
 bool session_lost(const struct session *s)
 {
 	return s->state == SESSION_LOST || s->state == SESSION_RESUMING ||

@@ -63,6 +63,7 @@ struct stream *session_stream(struct session *, struct err *e); /* see smux_open
 bool session_syn_acked(const struct session *, const struct stream *);
 bool session_active(const struct session *);
 bool session_usable(const struct session *); /* active, not lost, and no reader holds it up */
+bool session_slow(const struct session *);   /* it works, but others are a better choice */
 bool session_lost(const struct session *);   /* its websocket is being renewed */
 size_t session_streams(const struct session *);
 unsigned session_srtt_ms(const struct session *);

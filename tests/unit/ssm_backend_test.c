@@ -670,6 +670,49 @@ static void slow_reader_reads(void **state)
 	finish();
 }
 
+/* An agent that takes nothing, because one of its targets does not, gets no new streams ... */
+static void new_streams_avoid_a_stuck_session(void **state)
+{
+	struct client a = { .to_write = 10 }, b = { 0 };
+
+	(void)state;
+	begin(&(struct ssm_opts){ 0 });
+	dial(&a, "echo");
+	RUN_UNTIL(a.got == 10, 5000);
+	W->agents[0]->silent = true;
+	a.to_write = 20;
+	pump(&a);
+	run(3500);
+	dial(&b, "echo");
+	RUN_UNTIL(b.s, 3000);
+	assert_string_equal(b.session, "s-2");
+	assert_int_equal(a.closeds, 0);
+	W->agents[0]->silent = false;
+	RUN_UNTIL(a.got == 20, 6000);
+	finish();
+}
+
+/* ... nor one that is still repairing a loss; but where no other may be opened, it serves. */
+static void new_streams_avoid_a_gap(void **state)
+{
+	(void)state;
+	for (unsigned sessions = 1; sessions <= 2; sessions++) {
+		struct client a = { .to_write = 10 }, b = { 0 };
+
+		begin(&(struct ssm_opts){ .sessions = sessions });
+		dial(&a, "echo");
+		RUN_UNTIL(a.got == 10, 5000);
+		W->agents[0]->next++; /* lost */
+		for (int i = 0; i < 300; i++)
+			agent_frame(W->agents[0], SMUX_PSH, 3, "x", 1);
+		run(3500);
+		dial(&b, "echo");
+		RUN_UNTIL(b.s, 3000);
+		assert_string_equal(b.session, sessions == 1 ? "s-1" : "s-2");
+		finish();
+	}
+}
+
 /* One host's session fails and the machine with it, another's comes up after that. */
 static void late_success(void **state)
 {
@@ -897,6 +940,8 @@ int main(void)
 		cmocka_unit_test(total_and_room),
 		cmocka_unit_test(stalled_reader),
 		cmocka_unit_test(slow_reader_reads),
+		cmocka_unit_test(new_streams_avoid_a_stuck_session),
+		cmocka_unit_test(new_streams_avoid_a_gap),
 		cmocka_unit_test(late_success),
 		cmocka_unit_test(clock_is_wrong),
 		cmocka_unit_test(cancelled_anywhere),
