@@ -15,14 +15,17 @@
  * result, deliver(), a post, calls done() for one after the other. So no
  * callback of a dial's owner runs in the middle of a walk over our lists.
  */
-enum { CLOSE_MS = 2800, PROOF_MIN_MS = 100 };
+enum { CLOSE_MS = 2800, PROOF_MIN_MS = 100, REOPEN_MS = 2000, REOPEN_MAX_MS = 30000 };
 
 struct target {
 	struct pool *pool;
 	struct list node;
-	struct list members; /* struct member.node */
-	struct list waiting; /* struct pool_dial.node */
-	bool proven;         /* it has carried data */
+	struct list members;      /* struct member.node */
+	struct list waiting;      /* struct pool_dial.node */
+	struct loop_timer reopen; /* armed: no session is asked for, the last try failed */
+	unsigned reopen_ms;
+	struct err why;
+	bool proven; /* it has carried data */
 	uint16_t port;
 	char host[256];
 };
@@ -107,8 +110,26 @@ static void drop_if_unused(struct target *t)
 {
 	if (!list_empty(&t->members) || !list_empty(&t->waiting))
 		return;
+	timer_disarm(t->pool->loop, &t->reopen);
 	list_del(&t->node);
 	mem_free(t);
+}
+
+static void on_reopen(void *arg)
+{
+	struct target *t = arg;
+
+	want_assign(t->pool);
+}
+
+/* While one session is there, another is not asked for again and again. */
+static void pause_opening(struct target *t, const struct err *why)
+{
+	t->why = *why;
+	t->reopen_ms = t->reopen_ms ? 2 * t->reopen_ms : REOPEN_MS;
+	if (t->reopen_ms > REOPEN_MAX_MS)
+		t->reopen_ms = REOPEN_MAX_MS;
+	timer_arm(t->pool->loop, &t->reopen, t->reopen_ms, on_reopen, t);
 }
 
 /* --- the end of a dial --- */
@@ -145,6 +166,7 @@ static void maybe_closed(struct pool *p)
 	loop_unpost(&p->assign);
 	loop_unpost(&p->deliver);
 	LIST_EACH (it, &p->targets) {
+		timer_disarm(p->loop, &CONTAINER_OF(it, struct target, node)->reopen);
 		list_del(it);
 		mem_free(CONTAINER_OF(it, struct target, node));
 	}
@@ -216,6 +238,7 @@ static void on_active(void *arg)
 	struct member *m = arg;
 	struct pool *p = m->target->pool;
 
+	m->target->reopen_ms = 0;
 	watch_idle(m);
 	p->handler->session_up(p->arg);
 	assign(p);
@@ -323,7 +346,9 @@ static void on_ended(void *arg, const struct err *why)
 		else
 			finish(d, why ? why : &closed);
 	}
-	if (failed && !has_other(t))
+	if (failed && has_other(t) && !p->closing)
+		pause_opening(t, why);
+	else if (failed)
 		LIST_EACH (it, &t->waiting)
 			finish(CONTAINER_OF(it, struct pool_dial, node), why);
 	if (p->closing)
@@ -466,7 +491,8 @@ static void serve(struct target *t)
 	use(t, false);
 	if (list_empty(&t->waiting) || one_is_coming(t, &count))
 		return;
-	if (count >= p->o.sessions || (p->count >= p->o.sessions_total && !make_room(p))) {
+	if (count >= p->o.sessions || (count && timer_armed(&t->reopen)) ||
+	    (p->count >= p->o.sessions_total && !make_room(p))) {
 		use(t, true);
 		return;
 	}
@@ -503,6 +529,8 @@ static void on_dial_limit(void *arg)
 			      "no session for %s:%u: all %u are in use by other hosts "
 			      "(--sessions-total)",
 			      t->host, t->port, p->o.sessions_total);
+	else if (!d->member && timer_armed(&t->reopen))
+		e = t->why;
 	else if (!d->member)
 		(void)err_set(&e, ERR_TIMEOUT, "no session to %s:%u in time", t->host, t->port);
 	else

@@ -670,6 +670,25 @@ static void slow_reader_reads(void **state)
 	finish();
 }
 
+/* Another session that cannot be had is not asked for again and again. */
+static void no_second_session(void **state)
+{
+	struct client slow = { .no_credit = true }, fresh = { 0 };
+
+	(void)state;
+	begin(&(struct ssm_opts){ 0 });
+	fill(&slow);
+	W->start_code = "AccessDeniedException";
+	dial(&fresh, "echo");
+	run(1000);
+	assert_int_equal(W->starts, 2);
+	assert_int_equal(fresh.dones, 0);
+	stream_credit(slow.s, 2 << 20); /* the first serves again */
+	RUN_UNTIL(fresh.s, 1000);
+	assert_int_equal(W->starts, 2);
+	finish();
+}
+
 /* An agent that takes nothing, because one of its targets does not, gets no new streams ... */
 static void new_streams_avoid_a_stuck_session(void **state)
 {
@@ -943,6 +962,7 @@ int main(void)
 		cmocka_unit_test(new_streams_avoid_a_stuck_session),
 		cmocka_unit_test(new_streams_avoid_a_gap),
 		cmocka_unit_test(late_success),
+		cmocka_unit_test(no_second_session),
 		cmocka_unit_test(clock_is_wrong),
 		cmocka_unit_test(cancelled_anywhere),
 		cmocka_unit_test(closed_anywhere),
