@@ -206,8 +206,8 @@ static const struct stream_ops ops = {
 	.close = op_close,
 };
 
-static int end_open(struct stdio_stream *s, struct end *end, int fd, watch_fn *ready, loop_fn *fn,
-		    struct err *e)
+static int end_open(struct stdio_stream *s, struct end *end, int fd, unsigned events,
+		    watch_fn *ready, loop_fn *fn, struct err *e)
 {
 	struct stat st;
 
@@ -219,8 +219,11 @@ static int end_open(struct stdio_stream *s, struct end *end, int fd, watch_fn *r
 	end->watchable = !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
 	if (!end->watchable)
 		return 0;
-	if (watch_add(s->loop, &end->watch, fd, 0, ready, s, e) == 0)
+	/* Asked for at once: what wants nothing is not offered to the system, which is to say. */
+	if (watch_add(s->loop, &end->watch, fd, events, ready, s, e) == 0) {
+		watch_set(s->loop, &end->watch, 0);
 		return 0;
+	}
 	/* /dev/null and its kin cannot be watched either: always ready. */
 	end->watchable = false;
 	return e->sys == EPERM ? 0 : -1;
@@ -237,8 +240,8 @@ struct stream *stdio_stream_new(struct loop *loop, int in, int out, struct err *
 	}
 	s->base.ops = &ops;
 	s->loop = loop;
-	if (end_open(s, &s->in, in, on_ready, read_some, &local) == 0 &&
-	    end_open(s, &s->out, out, on_out_ready, write_more, &local) == 0)
+	if (end_open(s, &s->in, in, WATCH_READ, on_ready, read_some, &local) == 0 &&
+	    end_open(s, &s->out, out, WATCH_WRITE, on_out_ready, write_more, &local) == 0)
 		return &s->base;
 	if (e)
 		*e = local;
