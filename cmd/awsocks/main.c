@@ -3,10 +3,12 @@
  * the way into each. No subcommand, an option in its place, or a word that is
  * none (a profile) means start.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/suggest.h"
 #include "cmd/awsocks/cmd.h"
@@ -58,10 +60,25 @@ static int other_word(int argc, char **argv)
 	return command_fail(&e);
 }
 
+/* A descriptor below 3 that the caller closed would be given to a socket or
+ * to the loop, and our log, or what connect reads, would go there. Read-only,
+ * so that writing fails as on a closed one. */
+static void fill_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : "";
 
+	fill_standard_descriptors();
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
 	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)

@@ -7,9 +7,11 @@
  * first listener opens; the exit status says which kind it was (sysexits.h).
  */
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "backend/backend.h"
@@ -23,7 +25,7 @@
 #include "cmd/awsocks/run_files.h"
 #include "cmd/awsocks/setup.h"
 
-enum { SIGNALS = 3 };
+enum { SIGNALS = 3, DESCRIPTORS = 65536 };
 
 struct run {
 	struct setup setup;
@@ -332,6 +334,19 @@ static int write_files(struct run *r, struct err *e)
 	return 0;
 }
 
+/* A connection takes two descriptors or more, and the usual soft limit of 1024 is there for
+ * programs that use select(). */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= DESCRIPTORS)
+		return;
+	limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		log_info("start", "the limit of open files stays as it is: %s", strerror(errno));
+}
+
 static int prepare(struct run *r, struct err *e)
 {
 	const struct options *o = options_of(r);
@@ -339,6 +354,7 @@ static int prepare(struct run *r, struct err *e)
 	if (log_set_level(o->log_level, e) != 0)
 		return err_wrap(e, "--log-level");
 	log_set_format(o->log_format == LOG_FORMAT_JSON ? LOG_JSON : LOG_TEXT);
+	raise_descriptor_limit();
 	if (setup_unbuilt(&r->setup, e) != 0 || rule_slots_new(&r->rules, &r->setup, e) != 0 ||
 	    make_app(r, e) != 0 || open_signals(r, e) != 0)
 		return -1;
