@@ -270,6 +270,7 @@ static void next_request(void *arg)
 		client_record(c, CLIENT_PLAIN);
 		client_limit(c, c->proxy->opts.handshake_ms);
 	}
+	c->head_only = false; /* that was the request before */
 	switch (http1_request((const char *)buf_ptr(&c->in), buf_len(&c->in), &head, &e)) {
 	case HTTP1_MORE:
 		err_set(&e, ERR_CLOSED, "the client went away before its request was whole");

@@ -201,3 +201,16 @@ def test_slow_handshake_is_ended(awsocks):
     assert exchange(at(proxy), b"\x05\x01\x00\x05\x01", False) == refusal5(6)
     assert exchange(at(proxy), b"GET http://localh", False).startswith(b"HTTP/1.1 408 ")
     assert exchange(at(proxy), b"\x05", False) == b"\x05\xff"
+
+
+def test_a_refusal_behind_head_has_its_body(awsocks, web):
+    """Only the answer to HEAD itself is without one."""
+    proxy = awsocks(*DIRECT)
+    head = b"HEAD http://127.0.0.1:%d/bytes/3 HTTP/1.1\r\n\r\n" % web.port
+    for data in (b"CONNECT blocked.example:443 HTTP/1.1\r\n\r\n", b"nonsense\r\n"):
+        with client.dial(at(proxy)) as s:
+            s.sendall(head + data)
+            client.read_head(s)
+            answer = client.read_head(s).decode()
+            size = int(answer.split("Content-Length: ")[1].split()[0])
+            assert len(client.read_to_end(s)) == size > 0
