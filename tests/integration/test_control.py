@@ -372,6 +372,45 @@ def test_connect_tells_a_reset_from_an_end(awsocks):
             assert c.wait(harness.LIMIT_S) not in (0, -signal.SIGPIPE)
 
 
+@pytest.mark.parametrize("stdin", ["<&-", "</dev/null", "</dev/null >/dev/null"])
+def test_connect_without_standard_input(awsocks, web, stdin):
+    """As some supervisors start programs: the descriptor is closed, or cannot be waited for."""
+    p = awsocks(*DIRECT)
+    r = harness.run(["sh", "-c", f'exec "$0" "$@" {stdin}', harness.program("awsocks"), "connect", "127.0.0.1",
+                     str(web.port)], env=p.env, check=False)
+    assert r.returncode == 0, r
+
+
+def test_start_without_standard_descriptors(awsocks, web, tmp_path):
+    """What is logged must not reach a socket or pipe that got the number of standard error."""
+    wrap = tmp_path / "wrap"
+    wrap.write_text('#!/bin/sh\nexec "$@" <&- >&- 2>&-\n')
+    wrap.chmod(0o700)
+    p = awsocks(*DIRECT, "--log-level", "debug", wrap=(str(wrap),))
+    for fd in range(3):
+        assert os.readlink(f"/proc/{p.pid}/fd/{fd}") == "/dev/null"
+    assert goes(p, "127.0.0.1", web.port)
+
+
+def test_the_soft_limit_of_descriptors_is_raised(awsocks):
+    p = awsocks(*DIRECT, wrap=("prlimit", "--nofile=256:1024"))
+    with open(f"/proc/{p.pid}/limits", encoding="utf-8") as f:
+        (line,) = (one.split() for one in f if one.startswith("Max open files"))
+    assert line[3:5] == ["1024", "1024"]
+
+
+def test_out_of_descriptors_waits_and_recovers(awsocks, web):
+    p = awsocks(*DIRECT, wrap=("prlimit", "--nofile=40:40"))
+    many = [client.dial(p.listener) for _ in range(60)]
+    harness.wait_for(lambda: "Too many open files" in p.log(), what="the shortage")
+    before = p.cpu_s()
+    time.sleep(1)           # a busy loop would use all of it
+    assert p.cpu_s() - before < (2 if harness.SANITIZED else 0.3)
+    for s in many:
+        s.close()
+    assert goes(p, "127.0.0.1", web.port)
+
+
 # --- nothing burns the processor -------------------------------------------------
 
 
