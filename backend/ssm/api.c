@@ -70,7 +70,8 @@ static void session_reply(struct api_call *c, const cJSON *root)
 		return;
 	}
 	(void)err_wrap(&e, "%s", c->op);
-	c->session(c->arg, NULL, "", &e);
+	s.url = s.token = "";
+	c->session(c->arg, id_is_plain(s.id) ? &s : NULL, "", &e);
 }
 
 static void fail(struct api_call *c, const char *code, const struct err *why)

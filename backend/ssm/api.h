@@ -28,7 +28,8 @@ enum { API_ID_MAX = 97, API_URL_MAX = 4096 };
 struct api_session {                  /* valid until return of the callback */
 	const char *id, *url, *token; /* token "": the session is gone */
 };
-/* s == NULL: *why tells; aws_code is AWS's error code or "". Once, from the loop. */
+/* s == NULL: *why tells; aws_code is AWS's error code or "". With both, the session is
+ * there (its id alone is told) but cannot be used: end it. Once, from the loop. */
 typedef void api_session_fn(void *arg, const struct api_session *s, const char *aws_code,
 			    const struct err *why);
 /* connected: what GetConnectionStatus says; why: it could not be asked. */

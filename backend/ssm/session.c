@@ -205,6 +205,8 @@ static void on_started(void *arg, const struct api_session *reply, const char *a
 	str_fmt(s->label, sizeof(s->label), "%s (%s:%u)", s->id, s->host, s->port);
 	if (s->end_wanted) {
 		session_go(s, SESSION_TERMINATING);
+	} else if (why) {
+		session_fail(s, why);
 	} else if (keep(s, reply, &e) != 0) {
 		session_fail(s, &e);
 	} else {
@@ -233,7 +235,7 @@ static void on_resumed(void *arg, const struct api_session *reply, const char *a
 	struct err e;
 
 	s->call = NULL;
-	if (!reply && !is_gone(aws_code)) {
+	if (why && !is_gone(aws_code)) {
 		session_lost_link(s, why);
 	} else if (!reply || !reply->token[0]) {
 		s->closed = true; /* nothing is left to terminate */

@@ -124,6 +124,8 @@ static void finish(void)
 {
 	backend_close(B, on_backend_closed, NULL);
 	RUN_UNTIL(closed_calls == 1, 4000);
+	for (int i = 0; i < W->agent_count && !W->quiet_aws && !W->resume_code; i++)
+		assert_true(W->agents[i]->ended); /* AWS has been told of every session's end */
 	world_end();
 }
 
@@ -840,9 +842,9 @@ static void session_setup_failures(void **state)
 		int terminates;
 	} cases[] = {
 		{ "foreign host", "wss://evil.example/v1/data-channel/", NULL,
-		  "not at AWS's ssmmessages service", false, false, ERR_PROTO, 0 },
+		  "not at AWS's ssmmessages service", false, false, ERR_PROTO, 1 },
 		{ "no TLS", "ws://ssmmessages.us-east-1.amazonaws.com/", NULL, "StreamUrl", false,
-		  false, ERR_PROTO, 0 },
+		  false, ERR_PROTO, 1 },
 		{ "upgrade refused", NULL, NULL, "403", true, false, ERR_RESET, 1 },
 		{ "mute agent", NULL, NULL, "handshake in time", false, true, ERR_TIMEOUT, 1 },
 		{ "no mux", NULL, "3.0.196.0", "too old", false, false, ERR_UNSUPPORTED, 1 },
