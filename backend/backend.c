@@ -62,7 +62,8 @@ void backend_set_creds(struct backend *b, struct creds *c)
 
 void backend_describe(struct backend *b, struct cJSON *into)
 {
-	cJSON_AddStringToObject(into, "name", b->name);
+	if (!cJSON_HasObjectItem(into, "name")) /* the caller may know it by another one */
+		cJSON_AddStringToObject(into, "name", b->name);
 	cJSON_AddStringToObject(into, "state", backend_state_name(backend_state(b)));
 	if (b->ops->describe)
 		b->ops->describe(b, into);

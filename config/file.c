@@ -325,6 +325,10 @@ static void read_listener(struct reader *rd, const struct yaml *y)
 		problem(&rd->problems, y, "a listener needs address:");
 	else if (l->mode >= 0 && l->address && !str_starts(l->address, "unix:"))
 		problem(&rd->problems, yaml_get(y, "mode"), "mode: only a unix: socket has one");
+	else if (l->allow_from.count && l->address && str_starts(l->address, "unix:"))
+		problem(&rd->problems, yaml_get(y, "allow-from"),
+			"allow-from: clients of a unix: socket have no address; its mode: says who "
+			"may use it");
 }
 
 /* A name twice would make rules and logs ambiguous. */

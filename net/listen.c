@@ -81,7 +81,7 @@ static bool path_is_dead(const struct addr *a)
 	return dead;
 }
 
-static int bind_unix(int fd, const struct addr *a, struct err *e)
+static int bind_unix(int fd, const struct addr *a, mode_t mode, struct err *e)
 {
 	const char *path = unix_path(a);
 	struct stat st;
@@ -100,19 +100,19 @@ static int bind_unix(int fd, const struct addr *a, struct err *e)
 			return failed(-1, e, a);
 	}
 	/* before listen(), so that nobody can have connected by the wider mode */
-	if (chmod(path, 0600) != 0)
+	if (chmod(path, mode) != 0)
 		return failed(-1, e, a);
 	return 0;
 }
 
-static int bound_socket(const struct addr *a, struct err *e)
+static int bound_socket(const struct addr *a, mode_t mode, struct err *e)
 {
 	int fd = sock_open(a->ss.ss_family);
 
 	if (fd < 0)
 		return failed(-1, e, a);
 	if (a->ss.ss_family == AF_UNIX) {
-		if (bind_unix(fd, a, e) == 0)
+		if (bind_unix(fd, a, mode, e) == 0)
 			return fd;
 		close(fd);
 		return -1;
@@ -206,6 +206,12 @@ static void remember_path(struct listen_socket *ls)
 struct listen_socket *listen_open(struct loop *l, const struct addr *a, accepted_fn *accepted,
 				  void *arg, struct err *e)
 {
+	return listen_open_mode(l, a, 0600, accepted, arg, e);
+}
+
+struct listen_socket *listen_open_mode(struct loop *l, const struct addr *a, mode_t mode,
+				       accepted_fn *accepted, void *arg, struct err *e)
+{
 	struct listen_socket *ls = mem_alloc(sizeof(*ls));
 	int fd;
 
@@ -214,7 +220,7 @@ struct listen_socket *listen_open(struct loop *l, const struct addr *a, accepted
 		return NULL;
 	}
 	*ls = (struct listen_socket){ .loop = l, .accepted = accepted, .arg = arg, .burst = 1 };
-	fd = bound_socket(a, e);
+	fd = bound_socket(a, mode, e);
 	if (fd < 0) {
 		mem_free(ls);
 		return NULL;

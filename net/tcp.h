@@ -5,6 +5,8 @@
  * Reads go through one buffer shared by all streams of a loop, so an idle
  * stream holds no buffer; writes take what the kernel takes.
  */
+#include <sys/types.h>
+
 #include "base/err.h"
 #include "net/addr.h"
 #include "net/loop.h"
@@ -25,10 +27,14 @@ typedef void accepted_fn(void *arg, int fd, const struct addr *peer);
 MUST_CHECK int tcp_make_pair(int fd[static 2], struct err *);
 
 /* Binds and listens. A Unix path must be free, or hold a dead socket (which is
- * replaced); a live one is an error. When descriptors run out, accepting
- * pauses for 100 ms at a time instead of spinning. NULL: *e tells. */
+ * replaced); a live one is an error; its mode is 0600. When descriptors run out, accepting
+ * pauses for 100 ms at a time instead of spinning. NULL: *e tells, with e->sys EADDRNOTAVAIL
+ * when this host has not got the address (yet). */
 struct listen_socket *listen_open(struct loop *, const struct addr *, accepted_fn *, void *arg,
 				  struct err *);
+/* The same with another mode for a Unix path. */
+struct listen_socket *listen_open_mode(struct loop *, const struct addr *, mode_t mode,
+				       accepted_fn *, void *arg, struct err *);
 void listen_close(struct listen_socket *);                    /* removes its Unix path */
 const struct addr *listen_addr(const struct listen_socket *); /* with the port chosen for port 0 */
 

@@ -351,8 +351,10 @@ static void on_instances(void *arg, const struct ec2_instance *list, size_t n,
 	if (why) {
 		fsm_failed(&s->fsm, s->step, why);
 	} else if (!list || n == 0) {
-		(void)err_set(&e, ERR_TARGET, "no instance in %s is named '%.64s'", s->region,
-			      s->name);
+		(void)err_set(&e, ERR_TARGET,
+			      "no instance in %s is named '%.64s': is the region right, "
+			      "and the account?",
+			      s->region, s->name);
 		fsm_failed(&s->fsm, s->step, &e);
 	} else if (n == 1) {
 		take_instance(s, &list[0]);
@@ -647,7 +649,6 @@ static void ssm_describe(struct backend *b, struct cJSON *into)
 	bool failed = s->fsm.state == FSM_BACKOFF;
 	cJSON *sessions;
 
-	cJSON_AddStringToObject(into, "state", backend_state_name(fsm_outer(s->fsm.state)));
 	cJSON_AddStringToObject(into, "step", fsm_name(s->fsm.state));
 	cJSON_AddStringToObject(into, "reason", failed ? s->fsm.why.msg : "");
 	cJSON_AddNumberToObject(into, "next_try_ms",

@@ -229,17 +229,18 @@ void app_describe_listeners(struct app *a, struct cJSON *array)
 {
 	LIST_EACH (node, &a->listeners) {
 		const struct app_listener *l = CONTAINER_OF(node, struct app_listener, node);
-		const struct addr *at = l->socket ? listen_addr(l->socket) : NULL;
+		const struct addr *at = l->socket ? listen_addr(l->socket) : &l->address;
 		struct cJSON *o;
 		char text[ADDR_TEXT];
 
-		if (!at)
+		if (!at->len) /* app_serve_pair() */
 			continue;
 		o = cJSON_CreateObject();
 		addr_format(at, text);
 		cJSON_AddStringToObject(o, "name", l->name);
 		cJSON_AddStringToObject(o, "address", text);
 		cJSON_AddNumberToObject(o, "port", addr_port(at));
+		cJSON_AddBoolToObject(o, "open", l->socket != NULL);
 		cJSON_AddItemToArray(array, o);
 	}
 }

@@ -38,6 +38,7 @@ struct app_listener_opts {
 	const char *const *allow_from;
 	size_t allow_from_count;
 	bool guarded;
+	int mode; /* of a Unix socket; 0: 0600 */
 };
 
 struct app_opts {
@@ -47,7 +48,8 @@ struct app_opts {
 };
 
 MUST_CHECK int app_new(struct app **, const struct app_opts *, struct err *);
-/* Binds and begins to accept. ERR_*: which address, and why. */
+/* Binds and begins to accept. An address that this host has not got yet is waited for (a VM's
+ * gateway is there only while the VM runs). ERR_*: which address, and why. */
 MUST_CHECK int app_listen(struct app *, const struct app_listener_opts *, struct err *);
 /* The same without an address: serves one connection, whose other end is *fd. */
 MUST_CHECK int app_serve_pair(struct app *, const struct app_listener_opts *, int *fd,

@@ -26,7 +26,11 @@ struct app_listener {
 	struct list node;
 	struct app *app;
 	char name[64];
-	struct listen_socket *socket;
+	struct addr address;
+	mode_t mode;                  /* of a Unix socket */
+	struct listen_socket *socket; /* NULL: the address is not there yet */
+	struct loop_timer retry;
+	int complained; /* errno of the last failure that was logged */
 	struct proxy *proxy;
 	const struct router *(*router)(void *arg);
 	void *router_arg;

@@ -1,5 +1,5 @@
 /* Listeners: who is let in, and what serves them. */
-#include <cjson/cJSON.h>
+#include <errno.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -12,6 +12,8 @@
 #include "net/tcp.h"
 #include "proxy/proxy.h"
 #include "routing/pattern.h"
+
+enum { RETRY_MS = 1000 };
 
 static bool let_in(const struct app_listener *l, const struct addr *peer)
 {
@@ -112,6 +114,8 @@ static struct app_listener *listener_new(struct app *a, const struct app_listene
 	l->app = a;
 	l->router = o->router;
 	l->router_arg = o->router_arg;
+	l->address = o->address;
+	l->mode = o->mode ? (mode_t)o->mode : 0600;
 	if (!str_fmt(l->name, sizeof(l->name), "%s", o->name))
 		(void)err_set(e, ERR_CONFIG, "listener name too long: %.80s", o->name);
 	else if (take_allow(l, o, e) == 0 && make_proxy(a, l, o->guarded, e) == 0) {
@@ -122,18 +126,44 @@ static struct app_listener *listener_new(struct app *a, const struct app_listene
 	return NULL;
 }
 
+static int open_socket(struct app_listener *l, struct err *e)
+{
+	char text[ADDR_TEXT];
+
+	l->socket = listen_open_mode(l->app->loop, &l->address, l->mode, on_accept, l, e);
+	if (!l->socket)
+		return -1;
+	addr_format(listen_addr(l->socket), text);
+	log_info("listen", "%s: %s", l->name, text);
+	return 0;
+}
+
+static void try_again(void *arg)
+{
+	struct app_listener *l = arg;
+	struct err e = { 0 };
+
+	if (open_socket(l, &e) == 0)
+		return;
+	if (e.sys != l->complained)
+		log_warn("listen", "%s: %s; tried again until it works", l->name, e.msg);
+	l->complained = e.sys;
+	timer_arm(l->app->loop, &l->retry, RETRY_MS, try_again, l);
+}
+
 int app_listen(struct app *a, const struct app_listener_opts *o, struct err *e)
 {
 	struct app_listener *l = listener_new(a, o, e);
-	char text[ADDR_TEXT];
 
-	addr_format(&o->address, text);
-	if (l)
-		l->socket = listen_open(a->loop, &o->address, on_accept, l, e);
-	if (!l || !l->socket)
-		return err_wrap(e, "listen at %s", text); /* app_stop() ends what is there */
-	addr_format(listen_addr(l->socket), text);
-	log_info("listen", "%s: %s", l->name, text);
+	if (!l)
+		return -1; /* app_stop() ends what is there */
+	if (open_socket(l, e) == 0)
+		return 0;
+	if (e->sys != EADDRNOTAVAIL)
+		return -1;
+	log_warn("listen", "%s: %s: waiting until this host has that address", l->name, e->msg);
+	l->complained = EADDRNOTAVAIL;
+	timer_arm(a->loop, &l->retry, RETRY_MS, try_again, l);
 	return 0;
 }
 
@@ -168,6 +198,7 @@ size_t app_listeners_close(struct app *a, unsigned grace_ms)
 	LIST_EACH (node, &a->listeners) {
 		struct app_listener *l = CONTAINER_OF(node, struct app_listener, node);
 
+		timer_disarm(a->loop, &l->retry);
 		if (l->socket)
 			listen_close(l->socket);
 		l->socket = NULL;

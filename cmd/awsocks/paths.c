@@ -39,6 +39,18 @@ static int make_dirs(const char *path, struct err *e)
 	return make_dir(path, e);
 }
 
+int path_make_parents(const char *file, struct err *e)
+{
+	const char *slash = strrchr(file, '/');
+	char dir[PATH_TEXT];
+
+	if (!slash || slash == file)
+		return 0;
+	if (!str_fmt(dir, sizeof(dir), "%.*s", (int)(slash - file), file))
+		return err_set(e, ERR_CONFIG, "path too long: %.80s...", file);
+	return make_dirs(dir, e);
+}
+
 /* <variable or ~/fallback>/awsocks. */
 static int base_dir(const char *variable, const char *fallback, char *out, struct err *e)
 {

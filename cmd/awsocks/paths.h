@@ -15,6 +15,8 @@ enum { PATH_TEXT = 1024 };
 MUST_CHECK int path_runtime(char out[static PATH_TEXT], struct err *);
 /* $XDG_STATE_HOME/awsocks, ~/.local/state/awsocks. */
 MUST_CHECK int path_state(char out[static PATH_TEXT], struct err *);
+/* Makes the missing directories above a file's absolute path, with mode 0700. */
+MUST_CHECK int path_make_parents(const char *file, struct err *);
 /* The control socket: `given` if not empty, else <runtime>/control.sock. */
 MUST_CHECK int path_control(const char *given, char out[static PATH_TEXT], struct err *);
 /* A program of ours: beside this one, else by its bare name (found in PATH). */

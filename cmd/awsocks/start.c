@@ -34,7 +34,7 @@ struct run {
 	struct control *control;
 	char control_path[PATH_TEXT];
 	struct loop_signal *signal[SIGNALS];
-	bool stopping;
+	bool ready, stopping;
 	bool wrote_pid, wrote_ready;
 	/* --no-lazy: what the first try said. */
 	size_t starting;
@@ -62,7 +62,8 @@ static void stop(void *arg)
 	if (r->stopping)
 		return;
 	r->stopping = true;
-	log_info("start", "stopping");
+	if (r->ready) /* otherwise the reason has been told, and that is enough */
+		log_info("start", "stopping");
 	if (!r->control) {
 		on_control_closed(r);
 		return;
@@ -158,6 +159,7 @@ struct wanted {
 	const char *const *allow_from;
 	size_t allow_from_count;
 	enum config_guard guard;
+	int mode; /* of a Unix socket; -1: not given */
 };
 
 static bool is_plain_loopback(const struct addr *at)
@@ -186,6 +188,10 @@ static int open_listener(struct run *r, size_t index, const struct wanted *w, st
 
 	if (addr_parse(w->address, &o.address, e) != 0 || check_exposure(w, &o.address, e) != 0)
 		return err_wrap(e, "listen");
+	if (o.address.ss.ss_family == AF_UNIX &&
+	    path_make_parents(w->address + strlen("unix:"), e) != 0)
+		return err_wrap(e, "listen at %s", w->address);
+	o.mode = w->mode > 0 ? w->mode : 0;
 	plain = is_plain_loopback(&o.address);
 	o.guarded = w->guard == GUARD_ON || (w->guard == GUARD_AUTO && !plain);
 	if (rule_slots_add(r->rules, w->rules, plain && !w->rules, e) != 0)
@@ -211,11 +217,14 @@ static int open_given(struct run *r, size_t *count, struct err *e)
 	for (size_t i = 0; result == 0 && i < o->allow_from.count; i++)
 		allow[i] = o->allow_from.item[i].text;
 	for (size_t i = 0; result == 0 && i < o->listen.count; i++) {
+		const char *address = o->listen.item[i].text;
 		struct wanted w = {
-			.address = o->listen.item[i].text,
-			.name = *count ? o->listen.item[i].text : "default",
+			.address = address,
+			.name = *count ? address : "default",
 			.allow_from = allow,
-			.allow_from_count = o->allow_from.count,
+			/* Networks say nothing about a Unix socket; its mode does. */
+			.allow_from_count = str_starts(address, "unix:") ? 0 : o->allow_from.count,
+			.mode = -1,
 		};
 
 		result = open_listener(r, (*count)++, &w, e);
@@ -239,6 +248,7 @@ static int open_configured(struct run *r, size_t *count, struct err *e)
 			.allow_from = (const char *const *)l->allow_from.item,
 			.allow_from_count = l->allow_from.count,
 			.guard = l->guard,
+			.mode = l->mode,
 		};
 
 		if (open_listener(r, (*count)++, &w, e) != 0)
@@ -397,7 +407,8 @@ static int run(struct run *r)
 	struct err e = { 0 };
 	int status = 0;
 
-	if (prepare(r, &e) != 0)
+	r->ready = prepare(r, &e) == 0;
+	if (!r->ready)
 		status = command_fail(&e);
 	else if (!r->stopping)
 		app_run(r->app);

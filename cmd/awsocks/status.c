@@ -9,6 +9,7 @@
 #include "cmd/awsocks/cmd.h"
 #include "cmd/awsocks/control.h"
 #include "cmd/awsocks/paths.h"
+#include "cmd/awsocks/setup.h"
 
 struct ask {
 	bool json, watch;
@@ -79,7 +80,10 @@ static void print_status(const struct cJSON *s)
 	       number_of(s, "connections"), number_of(s, "connections_total"));
 	printf("listeners\n");
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "listeners"))
-		printf("  %-16s %s\n", text_of(item, "name"), text_of(item, "address"));
+		printf("  %-16s %s%s\n", text_of(item, "name"), text_of(item, "address"),
+		       cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(item, "open"))
+			       ? " (waiting for that address)"
+			       : "");
 	printf("backends\n");
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "backends"))
 		print_backend(item);
@@ -111,7 +115,7 @@ static int run(int argc, char **argv, const char *command)
 	char path[PATH_TEXT];
 	int status;
 
-	if (parse(argc, argv, &a, &e) != 0 || path_control(a.control, path, &e) != 0)
+	if (parse(argc, argv, &a, &e) != 0 || setup_control_path(a.control, path, &e) != 0)
 		return fail(&e);
 	status = ask_once(path, command, &a);
 	while (a.watch && status == 0) {

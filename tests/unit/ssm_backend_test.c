@@ -405,7 +405,7 @@ static void by_name(void **state)
 		size_t n;
 		const char *state1, *text;
 	} cases[] = { { 1, "running", NULL },
-		      { 0, "", "no instance in us-east-1 is named 'web'" },
+		      { 0, "", "no instance in us-east-1 is named 'web': is the region right" },
 		      { 1, "stopped", "is stopped" },
 		      { 2, "running", "2 instances are named 'web': i-1 running, i-2 stopped" } };
 
