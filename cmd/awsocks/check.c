@@ -1,7 +1,7 @@
 /*
  * `awsocks check [FILE]`: every problem, one a line. Without FILE the whole
  * configuration: config.yaml, the rules under its routing:, the rule files that it
- * or the options name, and the project file.
+ * or the options name, the project file, and ~/.aws as far as it is used.
  */
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +13,10 @@
 #include "cmd/awsocks/project.h"
 #include "cmd/awsocks/rules.h"
 #include "cmd/awsocks/text_file.h"
+#include "credentials/ini.h"
+#include "credentials/profile.h"
+
+extern char **environ;
 
 struct tally {
 	unsigned problems;
@@ -106,11 +110,49 @@ static void check_all_rules(struct tally *t, struct setup *s)
 	}
 }
 
+/* ---- ~/.aws ---- */
+
+static void show_ini_warnings(const char *path, const struct ini *ini)
+{
+	for (size_t i = 0; ini && i < ini->warning_count; i++)
+		printf("warning: %s:%u: %s\n", path, ini->warnings[i].line, ini->warnings[i].text);
+}
+
+static void check_aws_profile(struct tally *t, const struct aws_files *f, const struct options *o)
+{
+	struct err e;
+
+	if (!o->aws_profile || profile_exists(f, o->aws_profile))
+		return;
+	(void)err_set(&e, ERR_CONFIG, "%s: aws-profile '%.60s' is neither in %s nor in %s",
+		      o->origin[OPT_ID_aws_profile].text, o->aws_profile, aws_files_config_path(f),
+		      aws_files_credentials_path(f));
+	problem_found(t, e.msg);
+}
+
+/* The AWS CLI's own files, as far as the profiles here stand on them. */
+static void check_aws_files(struct tally *t, const struct setup *s)
+{
+	struct aws_files *f;
+	struct err e;
+
+	if (aws_files_load((const char *const *)environ, &f, &e) != 0) {
+		problem_found(t, e.msg);
+		return;
+	}
+	show_ini_warnings(aws_files_config_path(f), aws_files_config(f));
+	show_ini_warnings(aws_files_credentials_path(f), aws_files_credentials(f));
+	for (size_t i = 0; i < s->count; i++)
+		check_aws_profile(t, f, &s->profile[i].options);
+	aws_files_free(f);
+}
+
 static int check_configuration(struct tally *t, struct setup *s, struct err *e)
 {
 	if (setup_profiles(s, NULL, 0, e) != 0)
 		return -1;
 	check_all_rules(t, s);
+	check_aws_files(t, s);
 	if (setup_unbuilt(s, e) != 0)
 		warning(t, e->msg);
 	return 0;

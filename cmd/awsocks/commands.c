@@ -13,23 +13,33 @@ const struct command commands[] = {
 	  NULL, true },
 	{ "check", cmd_check, "[FILE] [options]",
 	  "find every mistake in the configuration or a rule file",
-	  "Without FILE: config.yaml and every rule file that it or the options name. With FILE:\n"
+	  "Without FILE: config.yaml and every rule file that it or the options name,\n"
+	  "the project file, and ~/.aws/config and credentials. With FILE:\n"
 	  "that file, a configuration or rules by its content. Prints each problem with\n"
 	  "file:line:column. Exit status 0, or 65 when there are problems.\n",
 	  NULL, true },
 	{ "route", cmd_route, "HOST[:PORT] [options]", "explain which rule decides about a host",
 	  "Contacts nobody. The port is 443 unless given.\n", route_options, true },
 	{ "status", cmd_status, "[--json] [--watch] [--control PATH]",
-	  "what the running awsocks is doing", NULL, NULL, false },
+	  "what the running awsocks is doing",
+	  "--json prints one object, --watch again every second. The running awsocks is found by\n"
+	  "its control socket: --control, AWSOCKS_CONTROL or control: in config.yaml, otherwise\n"
+	  "control.sock in the runtime directory. Exit status 69 when none runs.\n",
+	  NULL, false },
 	{ "reload", cmd_reload, "[--control PATH]", "read the running awsocks' rules again", NULL,
 	  NULL, false },
 	{ "stop", cmd_stop, "[--control PATH]", "stop the running awsocks", NULL, NULL, false },
-	{ "connect", cmd_connect, "HOST PORT [--to LISTENER] [--standalone]",
-	  "standard input and output to a destination, for ssh's ProxyCommand", NULL, NULL, false },
-	{ "credentials", cmd_credentials, "[--profile PROFILE] [--explain]",
+	{ "connect", cmd_connect, "[--to LISTENER | --standalone [options]] HOST PORT",
+	  "standard input and output to a destination, for ssh's ProxyCommand",
+	  "LISTENER is HOST:PORT, unix:/PATH, or a listener's name. Without --to: $AWSOCKS, then\n"
+	  "the first listener of the running awsocks (--control as for awsocks status).\n"
+	  "--standalone needs no running one: it routes and dials in this process, and takes the\n"
+	  "options of awsocks start.\n",
+	  NULL, false },
+	{ "credentials", cmd_credentials, "[PROFILE] [--profile AWS_PROFILE] [--explain]",
 	  "what the credential chain gives, as credential_process JSON",
-	  "--explain says which step answered and when it expires, secrets masked.\n", NULL,
-	  false },
+	  "As `awsocks start PROFILE` finds them; takes its options too (--region, --ca-bundle).\n",
+	  credentials_options, false },
 	{ "trust", cmd_trust, "FILE [--revoke]", "allow a project's .awsocks.yaml",
 	  "The rules of the nearest .awsocks.yaml upwards from the working directory are used "
 	  "once\n"

@@ -21,6 +21,7 @@
 #include "cmd/awsocks/control.h"
 #include "cmd/awsocks/connect.h"
 #include "cmd/awsocks/paths.h"
+#include "cmd/awsocks/setup.h"
 #include "net/addr.h"
 #include "net/dialer.h"
 #include "net/loop.h"
@@ -144,7 +145,8 @@ static void on_data(void *arg, const uint8_t *p, size_t n)
 			      at[3] == 5   ? ERR_REFUSED
 			      : at[3] == 2 ? ERR_DENIED
 					   : ERR_DIAL,
-			      "%s:%u: %s", c->args->host, c->args->port, reply_text(at[3]));
+			      at[3] == 2 ? "%s:%u: %s (awsocks route shows which)" : "%s:%u: %s",
+			      c->args->host, c->args->port, reply_text(at[3]));
 		fail(c);
 		return;
 	}
@@ -237,24 +239,40 @@ static const char *without_scheme(const char *s)
 	return at ? at + 3 : s;
 }
 
-static int listener_from_control(const char *given, char out[static ADDR_TEXT], struct err *e)
+/* The address of the listener with that name, or of the first (name NULL). NULL: none. */
+static const char *pick_listener(const struct cJSON *status, const char *name)
 {
-	const struct cJSON *first;
+	const struct cJSON *l;
+
+	cJSON_ArrayForEach(l, cJSON_GetObjectItemCaseSensitive(status, "listeners"))
+	{
+		const char *its = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(l, "name"));
+
+		if (!name || (its && strcmp(its, name) == 0))
+			return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(l, "address"));
+	}
+	return NULL;
+}
+
+static int listener_from_control(const char *given, const char *name, char out[static ADDR_TEXT],
+				 struct err *e)
+{
 	const char *address;
 	struct cJSON *reply;
 	char path[PATH_TEXT];
+	int result = 0;
 
-	if (path_control(given, path, e) != 0 || control_ask(path, "status", &reply, e) != 0)
+	if (setup_control_path(given, path, e) != 0 || control_ask(path, "status", &reply, e) != 0)
 		return err_wrap(e, "which listener? (--to, AWSOCKS, --standalone)");
-	first = cJSON_GetArrayItem(
-		cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(reply, "status"),
-						 "listeners"),
-		0);
-	address = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(first, "address"));
+	address = pick_listener(cJSON_GetObjectItemCaseSensitive(reply, "status"), name);
 	if (!address || !str_fmt(out, ADDR_TEXT, "%s", address))
-		(void)err_set(e, ERR_PROTO, "the running awsocks has no listener");
+		result = name ? err_set(e, ERR_USAGE,
+					"--to: the running awsocks has no listener '%.60s': "
+					"awsocks status lists them",
+					name)
+			      : err_set(e, ERR_PROTO, "the running awsocks has no listener");
 	cJSON_Delete(reply);
-	return address ? 0 : -1;
+	return result;
 }
 
 static int find_listener(const struct connect_args *a, struct addr *at, struct err *e)
@@ -262,12 +280,12 @@ static int find_listener(const struct connect_args *a, struct addr *at, struct e
 	const char *from_env = getenv("AWSOCKS");
 	char text[ADDR_TEXT];
 
-	if (a->to)
+	if (a->to && strchr(a->to, ':'))
 		return addr_parse(without_scheme(a->to), at, e) == 0 ? 0 : err_wrap(e, "--to");
-	if (from_env && *from_env)
+	if (!a->to && from_env && *from_env)
 		return addr_parse(without_scheme(from_env), at, e) == 0 ? 0
 									: err_wrap(e, "AWSOCKS");
-	if (listener_from_control(a->control, text, e) != 0)
+	if (listener_from_control(a->control, a->to, text, e) != 0)
 		return -1;
 	return addr_parse(text, at, e);
 }
@@ -338,7 +356,7 @@ static int parse(int argc, char **argv, struct connect_args *a, struct err *e)
 	if (a->rest_count < 2)
 		return err_set(
 			e, ERR_USAGE,
-			"connect: usage: awsocks connect [--to ADDR | --standalone [OPTIONS]] "
+			"connect: usage: awsocks connect [--to LISTENER | --standalone [options]] "
 			"HOST PORT");
 	a->host = argv[argc - 2];
 	a->rest_count -= 2;

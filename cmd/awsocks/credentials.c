@@ -13,8 +13,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/awsocks/cmd.h"
-#include "config/options.h"
-#include "config/settings.h"
+#include "cmd/awsocks/own.h"
+#include "cmd/awsocks/setup.h"
 #include "credentials/env.h"
 #include "credentials/profile.h"
 #include "credentials/provider.h"
@@ -26,7 +26,7 @@ extern char **environ;
 struct ask {
 	const char *profile; /* --profile; NULL: not given */
 	bool explain;
-	struct options options;
+	const struct options *options;
 	struct loop *loop;
 	struct provider *provider;
 	int status;
@@ -39,7 +39,7 @@ static const char *const *environment(void)
 
 static const char *wanted_profile(const struct ask *a)
 {
-	return a->profile ? a->profile : a->options.aws_profile;
+	return a->profile ? a->profile : a->options->aws_profile;
 }
 
 /* --- printing --- */
@@ -110,8 +110,8 @@ static const char *profile_origin(const struct ask *a)
 {
 	if (a->profile)
 		return "--profile";
-	if (a->options.aws_profile)
-		return a->options.origin[OPT_ID_aws_profile].text;
+	if (a->options->aws_profile)
+		return a->options->origin[OPT_ID_aws_profile].text;
 	if (env_get(environment(), "AWS_PROFILE"))
 		return "AWS_PROFILE";
 	return env_get(environment(), "AWS_DEFAULT_PROFILE") ? "AWS_DEFAULT_PROFILE" : "by default";
@@ -125,7 +125,7 @@ static void print_region(const struct ask *a)
 	if (aws_files_load(environment(), &files, NULL) != 0)
 		return;
 	region = profile_region(files, profile_name(wanted_profile(a), environment()),
-				a->options.region, environment());
+				a->options->region, environment());
 	printf("region      %s\n", region ? region : "none (give --region or AWS_REGION)");
 	aws_files_free(files);
 }
@@ -183,8 +183,8 @@ static int fetch(struct ask *a)
 							      .http = http,
 							      .profile = profile,
 							      .profile_explicit = profile != NULL,
-							      .region = a->options.region,
-							      .ca_file = a->options.ca_bundle,
+							      .region = a->options->region,
+							      .ca_file = a->options->ca_bundle,
 							      .environ = environment() },
 					&e);
 	if (a->provider && provider_get(a->provider, on_creds, a, &e))
@@ -198,44 +198,37 @@ static int fetch(struct ask *a)
 	return a->status;
 }
 
-/* What argv and the environment say. The options are the caller's when it returns 0. */
-static int read_options(struct ask *a, const struct args *args, struct err *e)
-{
-	struct settings env = { .level = LEVEL_ENV };
-	const struct settings *layers[] = { &env, &args->settings };
-	int result = settings_from_env(&env, environ, NULL, NULL, e);
-
-	if (result == 0)
-		result = options_build(&a->options, layers, 2, e);
-	settings_free(&env);
-	return result;
-}
+const struct arg_opt credentials_options[] = {
+	{ "profile", 0, "AWS_PROFILE", NULL, NULL,
+	  "Profile of ~/.aws to take; otherwise as aws-profile, AWS_PROFILE say." },
+	{ "explain", 0, NULL, NULL, NULL,
+	  "Say which step answered and when it expires, secrets masked, instead of the JSON." },
+	{ 0 },
+};
 
 int cmd_credentials(int argc, char **argv)
 {
 	struct ask a = { 0 };
-	const struct arg_opt own[] = {
-		{ "profile", 0, "NAME", &a.profile, NULL, "Profile of ~/.aws to take" },
-		{ "explain", 0, NULL, NULL, &a.explain, "Say which step answered, no secrets" },
-		{ 0 },
-	};
-	struct args args;
+	struct arg_opt own[] = { credentials_options[0], credentials_options[1], { 0 } };
+	struct setup s;
 	struct err e;
 
-	if (args_parse(&args, argc, argv, own, &e) != 0)
+	own[0].value = &a.profile;
+	own[1].flag = &a.explain;
+	if (setup_load(&s, argc, argv, own, NULL, NULL, &e) != 0)
 		return command_fail(&e);
-	if (args.help)
+	if (s.args.help) {
 		a.status = command_help("credentials");
-	else if (args.count) {
+	} else if (s.args.count > 1) {
 		(void)err_set(&e, ERR_USAGE, "credentials: unknown argument '%s'",
-			      args.positional[0]);
+			      s.args.positional[1]);
 		a.status = command_fail(&e);
-	} else if (read_options(&a, &args, &e) != 0) {
+	} else if (setup_profiles(&s, s.args.positional, s.args.count, &e) != 0) {
 		a.status = command_fail(&e);
 	} else {
+		a.options = &s.profile[0].options;
 		a.status = fetch(&a);
-		options_free(&a.options);
 	}
-	args_free(&args);
+	setup_free(&s);
 	return a.status;
 }

@@ -37,6 +37,8 @@ static int run(const struct command *c, int argc, char **argv)
 {
 	struct err e;
 
+	if (c && argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+		return command_help(c->name);
 	if (c && c->run)
 		return c->run(argc, argv);
 	(void)err_set(&e, ERR_UNSUPPORTED, "%s is not built yet in this version",

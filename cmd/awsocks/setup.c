@@ -157,6 +157,21 @@ int setup_path(const struct setup *s, const char *path, char out[static PATH_TEX
 	return fits ? 0 : err_set(e, ERR_CONFIG, "path too long: %.80s...", path);
 }
 
+int setup_control_path(const char *given, char out[static PATH_TEXT], struct err *e)
+{
+	char *argv[] = { (char[]){ "awsocks" }, NULL };
+	struct setup s;
+	int rc;
+
+	if (given || setup_load(&s, 1, argv, NULL, NULL, NULL, e) != 0)
+		return path_control(given, out, e);
+	if (setup_profiles(&s, NULL, 0, e) == 0)
+		given = s.profile[0].options.control;
+	rc = path_control(given, out, e);
+	setup_free(&s);
+	return rc;
+}
+
 void setup_free(struct setup *s)
 {
 	for (size_t i = 0; i < s->count; i++)

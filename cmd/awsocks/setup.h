@@ -37,5 +37,8 @@ MUST_CHECK int setup_unbuilt(const struct setup *, struct err *);
 /* A path that config.yaml gives, relative to where config.yaml is. */
 MUST_CHECK int setup_path(const struct setup *, const char *path, char out[static PATH_TEXT],
 			  struct err *);
+/* Where the running awsocks' control socket is: `given`, else as the environment and config.yaml
+ * say, else in the runtime directory. A config.yaml that cannot be read is passed over. */
+MUST_CHECK int setup_control_path(const char *given, char out[static PATH_TEXT], struct err *);
 void setup_free(struct setup *);
 #endif

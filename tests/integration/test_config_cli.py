@@ -184,3 +184,41 @@ def test_the_manual_is_well_formed():
     except FileNotFoundError:
         pytest.skip("mandoc is not installed")
     assert [line for line in p.stdout.splitlines() if "mandoc.db" not in line] == []
+
+
+def test_check_looks_into_the_files_of_the_aws_cli(cli):
+    cli.config("profiles:\n  a: { aws-profile: corp }\n  b: { aws-profile: gone }\n")
+    cli.write(".aws/config", "[profile corp]\nregion = eu-west-1\n[corpse]\nregion = eu-west-1\n")
+    p = cli("check")
+    assert p.returncode == 65 and "config.yaml:3" in p.stdout and "aws-profile 'gone' is neither in" in p.stdout
+    assert "'corp'" not in p.stdout
+    cli.write(".aws/config", "[profile corp]\n[profile gone]\nno sense\n")
+    p = cli("check")
+    assert p.returncode == 65 and ".aws/config:3: 'key = value' expected" in p.stdout
+
+
+def test_check_passes_warnings_of_the_aws_files_on(cli):
+    cli.write(".aws/credentials", "[a]\naws_access_key_id = x\n[a]\nregion = y\n")
+    p = cli("check")
+    assert p.returncode == 0 and "warning: " in p.stdout and ".aws/credentials:3: " in p.stdout, p
+
+
+def test_credentials_follow_the_configuration(cli):
+    cli.config("defaults: { aws-profile: corp }\nprofiles: { other: { aws-profile: two } }\n")
+    cli.write(".aws/credentials", "[corp]\naws_access_key_id = AKIDCORP\naws_secret_access_key = s1\n"
+                                  "[two]\naws_access_key_id = AKIDTWO\naws_secret_access_key = s2\n"
+                                  "[default]\naws_access_key_id = AKIDNONE\naws_secret_access_key = s3\n")
+    assert "AKIDCORP" in cli.ok("credentials")
+    assert "AKIDTWO" in cli.ok("credentials", "other") and "AKIDTWO" in cli.ok("credentials", "--profile", "two")
+    assert "config.yaml:1" in cli.ok("credentials", "--explain")
+    assert cli("credentials", "nosuch").returncode == 64
+    p = cli("credentials", "--config", "/nonexistent")
+    assert p.returncode != 0 and "/nonexistent" in p.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "stop", "reload", "connect", "credentials", "trust", "check", "route",
+                                     "start", "demo", "vm", "version"])
+def test_every_command_has_help(cli, command):
+    for flag in ("--help", "-h"):
+        assert cli.ok(command, flag) == cli.ok("help", command)
+    assert cli.ok(command, "--help").startswith(f"usage: awsocks {command}")
