@@ -1,0 +1,66 @@
+#ifndef SSM_IMPL_H
+#define SSM_IMPL_H
+/* What backend.c, dials.c and steps.c share. */
+#include "backend/backend_impl.h"
+#include "backend/ssm.h"
+#include "backend/ssm/session.h"
+#include "backend/ssm/state.h"
+#include "base/list.h"
+#include "net/loop.h"
+
+struct ssm {
+	struct backend base;
+	struct loop *loop;
+	struct session_env env;
+	char *region, *ssm_endpoint, *ec2_endpoint, *name, *instance_id, *ca_file;
+	char target[64], client_id[37];
+	struct ec2_instance *choices; /* while the user is asked */
+	size_t choice_count;
+	ssm_choose_fn *choose;
+	void *choose_arg;
+	unsigned dial_ms, dials_max, dials;
+	struct fsm fsm;
+	struct loop_timer limit;
+	struct loop_post wake;
+	struct list queue; /* struct ssm_dial.node */
+	struct pool *pool;
+	unsigned step; /* attempt of the step that is under way */
+	struct provider_call *asking;
+	struct ec2_call *looking;
+	struct api_call *call;
+	uint64_t init_ms, next_try_ms;
+	void (*started)(void *arg, const struct err *);
+	void *started_arg;
+	void (*closed)(void *arg);
+	void *closed_arg;
+};
+
+struct ssm_dial {
+	struct dial base;
+	struct list node; /* in the queue */
+	struct ssm *ssm;
+	struct pool_dial *pool; /* handed over */
+	struct loop_timer limit;
+	struct loop_post post; /* to tell of a failure */
+	uint64_t end_ms;
+	uint16_t port;
+	struct err why;
+	char host[256];
+};
+
+/* dials.c: from the public call to the pool, by the queue while there is no session to be had. */
+struct dial *ssm_dial(struct backend *, const struct dest *, dialed_fn *, void *arg, struct err *);
+void ssm_cancel(struct dial *);
+void ssm_hand_over(struct ssm *); /* all that wait: to the pool */
+void ssm_fail_queue(struct ssm *, const struct err *);
+void ssm_want_wake(struct ssm *);
+bool ssm_takes_dials(const struct ssm *);
+
+/* steps.c */
+extern const struct fsm_owner ssm_steps;
+void ssm_stop_step(struct ssm *);
+void ssm_tell_started(struct ssm *, const struct err *why);
+
+/* backend.c */
+void ssm_free_if_over(struct ssm *); /* closed, and nobody needs it any more */
+#endif

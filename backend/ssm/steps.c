@@ -1,0 +1,316 @@
+/*
+ * The steps of the SSM backend's state machine: what is begun when a state is
+ * entered, and what its end leads to. Initialising is: credentials, then the
+ * instance, then either the first session, for the destination of the first dial
+ * that waits, or, if nobody waits (backend_wake(), backend_start()),
+ * GetConnectionStatus. A caller who may not ask for that status is believed to be
+ * connected: his first dial will tell.
+ */
+#include "backend/ssm/ssm_impl.h"
+
+#include <string.h>
+
+#include "backend/ssm/pool.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "credentials/aws.h"
+#include "credentials/provider.h"
+#include "ec2/instance.h"
+
+void ssm_stop_step(struct ssm *s)
+{
+	if (s->asking)
+		provider_cancel(s->asking);
+	if (s->looking)
+		ec2_cancel(s->looking);
+	api_cancel(s->call);
+	s->asking = NULL;
+	s->looking = NULL;
+	s->call = NULL;
+	mem_free(s->choices);
+	s->choices = NULL;
+}
+
+static void on_creds(void *arg, struct creds *creds, const struct err *why)
+{
+	struct ssm *s = arg;
+
+	s->asking = NULL;
+	if (creds)
+		fsm_done(&s->fsm, s->step, FSM_INSTANCE);
+	else
+		fsm_failed(&s->fsm, s->step, why);
+}
+
+static void enter_creds(void *arg, unsigned attempt)
+{
+	struct ssm *s = arg;
+	struct err e;
+
+	s->step = attempt;
+	if (!s->init_ms)
+		s->init_ms = loop_now_ms(s->loop);
+	s->asking = provider_get(aws_provider(s->env.api.aws), on_creds, s, &e);
+	if (!s->asking)
+		fsm_failed(&s->fsm, attempt, &e);
+}
+
+static void instance_known(struct ssm *s, const char *id)
+{
+	str_fmt(s->target, sizeof(s->target), "%s", id);
+	fsm_done(&s->fsm, s->step, list_empty(&s->queue) ? FSM_ONLINE : FSM_SESSION);
+}
+
+static void take_instance(struct ssm *s, const struct ec2_instance *i)
+{
+	struct err e;
+
+	if (strcmp(i->state, "running") == 0) {
+		log_info("ssm", "%s: %s is %s", s->base.name, s->name, i->id);
+		instance_known(s, i->id);
+		return;
+	}
+	(void)err_set(&e, ERR_TARGET, "instance %s (%s) is %s: start it first", i->id, s->name,
+		      i->state);
+	fsm_failed(&s->fsm, s->step, &e);
+}
+
+static void on_chosen(void *to, size_t index)
+{
+	struct ssm *s = to;
+	struct ec2_instance *list = s->choices, chosen;
+	struct err e;
+
+	if (!list)
+		return; /* too late: the step is over */
+	if (index < s->choice_count) {
+		chosen = list[index];
+		mem_free(list);
+		s->choices = NULL;
+		take_instance(s, &chosen);
+		return;
+	}
+	(void)err_set(&e, ERR_TARGET, "no instance named '%.64s' was chosen", s->name);
+	fsm_failed(&s->fsm, s->step, &e);
+}
+
+static void several(struct ssm *s, const struct ec2_instance *list, size_t n)
+{
+	char text[220] = "";
+	struct err e;
+
+	if (s->choose && (s->choices = mem_alloc(n * sizeof(*list))) != NULL) {
+		memcpy(s->choices, list, n * sizeof(*list));
+		s->choice_count = n;
+		s->choose(s->choose_arg, s->choices, n, on_chosen, s);
+		return;
+	}
+	for (size_t i = 0, used = 0; i < n; i++) {
+		if (!str_fmt(text + used, sizeof(text) - used - 4, "%s%s %s", i ? ", " : "",
+			     list[i].id, list[i].state)) {
+			str_fmt(text + used, sizeof(text) - used, " ...");
+			break;
+		}
+		used = strlen(text);
+	}
+	(void)err_set(&e, ERR_TARGET, "%zu instances are named '%.40s': %s; use --instance-id", n,
+		      s->name, text);
+	fsm_failed(&s->fsm, s->step, &e);
+}
+
+static void on_instances(void *arg, const struct ec2_instance *list, size_t n,
+			 const struct err *why)
+{
+	struct ssm *s = arg;
+	struct err e;
+
+	s->looking = NULL;
+	if (why) {
+		fsm_failed(&s->fsm, s->step, why);
+	} else if (!list || n == 0) {
+		(void)err_set(&e, ERR_TARGET,
+			      "no instance in %s is named '%.64s': is the region right, "
+			      "and the account?",
+			      s->region, s->name);
+		fsm_failed(&s->fsm, s->step, &e);
+	} else if (n == 1) {
+		take_instance(s, &list[0]);
+	} else {
+		several(s, list, n);
+	}
+}
+
+static void enter_instance(void *arg, unsigned attempt)
+{
+	struct ssm *s = arg;
+	struct err e;
+
+	s->step = attempt;
+	if (s->instance_id) {
+		instance_known(s, s->instance_id);
+		return;
+	}
+	s->looking = ec2_by_name(s->env.api.aws, s->ec2_endpoint, s->name, on_instances, s, &e);
+	if (!s->looking)
+		fsm_failed(&s->fsm, attempt, &e);
+}
+
+static bool may_not_ask(const char *aws_code)
+{
+	return str_starts(aws_code, "AccessDenied") ||
+	       strcmp(aws_code, "UnauthorizedOperation") == 0;
+}
+
+static void on_status(void *arg, bool connected, const char *aws_code, const struct err *why)
+{
+	struct ssm *s = arg;
+	struct err e;
+
+	s->call = NULL;
+	if (why && may_not_ask(aws_code)) {
+		log_debug("ssm", "%s: GetConnectionStatus: %s", s->base.name, why->msg);
+		fsm_done(&s->fsm, s->step, FSM_ACTIVE);
+	} else if (why) {
+		fsm_failed(&s->fsm, s->step, why);
+	} else if (connected) {
+		fsm_done(&s->fsm, s->step, FSM_ACTIVE);
+	} else {
+		(void)err_set(
+			&e, ERR_TARGET,
+			"instance %s is not connected to SSM: is it running, has it the agent, a "
+			"role and a way to AWS?",
+			s->target);
+		fsm_failed(&s->fsm, s->step, &e);
+	}
+}
+
+static void enter_online(void *arg, unsigned attempt)
+{
+	struct ssm *s = arg;
+	struct err e;
+
+	s->step = attempt;
+	s->call = api_status(&s->env.api, s->target, 0, on_status, s, &e);
+	if (!s->call)
+		fsm_failed(&s->fsm, attempt, &e);
+}
+
+static void enter_session(void *arg, unsigned attempt)
+{
+	struct ssm *s = arg;
+	struct ssm_dial *first;
+	struct err e;
+
+	s->step = attempt;
+	/* its dial has gone meanwhile; or a session came up while this one failed */
+	if (list_empty(&s->queue) || pool_alive(s->pool)) {
+		fsm_done(&s->fsm, attempt, FSM_ACTIVE);
+		return;
+	}
+	first = CONTAINER_OF(s->queue.next, struct ssm_dial, node);
+	if (pool_open(s->pool, first->host, first->port, &e) != 0)
+		fsm_failed(&s->fsm, attempt, &e);
+}
+
+void ssm_tell_started(struct ssm *s, const struct err *why)
+{
+	void (*started)(void *, const struct err *) = s->started;
+
+	s->started = NULL;
+	if (started)
+		started(s->started_arg, why);
+}
+
+static void enter_active(void *arg, unsigned attempt)
+{
+	struct ssm *s = arg;
+
+	s->step = attempt;
+	ssm_hand_over(s);
+	ssm_tell_started(s, NULL);
+}
+
+static void on_renewed(void *arg, bool connected, const char *aws_code, const struct err *why)
+{
+	struct ssm *s = arg;
+
+	(void)aws_code;
+	s->call = NULL;
+	if (why)
+		log_warn("ssm", "%s: with the new credentials: %s", s->base.name, why->msg);
+	else if (!connected)
+		log_warn("ssm", "%s: instance %s is not connected to SSM", s->base.name, s->target);
+	if (!pool_lost(s->pool)) /* what is open lives on in any case */
+		fsm_done(&s->fsm, s->step, FSM_ACTIVE);
+}
+
+static void enter_transitioning(void *arg, unsigned attempt)
+{
+	struct ssm *s = arg;
+	struct err e;
+
+	s->step = attempt;
+	if (pool_lost(s->pool))
+		return; /* on_pool_changed() ends it */
+	s->call = api_status(&s->env.api, s->target, 0, on_renewed, s, &e);
+	if (!s->call)
+		fsm_done(&s->fsm, attempt, FSM_ACTIVE);
+}
+
+static void enter_backoff(void *arg, unsigned attempt)
+{
+	struct ssm *s = arg;
+	struct err why = s->fsm.why;
+
+	s->step = attempt;
+	ssm_stop_step(s);
+	(void)err_wrap(&why, "%s", s->base.name);
+	ssm_fail_queue(s, &why);
+	ssm_tell_started(s, &why);
+}
+
+static void on_limit(void *arg)
+{
+	struct ssm *s = arg;
+
+	fsm_limit(&s->fsm);
+	if (s->fsm.state == FSM_BACKOFF && !list_empty(&s->queue))
+		fsm_wake(&s->fsm); /* someone has waited for the pause to end */
+}
+
+static void on_timer(void *arg, unsigned ms)
+{
+	struct ssm *s = arg;
+
+	if (ms)
+		timer_arm(s->loop, &s->limit, ms, on_limit, s);
+	else
+		timer_disarm(s->loop, &s->limit);
+}
+
+static void on_trace(void *arg, enum fsm_state from, enum fsm_state to, const struct err *why,
+		     unsigned pause_ms)
+{
+	struct ssm *s = arg;
+
+	s->next_try_ms = loop_now_ms(s->loop) + pause_ms;
+	if (why)
+		log_warn("ssm", "%s: %s -> %s: %s; next try in %u.%u s", s->base.name,
+			 fsm_name(from), fsm_name(to), why->msg, pause_ms / 1000,
+			 pause_ms % 1000 / 100);
+	else
+		log_info("ssm", "%s: %s -> %s", s->base.name, fsm_name(from), fsm_name(to));
+}
+
+const struct fsm_owner ssm_steps = {
+	.enter = { [FSM_CREDS] = enter_creds,
+		   [FSM_INSTANCE] = enter_instance,
+		   [FSM_ONLINE] = enter_online,
+		   [FSM_SESSION] = enter_session,
+		   [FSM_ACTIVE] = enter_active,
+		   [FSM_TRANSITIONING] = enter_transitioning,
+		   [FSM_BACKOFF] = enter_backoff },
+	.timer = on_timer,
+	.trace = on_trace,
+};
