@@ -21,9 +21,10 @@
 
 enum { PATTERN_MAX = 512, REGEX_MAX = 256, REPEAT_MAX = 256 };
 
-static int bad(struct err *e, const char *text, const char *what)
+/* pattern_parse() says before it which pattern, as it was written. */
+static int bad(struct err *e, const char *what)
 {
-	return err_set(e, ERR_CONFIG, "pattern '%.80s': %s", text, what);
+	return err_set(e, ERR_CONFIG, "%s", what);
 }
 
 static int no_memory(struct err *e)
@@ -78,21 +79,21 @@ static int split_port(char *host, struct port_range *port, struct err *e)
 
 	if (*host == '[') {
 		if (!close)
-			return bad(e, host, "'[' without ']'");
+			return bad(e, "'[' without ']'");
 		colon = close[1] == ':' ? close + 1 : strstr(close, ":");
 	} else if (colon && strchr(host, ':') != colon) {
 		return 0; /* IPv6 without brackets: no port */
 	}
 	if (colon) {
 		if (port_range_parse(colon + 1, port, e) != 0)
-			return err_wrap(e, "pattern '%.80s'", host);
+			return -1;
 		*colon = '\0';
 	}
 	if (*host == '[') { /* [v6], [v6/64], [v6]/64 */
 		memmove(close, close + 1, strlen(close + 1) + 1);
 		memmove(host, host + 1, strlen(host));
 		if (!strchr(host, ':'))
-			return bad(e, host, "only IPv6 addresses stand in brackets");
+			return bad(e, "only IPv6 addresses stand in brackets");
 	}
 	return 0;
 }
@@ -132,20 +133,19 @@ static int parse_net(struct pattern *p, char *text, struct err *e)
 
 	*slash = '\0';
 	if (!host_addr(text, &p->net))
-		return bad(e, text, "a network begins with a whole address, as in 10.0.0.0/8");
+		return bad(e, "a network begins with a whole address, as in 10.0.0.0/8");
 	if (str_number(slash + 1, 0, p->net.size * 8, &prefix, NULL) != 0)
-		return bad(e, text,
-			   p->net.size == 4 ? "the prefix length must be 0 to 32"
-					    : "the prefix length must be 0 to 128");
+		return bad(e, p->net.size == 4 ? "the prefix length must be 0 to 32"
+					       : "the prefix length must be 0 to 128");
 	p->prefix = (unsigned)prefix;
 	if (bits_beyond(&p->net, p->prefix)) {
 		clear_beyond(&p->net, p->prefix);
 		host_addr_format(&p->net, canonical);
 		return err_set(
 			e, ERR_CONFIG,
-			"pattern '%s/%u': bits beyond the prefix are set: write %s/%u for the "
-			"network, or the address alone",
-			text, p->prefix, canonical, p->prefix);
+			"bits beyond the prefix are set: write %s/%u for the network, or the "
+			"address alone",
+			canonical, p->prefix);
 	}
 	p->kind = PATTERN_NET;
 	unmap(p);
@@ -169,7 +169,7 @@ static int normal(const char *text, struct host *h, struct err *e)
 	if (host_normalize(text, strlen(text), h, e) == 0)
 		return 0;
 	e->code = ERR_CONFIG;
-	return err_wrap(e, "pattern '%.80s'", text);
+	return -1;
 }
 
 static int parse_host(struct pattern *p, const char *text, struct err *e)
@@ -183,8 +183,7 @@ static int parse_host(struct pattern *p, const char *text, struct err *e)
 		n--;
 	if (h.is_address && !strchr(text, ':') &&
 	    (strlen(h.text) != n || memcmp(h.text, text, n) != 0))
-		return err_set(e, ERR_CONFIG, "pattern '%.80s': is the address %s: write it so",
-			       text, h.text);
+		return err_set(e, ERR_CONFIG, "that is the address %s: write it so", h.text);
 	p->kind = PATTERN_HOST;
 	p->text = mem_strdup(h.text);
 	return p->text ? 0 : no_memory(e);
@@ -197,8 +196,7 @@ static int parse_suffix(struct pattern *p, const char *text, bool apex, struct e
 	if (normal(text, &h, e) != 0)
 		return -1;
 	if (h.is_address)
-		return bad(e, text,
-			   "an address has no subdomains: write a network, as in 10.0.0.0/8");
+		return bad(e, "an address has no subdomains: write a network, as in 10.0.0.0/8");
 	p->kind = PATTERN_SUFFIX;
 	p->apex = apex;
 	p->text = mem_strdup(h.text);
@@ -217,20 +215,19 @@ static int add_label(char *out, const char *label, size_t n, struct err *e)
 	text[n] = '\0';
 	str_lower(text);
 	if (n == 0)
-		return bad(e, label, "has an empty label");
+		return bad(e, "it has an empty label");
 	if (strspn(text, allowed) != n) {
 		if (strpbrk(text, "*?"))
-			return bad(e, text,
-				   "wildcards go with a to z, 0 to 9, - and _ only: write other "
-				   "letters as an A-label (xn--)");
+			return bad(e, "wildcards go with a to z, 0 to 9, - and _ only: write other "
+				      "letters as an A-label (xn--)");
 		if (normal(text, &h, e) != 0)
 			return -1;
 		if (h.is_address)
-			return bad(e, text, "digits of another script: write 0 to 9");
+			return bad(e, "digits of another script: write 0 to 9");
 		memcpy(text, h.text, sizeof(h.text));
 	}
 	if (used + strlen(text) + 2 > HOST_MAX)
-		return bad(e, text, "too long");
+		return bad(e, "it is too long");
 	(void)str_fmt(out + used, HOST_MAX - used, "%s%s", used ? "." : "", text);
 	return 0;
 }
@@ -241,7 +238,7 @@ static int parse_glob(struct pattern *p, const char *text, struct err *e)
 	size_t n = strlen(text);
 
 	if (strpbrk(text, "0123456789") && strspn(text, "0123456789.*?") == n)
-		return bad(e, text,
+		return bad(e,
 			   "wildcards do not match addresses: write a network, as in 10.0.0.0/8");
 	if (n && text[n - 1] == '.')
 		n--;
@@ -313,19 +310,19 @@ static int check_regex(const char *re, struct err *e)
 	size_t n = strlen(re);
 
 	if (n == 0)
-		return bad(e, "re:", "the expression is empty");
+		return bad(e, "the expression is empty");
 	if (n > REGEX_MAX)
-		return bad(e, re, "the expression is longer than 256 bytes");
+		return bad(e, "the expression is longer than 256 bytes");
 	for (size_t i = 0; i < n; i++) {
 		if ((unsigned char)re[i] >= 0x80)
-			return bad(e, re, "letters outside ASCII: write the A-label (xn--)");
+			return bad(e, "letters outside ASCII: write the A-label (xn--)");
 		if (re[i] == '\\' && isdigit((unsigned char)re[i + 1]))
-			return bad(e, re, "back references are not supported");
+			return bad(e, "back references are not supported");
 		if (re[i] == '\\' && re[i + 1])
 			i++;
 	}
 	if (repetitions(re) > REPEAT_MAX)
-		return bad(e, re, "repetitions ({n}) multiply to more than 256");
+		return bad(e, "repetitions ({n}) multiply to more than 256");
 	return 0;
 }
 
@@ -337,7 +334,7 @@ static int parse_regex(struct pattern *p, char *re, struct err *e)
 
 	if (colon && looks_like_port(colon)) {
 		if (port_range_parse(colon + 1, &p->port, e) != 0)
-			return err_wrap(e, "pattern 're:%.80s'", re);
+			return -1;
 		*colon = '\0';
 	}
 	if (check_regex(re, e) != 0)
@@ -350,7 +347,7 @@ static int parse_regex(struct pattern *p, char *re, struct err *e)
 		regerror(rc, p->regex, why, sizeof(why));
 		mem_free(p->regex); /* regcomp() frees what it made */
 		p->regex = NULL;
-		return bad(e, re, why);
+		return bad(e, why);
 	}
 	p->kind = PATTERN_REGEX;
 	return 0;
@@ -372,7 +369,7 @@ static int parse(struct pattern *p, char *text, struct err *e)
 	if (split_port(text, &p->port, e) != 0)
 		return -1;
 	if (*text == '\0')
-		return bad(e, text, "no host: write * for every host, as in *:443");
+		return bad(e, "no host: write * for every host, as in *:443");
 	if (strcmp(text, "*") == 0)
 		return 0; /* PATTERN_ANY */
 	if (strchr(text, '/'))
@@ -392,13 +389,13 @@ int pattern_parse(struct pattern *p, const char *text, struct err *e)
 
 	*p = (struct pattern){ .port = { 0, 65535 } };
 	if (!str_fmt(copy, sizeof(copy), "%s", text))
-		return bad(e, text, "longer than 511 bytes");
-	if (*text == '\0')
-		return bad(e, text, "empty");
-	if (parse(p, copy, e) == 0)
+		(void)bad(e, "longer than 511 bytes");
+	else if (*text == '\0')
+		(void)bad(e, "empty");
+	else if (parse(p, copy, e) == 0)
 		return 0;
 	pattern_free(p);
-	return -1;
+	return err_wrap(e, "pattern '%.80s'", text);
 }
 
 bool pattern_matches(const struct pattern *p, const struct subject *s)

@@ -2,8 +2,10 @@
 later, two profiles at the same time, and the short commands that talk to a running proxy."""
 import json
 import os
+import pty
 import re
 import shutil
+import signal
 import stat
 import subprocess
 
@@ -136,6 +138,53 @@ def test_status_has_every_name_once(awsocks, aws_with_web):
 @pytest.fixture
 def aws_with_web(localaws, web):
     return localaws("--resolve", f"one.example=127.0.0.1:{web.port}")
+
+
+TWINS = ["--instance", "id=i-0aaaaaaaaaaaaaaa1,name=twin", "--instance", "id=i-0aaaaaaaaaaaaaaa2,name=twin"]
+
+
+@pytest.mark.parametrize("options, status, says", [
+    (["--name", "twin"], 69, ["2 instances are named 'twin'", "i-0aaaaaaaaaaaaaaa1", "i-0aaaaaaaaaaaaaaa2",
+                              "--instance-id"]),
+    (["--name", "nosuch"], 69, ["no instance in eu-central-1 is named 'nosuch'", "is the region right"]),
+    (["--name", "twin", "--region", "not a region"], 65, ["'not a region' is not an AWS region", "--region"]),
+    ([], 65, ["--instance-id or --name"]),
+])
+def test_instances_that_cannot_be_found(localaws, tmp_path, options, status, says):
+    env = localaws(*TWINS).env()
+    cli = Cli(tmp_path)
+    if status == 65 and options:
+        del env["AWS_ENDPOINT_URL"]      # an endpoint of one's own needs no region
+    p = cli(*options, "--no-lazy", "--listen", "127.0.0.1:0", env=env)
+    assert p.returncode == status
+    for text in says:
+        assert text in p.stderr
+
+
+def test_one_of_several_is_chosen_on_a_terminal(localaws, tmp_path):
+    env = {**Cli(tmp_path).env, **localaws(*TWINS).env()}
+    ready = tmp_path / "ready.json"
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(harness.program("awsocks"), ["awsocks", "--name", "twin", "--no-lazy", "--listen", "127.0.0.1:0",
+                                               "--ready-file", str(ready)], env)
+    seen = b""
+
+    def until(text):
+        nonlocal seen
+        while text not in seen:
+            seen += os.read(fd, 4096)
+    until(b"Which one? ")
+    assert b"1) i-0aaaaaaaaaaaaaaa1" in seen and b"2) i-0aaaaaaaaaaaaaaa2" in seen
+    os.write(fd, b"3\n")
+    until(b"A number from 1 to 2: ")
+    os.write(fd, b"2\n")
+    until(b"twin is i-0aaaaaaaaaaaaaaa2")
+    harness.wait_for(lambda: harness.read_json(ready))
+    os.kill(pid, signal.SIGTERM)
+    until(b"stopping")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(fd)
 
 
 def ask(p, *args, **how):

@@ -214,3 +214,11 @@ def test_the_default_listener_has_a_name(cli):
     assert decide(cli, "x", "--listener", "default", "--listen", ":3")["listener"] == ":3"
     cli.config("listeners: [{ address: '127.0.0.1:1080', guard: on }]\n")
     assert decide(cli, "x", "--listener", "127.0.0.1:1080")["fallback"] == "none"
+
+
+@pytest.mark.parametrize("pattern", ["re:(", "10.0.0.0/99", "10.1.2.3/8", "[10.0.0.0]", "*.a..b", "host:99999",
+                                     "re:a{300}", "*.192.0.2.1", "127.1"])
+def test_a_wrong_pattern_is_shown_as_it_was_written(cli, pattern):
+    p = cli("route", "example.com", "--route-proxy", pattern)
+    assert p.returncode == 64 and f"pattern '{pattern}': " in p.stderr, p
+    assert p.stderr.count("pattern '") == 1
