@@ -199,7 +199,7 @@ def test_wrong_rules_are_refused_with_their_place(cli):
     p = cli("route", "x", "--route-block", "10.*")
     assert p.returncode == 64 and "--route-block" in p.stderr
     p = cli("route", "x", "--route-default", "vm-direct")
-    assert p.returncode == 65 and "--mode vm" in p.stderr
+    assert p.returncode == 64 and "--mode vm" in p.stderr
 
 
 def test_unknown_profile_in_a_rule_is_told(cli):
