@@ -418,6 +418,7 @@ static size_t pull_stream(struct smux_stream *s, uint8_t *to, size_t max, int64_
 		memcpy(to + SMUX_HEADER, buf_ptr(&s->out), n);
 		buf_drop(&s->out, n);
 		s->mux->up += n;
+		s->moved_ms = smux_now_ms(s->mux);
 		if (s->want_write && buf_room(&s->out) >= s->mux->o.send_max / 2)
 			smux_want_run(s);
 		return SMUX_HEADER + n;
@@ -478,6 +479,8 @@ static uint64_t due_of(const struct smux_stream *s)
 {
 	uint64_t due = UINT64_MAX;
 
+	if (s->closing && buf_len(&s->out))
+		return s->moved_ms + s->mux->o.idle_ms;
 	if (s->closing || s->broken || s->owner_gone)
 		return due;
 	if (s->full)
@@ -511,6 +514,17 @@ static void reset_stalled(struct smux_stream *s)
 	smux_break_stream(s, &why);
 }
 
+/* Closed long ago, and the far end has not taken what it had to say. */
+static void drop_unsent(struct smux_stream *s)
+{
+	buf_free(&s->out);
+	if (!s->syn_due)
+		return; /* FIN still goes */
+	s->fin_sent = true;
+	list_del(&s->ready);
+	release(s);
+}
+
 void smux_tick(struct smux *m)
 {
 	uint64_t now = smux_now_ms(m);
@@ -520,7 +534,9 @@ void smux_tick(struct smux *m)
 
 		if (due_of(s) > now)
 			continue;
-		if (s->full && now >= s->full_ms + m->o.stall_ms) {
+		if (s->closing)
+			drop_unsent(s);
+		else if (s->full && now >= s->full_ms + m->o.stall_ms) {
 			reset_stalled(s);
 		} else if (s->remote_fin) {
 			smux_break_stream(s, NULL); /* both ends are done with it */

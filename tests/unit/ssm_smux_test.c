@@ -463,6 +463,31 @@ static void greeted_after_close(void **state)
 	end(&r);
 }
 
+/* What closed streams have to say does not wait for ever for a far end that takes nothing. */
+static void closed_and_never_taken(void **state)
+{
+	struct rig r;
+	struct user a, b;
+
+	(void)state;
+	rig_init(&r, 0);
+	open_user(&r, &a);
+	(void)sent(&r, 1024);
+	open_user(&r, &b);
+	assert_int_equal(stream_write(a.s, (const uint8_t *)"abc", 3), 3);
+	assert_int_equal(stream_write(b.s, (const uint8_t *)"abc", 3), 3);
+	stream_close(a.s);
+	stream_close(b.s);
+	smux_run(r.mux);
+	assert_int_equal(smux_next(r.mux), r.now + 300000);
+	r.now += 300000;
+	smux_tick(r.mux);
+	assert_int_equal(smux_next(r.mux), UINT64_MAX);
+	assert_int_equal(smux_streams(r.mux), 1); /* b was never known there */
+	assert_string_equal(sent(&r, 1024), "FIN3");
+	end(&r);
+}
+
 static void unknown_and_broken(void **state)
 {
 	static const struct {
@@ -559,13 +584,21 @@ static void late_attach(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(frames_in_order),    cmocka_unit_test(never_opened_never_sent),
-		cmocka_unit_test(writers_share),      cmocka_unit_test(credit_rules),
-		cmocka_unit_test(close_inside_data),  cmocka_unit_test(shutdown_sends_no_fin),
-		cmocka_unit_test(stalled_reader),     cmocka_unit_test(hard_ceiling),
-		cmocka_unit_test(who_was_refused),    cmocka_unit_test(refused_after_close),
-		cmocka_unit_test(unknown_and_broken), cmocka_unit_test(broken_session),
-		cmocka_unit_test(late_attach),        cmocka_unit_test(greeted_after_close),
+		cmocka_unit_test(frames_in_order),
+		cmocka_unit_test(never_opened_never_sent),
+		cmocka_unit_test(writers_share),
+		cmocka_unit_test(credit_rules),
+		cmocka_unit_test(close_inside_data),
+		cmocka_unit_test(shutdown_sends_no_fin),
+		cmocka_unit_test(stalled_reader),
+		cmocka_unit_test(hard_ceiling),
+		cmocka_unit_test(who_was_refused),
+		cmocka_unit_test(refused_after_close),
+		cmocka_unit_test(unknown_and_broken),
+		cmocka_unit_test(broken_session),
+		cmocka_unit_test(late_attach),
+		cmocka_unit_test(greeted_after_close),
+		cmocka_unit_test(closed_and_never_taken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
