@@ -65,6 +65,7 @@ static int bind_tcp(int fd, const struct addr *a)
 		return -1;
 	/* accepted sockets inherit it: one call here instead of one each */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	sock_keep_alive(fd);
 	return bind(fd, (const struct sockaddr *)&a->ss, a->len);
 }
 

@@ -14,5 +14,8 @@ int sock_open(int family); /* SOCK_STREAM */
 int sock_accept(int fd, struct addr *peer);
 ssize_t sock_send(int fd, const void *p, size_t n); /* never raises SIGPIPE, never blocks */
 int sock_nonblock(int fd);
-int sock_pair(int fd[static 2]); /* Unix, SOCK_STREAM */
+int sock_pair(int fd[static 2]);
+/* A peer that has vanished without a word is noticed after two minutes of
+ * silence. Accepted sockets inherit it from their listener. */
+void sock_keep_alive(int fd); /* Unix, SOCK_STREAM */
 #endif

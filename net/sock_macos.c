@@ -1,11 +1,15 @@
 /* No accept4(), no SOCK_CLOEXEC: two more calls each. SIGPIPE is switched off per socket. */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "net/sock.h"
+
+enum { KEEP_IDLE_S = 60, KEEP_EVERY_S = 15, KEEP_PROBES = 4 };
 
 /* Closes fd when it fails. */
 static int prepare(int fd)
@@ -61,4 +65,15 @@ int sock_pair(int fd[static 2])
 	if (fd[1] >= 0)
 		close(fd[1]);
 	return -1;
+}
+
+void sock_keep_alive(int fd)
+{
+	int on = 1, idle_s = KEEP_IDLE_S, every_s = KEEP_EVERY_S, probes = KEEP_PROBES;
+
+	/* Without it a dead peer is only noticed later: no reason to fail. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPALIVE, &idle_s, sizeof(idle_s));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof(every_s));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
 }

@@ -114,7 +114,7 @@ static void tcp_accepts(void **state)
 
 	for (i = 0; i < 2; i++) {
 		struct listen_socket *ls = open_at(f, where[i]);
-		int c;
+		int c, on = 0;
 
 		assert_int_not_equal(addr_port(listen_addr(ls)), 0);
 		c = dial(listen_addr(ls));
@@ -124,6 +124,10 @@ static void tcp_accepts(void **state)
 		assert_int_equal(f->n, i + 1);
 		assert_true(fcntl(f->fd[i], F_GETFL) & O_NONBLOCK);
 		assert_true(fcntl(f->fd[i], F_GETFD) & FD_CLOEXEC);
+		assert_int_equal(getsockopt(f->fd[i], SOL_SOCKET, SO_KEEPALIVE, &on,
+					    &(socklen_t){ sizeof(on) }),
+				 0);
+		assert_true(on); /* inherited */
 		assert_true(addr_is_loopback(&f->peer));
 		close(c);
 		listen_close(ls);
