@@ -3,8 +3,9 @@
  * the first editor that saves by rename. An event only arms a short timer;
  * when it fires, the file's identity, size and times are compared with those
  * last seen, so that other files of the directory and bursts cost nothing more.
- * The timer is not put off by further events: a log that is written in the
- * same directory all the time would put it off for ever.
+ * Further events of the file itself put the timer off, for it may be half
+ * written; those of others do not: a log in the same directory would put it
+ * off for ever.
  */
 #include "net/file_watch.h"
 
@@ -60,14 +61,20 @@ static void on_settled(void *arg)
 	w->changed(w->arg);
 }
 
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
 static void on_event(uv_fs_event_t *event, const char *name, int events, int status)
 {
 	struct file_watch *w = (struct file_watch *)event;
 
-	(void)name;
 	(void)events;
 	(void)status;
-	if (w->settling)
+	if (w->settling && (!name || strcmp(name, base_name(w->path)) != 0))
 		return;
 	w->settling = true;
 	timer_arm(w->loop, &w->settle, SETTLE_MS, on_settled, w);
@@ -126,6 +133,11 @@ out:
 		mem_free(w->path);
 	mem_free(w);
 	return NULL;
+}
+
+const char *file_watch_path(const struct file_watch *w)
+{
+	return w->path;
 }
 
 void file_watch_close(struct file_watch *w)

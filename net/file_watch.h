@@ -13,5 +13,6 @@ struct file_watch;
  * exist, its directory must. NULL: *e tells. */
 struct file_watch *file_watch_open(struct loop *, const char *path, loop_fn *changed, void *arg,
 				   struct err *);
+const char *file_watch_path(const struct file_watch *);
 void file_watch_close(struct file_watch *); /* NULL allowed */
 #endif

@@ -1,5 +1,7 @@
 #include "cmd/awsocks/rule_slots.h"
 
+#include <string.h>
+
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/file_watch.h"
@@ -100,28 +102,52 @@ static void on_change(void *arg)
 		log_error("rules", "not reloaded, the old rules stay: %s", e.msg);
 }
 
-static void watch_files(struct rule_slots *s, const struct rule_set *set)
+/* The watch of a path among the first n; NULL: none. */
+static struct file_watch *find_watch(struct file_watch *const *watch, size_t n, const char *path)
 {
-	for (size_t i = 0; i < set->file_count && s->watches < WATCHES_MAX; i++) {
-		struct file_watch *w;
-		struct err e = { 0 };
+	for (size_t i = 0; i < n; i++)
+		if (watch[i] && strcmp(file_watch_path(watch[i]), path) == 0)
+			return watch[i];
+	return NULL;
+}
 
-		if (!set->file[i].watch)
-			continue;
-		w = file_watch_open(s->loop, set->file[i].path, on_change, s, &e);
-		if (w)
-			s->watch[s->watches++] = w;
-		else
-			log_warn("rules", "%s (use `awsocks reload` after a change)", e.msg);
-	}
+/* A watch that is there already is kept: it was looking before the file was
+ * read, and so sees what was written since. */
+static void watch_file(struct rule_slots *s, const char *path, struct file_watch **old, size_t n)
+{
+	struct file_watch *w = find_watch(old, n, path);
+	struct err e = { 0 };
+
+	if (s->watches == WATCHES_MAX || find_watch(s->watch, s->watches, path))
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (old[i] == w)
+			old[i] = NULL;
+	if (!w)
+		w = file_watch_open(s->loop, path, on_change, s, &e);
+	if (w)
+		s->watch[s->watches++] = w;
+	else
+		log_warn("rules", "%s (use `awsocks reload` after a change)", e.msg);
 }
 
 void rule_slots_watch(struct rule_slots *s, struct loop *loop)
 {
+	struct file_watch *old[WATCHES_MAX];
+	size_t n = s->watches;
+
+	memcpy(old, s->watch, n * sizeof(*old));
 	s->loop = loop;
-	unwatch(s);
-	for (size_t i = 0; i < s->count; i++)
-		watch_files(s, &s->slot[i].set);
+	s->watches = 0;
+	for (size_t i = 0; i < s->count; i++) {
+		const struct rule_set *set = &s->slot[i].set;
+
+		for (size_t k = 0; k < set->file_count; k++)
+			if (set->file[k].watch)
+				watch_file(s, set->file[k].path, old, n);
+	}
+	while (n)
+		file_watch_close(old[--n]);
 }
 
 /* --- reloading ---------------------------------------------------------- */
