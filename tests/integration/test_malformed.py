@@ -39,6 +39,17 @@ SOCKS = [
     ("unknown address type", socks5(b"localhost", 80, b"\x05\x01\x00\x02"), refusal5(8)),
     ("version 4 within 5", socks5(b"localhost", 80, b"\x04\x01\x00\x03"), refusal5(1)),
     ("blocked", socks5(b"blocked.example", 80), refusal5(2)),
+    ("255 methods, none of ours", b"\x05\xff" + bytes(range(1, 256)), b"\x05\xff"),
+    ("tab in the name", socks5(b"local\thost", 80), refusal5(1)),
+    ("user in the name", socks5(b"a@localhost", 80), refusal5(1)),
+    ("port in the name", socks5(b"localhost:80", 80), refusal5(1)),
+    ("dots only", socks5(b"..", 80), refusal5(1)),
+    ("number that is no address", socks5(b"1.2.3.4.5", 80), refusal5(1)),
+    ("scoped address", socks5(b"fe80::1%lo", 80), refusal5(1)),
+    ("4a: slash in the name", b"\x04\x01\x00\x50\x00\x00\x00\x01u\x00local/host\x00", b"\x00\x5b" + bytes(6)),
+    ("4: port 0", b"\x04\x01\x00\x00\x7f\x00\x00\x01\x00", b"\x00\x5b" + bytes(6)),
+    ("4: unknown command", b"\x04\x00\x00\x50\x7f\x00\x00\x01\x00", b"\x00\x5b" + bytes(6)),
+    ("4: blocked", b"\x04\x01\x00\x50\x00\x00\x00\x01u\x00blocked.example\x00", b"\x00\x5b" + bytes(6)),
     ("4: BIND", b"\x04\x02\x00\x50\x7f\x00\x00\x01\x00", b"\x00\x5b" + bytes(6)),
     ("4: user id without end", b"\x04\x01\x00\x50\x7f\x00\x00\x01" + b"u" * 300, b"\x00\x5b" + bytes(6)),
     ("4a: empty name", b"\x04\x01\x00\x50\x00\x00\x00\x01u\x00\x00", b"\x00\x5b" + bytes(6)),
@@ -69,6 +80,37 @@ HTTP = [
     ("two hosts", b"GET http://localhost/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
     ("head of 100 KiB", b"GET http://localhost/ HTTP/1.1\r\nA: " + b"a" * 102400 + b"\r\n\r\n", 431),
     ("1000 fields", b"GET http://localhost/ HTTP/1.1\r\n" + b"a: b\r\n" * 1000 + b"\r\n", 431),
+    ("NUL in the target", b"GET http://localhost/\0 HTTP/1.1\r\n\r\n", 400),
+    ("NUL in a value", b"GET http://localhost/ HTTP/1.1\r\nA: b\0c\r\n\r\n", 400),
+    ("NUL in a name", b"GET http://localhost/ HTTP/1.1\r\nA\0: b\r\n\r\n", 400),
+    ("empty field name", b"GET http://localhost/ HTTP/1.1\r\n: b\r\n\r\n", 400),
+    ("empty host with port", b"GET http://:80/ HTTP/1.1\r\n\r\n", 400),
+    ("port 0 in the target", b"GET http://localhost:0/ HTTP/1.1\r\n\r\n", 400),
+    ("letters in the port", b"GET http://localhost:8o/ HTTP/1.1\r\n\r\n", 400),
+    ("percent in the host", b"GET http://local%68ost/ HTTP/1.0\r\n\r\n", 400),
+    ("backslash in the host", b"GET http://blocked.example\\.localhost/ HTTP/1.0\r\n\r\n", 400),
+    ("backslash and user", b"GET http://localhost\\@blocked.example/ HTTP/1.1\r\n\r\n", 400),
+    ("fragment", b"GET http://localhost/#x HTTP/1.1\r\n\r\n", 400),
+    ("two blanks", b"GET  http://localhost/ HTTP/1.1\r\n\r\n", 400),
+    ("tab for blank", b"GET\thttp://localhost/ HTTP/1.1\r\n\r\n", 400),
+    ("two empty lines before", b"\r\n\r\nGET http://localhost/ HTTP/1.1\r\n\r\n", 400),
+    ("negative length", b"POST http://localhost/ HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+    ("signed length", b"POST http://localhost/ HTTP/1.1\r\nContent-Length: +1\r\n\r\nx", 400),
+    ("huge length", b"POST http://localhost/ HTTP/1.1\r\nContent-Length: 18446744073709551617\r\n\r\nx", 400),
+    ("list of lengths", b"POST http://localhost/ HTTP/1.1\r\nContent-Length: 1, 1\r\n\r\nx", 400),
+    ("same length twice", b"POST http://localhost/ HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", 400),
+    ("chunked in 1.0", b"POST http://localhost/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    ("gzip, chunked", b"POST http://localhost/ HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+    ("chunked with a tail", b"POST http://localhost/ HTTP/1.1\r\nTransfer-Encoding: chunked;x\r\n\r\n0\r\n\r\n", 501),
+    ("CONNECT with a path", b"CONNECT localhost:1/x HTTP/1.1\r\n\r\n", 400),
+    ("CONNECT with a scheme", b"CONNECT http://localhost:1 HTTP/1.1\r\n\r\n", 400),
+    ("CONNECT with a user", b"CONNECT a@localhost:1 HTTP/1.1\r\n\r\n", 400),
+    ("CONNECT to port 0", b"CONNECT localhost:0 HTTP/1.1\r\n\r\n", 400),
+    ("CONNECT to two ports", b"CONNECT localhost:1:2 HTTP/1.1\r\n\r\n", 400),
+    ("CONNECT to bare IPv6", b"CONNECT ::1:80 HTTP/1.1\r\n\r\n", 400),
+    ("CONNECT to a name in brackets", b"CONNECT [a:b]:80 HTTP/1.1\r\n\r\n", 400),
+    ("CONNECT to an open bracket", b"CONNECT [::1:80 HTTP/1.1\r\n\r\n", 400),
+    ("CONNECT, chunked", b"CONNECT localhost:1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     ("blocked", b"GET http://blocked.example/ HTTP/1.0\r\n\r\n", 403),
     ("blocked CONNECT", b"CONNECT blocked.example:443 HTTP/1.1\r\n\r\n", 403),
 ]
@@ -214,3 +256,59 @@ def test_a_refusal_behind_head_has_its_body(awsocks, web):
             answer = client.read_head(s).decode()
             size = int(answer.split("Content-Length: ")[1].split()[0])
             assert len(client.read_to_end(s)) == size > 0
+
+
+BODIES = [
+    ("no size", b"x\r\n"),
+    ("size of 16 digits", b"0000000000000001\r\nx\r\n0\r\n\r\n"),
+    ("minus", b"-1\r\nx\r\n"),
+    ("bare line feed", b"1\nx\r\n0\r\n\r\n"),
+    ("more than the size", b"1\r\nxx\r\n0\r\n\r\n"),
+    ("NUL in an extension", b"1;\0\r\nx\r\n0\r\n\r\n"),
+    ("endless extension", b"1;" + b"a" * 5000 + b"\r\nx\r\n0\r\n\r\n"),
+    ("bad trailer", b"0\r\nno colon\r\n\r\n"),
+    ("folded trailer", b"0\r\nA: b\r\n c\r\n\r\n"),
+]
+
+
+@pytest.mark.parametrize("name,body", BODIES, ids=[b[0] for b in BODIES])
+def test_a_malformed_chunked_body_does_not_leave(awsocks, name, body):
+    """The request is answered with 400, the server's connection is broken, and the rest is no request."""
+    proxy = awsocks(*DIRECT)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(harness.LIMIT_S)
+        url = b"http://127.0.0.1:%d" % server.getsockname()[1]
+        with client.dial(at(proxy)) as s:
+            s.sendall(b"POST %s/a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" % url)
+            far, _ = server.accept()
+            with far:
+                far.settimeout(harness.LIMIT_S)
+                assert client.read_head(far).startswith(b"POST /a ")
+                s.sendall(body + b"GET %s/smuggled HTTP/1.1\r\n\r\n" % url)
+                assert client.read_to_end(s).startswith(b"HTTP/1.1 400 "), name
+                seen = b""
+                try:
+                    seen = client.read_to_end(far)
+                except ConnectionResetError:
+                    pass
+                assert b"smuggled" not in seen and not seen.endswith(b"0\r\n\r\n")
+
+
+def test_odd_notations_are_what_they_mean(awsocks):
+    """Whatever getaddrinfo() would take for 127.0.0.1 falls under the rule for it."""
+    proxy = awsocks("--route-default", "direct", "--route-block", "127.0.0.0/8", "--route-block", "localhost",
+                    "--route-block", "::1")
+    for host in ("127.0.0.1", "127.1", "0x7f.1", "0177.0.0.1", "2130706433", "0x7f000001", "127.0.0.1.", "LOCALHOST",
+                 "localhost.", "\uff11\uff12\uff17.0.0.1", "\u24db\u24de\u24d2\u24d0\u24db\u24d7\u24de\u24e2\u24e3"):
+        raw = host.encode()
+        got = exchange(at(proxy), b"\x05\x01\x00\x05\x01\x00\x03" + bytes([len(raw)]) + raw + b"\x00\x50", False)
+        assert got == refusal5(2), (host, got)
+        if host.isascii():
+            for request in (f"GET http://{host}/ HTTP/1.0\r\n\r\n", f"CONNECT {host}:80 HTTP/1.1\r\n\r\n"):
+                got = exchange(at(proxy), request.encode(), False)
+                assert got.startswith(b"HTTP/1.1 403 "), (request, got)
+    for host in ("[::1]", "[0:0::0:1]", "[::ffff:127.0.0.1]", "[::FFFF:7f00:1]"):
+        for request in (f"GET http://{host}/ HTTP/1.0\r\n\r\n", f"CONNECT {host}:80 HTTP/1.1\r\n\r\n"):
+            got = exchange(at(proxy), request.encode(), False)
+            assert got.startswith(b"HTTP/1.1 403 "), (request, got)
+    assert {line["action"] for line in proxy.audit()} == {"block"}
