@@ -130,6 +130,8 @@ static void close_backends(struct app *a)
 		}
 	a->pending++;
 	backend_close(a->direct, one_closed, a);
+	chooser_free(a->chooser); /* a late answer would find its backend gone */
+	a->chooser = NULL;
 	one_closed(a);
 }
 
