@@ -26,6 +26,7 @@
 #include "cmd/awsocks/cmd.h"
 #include "cmd/awsocks/demo_page.h"
 #include "cmd/awsocks/paths.h"
+#include "cmd/awsocks/text_file.h"
 
 extern char **environ;
 
@@ -49,16 +50,6 @@ static const char *file_of(struct demo *d, const char *name, char out[static PAT
 {
 	(void)str_fmt(out, PATH_TEXT, "%s/%s", d->dir, name);
 	return out;
-}
-
-static int write_file(const char *path, const char *text, struct err *e)
-{
-	FILE *f = fopen(path, "w");
-	bool ok = f && fputs(text, f) >= 0;
-
-	if (f && fclose(f) != 0)
-		ok = false;
-	return ok ? 0 : err_sys(e, errno, "write %s", path);
 }
 
 /* The whole file as text in out[size]; false: not there yet. */
@@ -173,7 +164,7 @@ static int start_proxy(struct demo *d, struct err *e)
 	file_of(d, "awsocks.json", ready);
 	file_of(d, "audit.jsonl", audit);
 	file_of(d, "control.sock", control);
-	if (write_file(file_of(d, "rules.yaml", rule_file), rules, e) != 0 ||
+	if (text_file_write(file_of(d, "rules.yaml", rule_file), rules, e) != 0 ||
 	    spawn(&d->child[PROXY], argv, file_of(d, "awsocks.log", log), e) != 0 ||
 	    wait_ready(d->child[PROXY], "awsocks", ready, &o, e) != 0)
 		return -1;

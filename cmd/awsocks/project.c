@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
@@ -58,28 +57,10 @@ bool trust_has(const char *path, const char *text, size_t n)
 	       is_ours(record);
 }
 
-static int write_all(int fd, const char *path, const char *text, struct err *e)
-{
-	size_t n = strlen(text);
-
-	while (n) {
-		ssize_t put = write(fd, text, n);
-
-		if (put < 0 && errno != EINTR)
-			return err_sys(e, errno, "write %s", path);
-		if (put > 0) {
-			text += put;
-			n -= (size_t)put;
-		}
-	}
-	return 0;
-}
-
 /* The record holds the path, for trust_revoke() and for people who look. */
 int trust_add(const char *path, const char *text, size_t n, struct err *e)
 {
 	char dir[PATH_TEXT], record[PATH_TEXT], digest[TRUST_DIGEST];
-	int fd, rc;
 
 	trust_digest(path, text, n, digest);
 	if (!*digest)
@@ -88,13 +69,7 @@ int trust_add(const char *path, const char *text, size_t n, struct err *e)
 		return -1;
 	if (!str_fmt(record, sizeof(record), "%s/%s", dir, digest))
 		return err_set(e, ERR_CONFIG, "the state directory's path is too long");
-	fd = open(record, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return err_sys(e, errno, "open %s", record);
-	rc = write_all(fd, record, path, e);
-	if (close(fd) != 0 && rc == 0)
-		rc = err_sys(e, errno, "write %s", record);
-	return rc;
+	return text_file_write(record, path, e);
 }
 
 static bool record_is_of(const char *record, const char *path)

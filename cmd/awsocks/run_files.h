@@ -5,8 +5,7 @@
 
 struct app;
 
-/* Written whole or not at all (temporary file, then rename), 0600. */
-MUST_CHECK int write_whole_file(const char *path, const char *text, struct err *);
+/* As text_file_write() does it. */
 MUST_CHECK int write_pid_file(const char *path, struct err *);
 /* {"pid":1,"control":"/path","listeners":[{"name","address","port"}]} */
 MUST_CHECK int write_ready_file(const char *path, struct app *, const char *control, struct err *);

@@ -140,6 +140,15 @@ def aws_with_web(localaws, web):
     return localaws("--resolve", f"one.example=127.0.0.1:{web.port}")
 
 
+@pytest.mark.parametrize("option", ["--pid-file", "--ready-file"])
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path, option):
+    cli = Cli(tmp_path)
+    os.mkfifo(tmp_path / "fifo")
+    p = cli(option, str(tmp_path / "fifo"), "--listen", "127.0.0.1:0", "--route-default", "direct")
+    assert p.returncode == 65 and f"{option}: {tmp_path}/fifo is not a regular file" in p.stderr
+    assert stat.S_ISFIFO(os.stat(tmp_path / "fifo").st_mode)
+
+
 TWINS = ["--instance", "id=i-0aaaaaaaaaaaaaaa1,name=twin", "--instance", "id=i-0aaaaaaaaaaaaaaa2,name=twin"]
 
 
