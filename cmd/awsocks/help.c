@@ -63,7 +63,7 @@ static int help_text(struct buf *b, const char *name, struct err *e)
 		return overview(b, e) != 0 ? -1 : doc_help(b, NULL, true, e);
 	if (!c)
 		return err_set(e, ERR_USAGE, "no command '%.40s': awsocks help lists them", name);
-	if (buf_addf(b, e, "usage: awsocks %s %s\n\n%s%s", c->name, c->args,
+	if (buf_addf(b, e, "usage: awsocks %s%s%s\n\n%s%s", c->name, *c->args ? " " : "", c->args,
 		     c->brief ? c->brief : "", c->run ? "\n" : " (not built yet)\n") != 0 ||
 	    (c->more && buf_addf(b, e, "\n%s", c->more) != 0))
 		return -1;

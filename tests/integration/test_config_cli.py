@@ -222,3 +222,4 @@ def test_every_command_has_help(cli, command):
     for flag in ("--help", "-h"):
         assert cli.ok(command, flag) == cli.ok("help", command)
     assert cli.ok(command, "--help").startswith(f"usage: awsocks {command}")
+    assert " \n" not in cli.ok(command, "--help")
