@@ -411,6 +411,36 @@ def test_out_of_descriptors_waits_and_recovers(awsocks, web):
     assert goes(p, "127.0.0.1", web.port)
 
 
+def test_allow_from_turns_others_away_and_says_so(awsocks, web, tmp_path):
+    """A peer of another address is closed unserved, with an audit line; a Unix socket's has no address."""
+    p = awsocks(*DIRECT, "--listen", f"unix:{tmp_path}/proxy.sock", "--allow-from", "192.0.2.0/24")
+    with client.dial(conftest.listener_of(p.ready["listeners"][1]["address"])) as s:
+        try:
+            assert s.recv(1) == b""
+        except ConnectionResetError:
+            pass
+        port = s.getsockname()[1]
+    with pytest.raises(client.Refused):         # heard, and refused by the host guard
+        client.socks5(p.listener, "127.0.0.1", web.port)
+    harness.wait_for(lambda: len(p.audit()) == 2, what="the second line")
+    away, served = p.audit()
+    assert away["action"] == "refuse" and away["error"] == "not in allow-from"
+    assert away["peer"] == f"127.0.0.1:{port}" and "host" not in away
+    assert "host guard" in served["error"] and served["uid"] == os.getuid()
+
+
+def test_one_client_too_many_has_its_audit_line(awsocks, web):
+    p = awsocks(*DIRECT, "--max-connections", "1")
+    with client.socks5(p.listener, "127.0.0.1", web.port):
+        with client.dial(p.listener) as s:
+            try:
+                assert s.recv(1) == b""
+            except ConnectionResetError:
+                pass
+        (line,) = p.audit()
+        assert line["action"] == "refuse" and "too many" in line["error"]
+
+
 # --- nothing burns the processor -------------------------------------------------
 
 
