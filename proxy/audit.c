@@ -40,6 +40,7 @@ void audit_text(char **field, const char *text)
 void audit_record_free(struct audit_record *r)
 {
 	mem_free(r->peer);
+	mem_free(r->exe);
 	mem_free(r->host);
 	mem_free(r->rule);
 	mem_free(r->route);
@@ -167,6 +168,7 @@ static int add_line(struct buf *b, const struct audit *a, const struct audit_rec
 	bad |= add_text(b, "peer", r->peer, e);
 	if (r->has_peer_id)
 		bad |= buf_addf(b, e, ",\"uid\":%ld,\"pid\":%ld", r->uid, r->pid);
+	bad |= add_text(b, "exe", r->exe, e);
 	bad |= add_text(b, "proto", r->proto, e);
 	bad |= add_text(b, "host", r->host, e);
 	if (r->host)

@@ -4,7 +4,7 @@
  * The audit log: one JSON object a line for every connection attempt and every
  * plain HTTP request, allowed or not. No URLs, headers or credentials.
  *
- *   ts id listener peer [uid pid] proto host port rule action route
+ *   ts id listener peer [uid pid exe] proto host port rule action route
  *   [bypass|fallback: true] address session bytes_up bytes_down ms [error]
  *
  * action: "allow" (a rule let it go; error says if it failed), "block" (a rule
@@ -30,6 +30,7 @@ struct audit_record { /* zeroed is empty; texts are owned, NULL where unknown */
 	char *peer, *host, *rule, *route, *address, *session, *error;
 	bool has_peer_id; /* a Unix socket: the kernel told who it is */
 	long uid, pid;
+	char *exe; /* owned; NULL where unknown */
 	uint16_t port;
 	enum audit_action action;
 	enum audit_mark mark;

@@ -1,4 +1,5 @@
 /* LOCAL_PEERCRED and LOCAL_PEERPID, unix(4) of macOS. */
+#include <libproc.h>
 #include <sys/socket.h>
 #include <sys/ucred.h>
 #include <sys/un.h>
@@ -18,4 +19,9 @@ bool peer_id(int fd, long *uid, long *pid)
 	*uid = (long)who.cr_uid;
 	*pid = (long)process;
 	return true;
+}
+
+bool peer_program(long pid, char *out, size_t size)
+{
+	return proc_pidpath((int)pid, out, (uint32_t)size) > 0;
 }

@@ -43,13 +43,15 @@ void proxy_turn_away(struct proxy *p, int fd, const struct addr *peer, const cha
 				  .listener = p->opts.listener,
 				  .proto = "unknown",
 				  .action = AUDIT_REFUSE };
-	char text[ADDR_TEXT];
+	char text[ADDR_TEXT], program[512];
 
 	addr_format(peer, text);
 	audit_text(&r.peer, text);
 	audit_text(&r.error, why);
 	if (peer->ss.ss_family == AF_UNIX)
 		r.has_peer_id = peer_id(fd, &r.uid, &r.pid);
+	if (r.has_peer_id && peer_program(r.pid, program, sizeof(program)))
+		audit_text(&r.exe, program);
 	close(fd);
 	proxy_record(p, &r);
 }

@@ -53,7 +53,7 @@ static void every_default_is_valid(void **state)
 	assert_true(o.lazy && o.sign_data_channel && o.project_file);
 	assert_int_equal(o.connect_timeout, 30000);
 	assert_int_equal(o.handshake_timeout, 10000);
-	assert_int_equal(o.idle_stream_timeout, 300000);
+	assert_int_equal(o.idle_stream_timeout, 60000);
 	assert_int_equal(o.session_idle, 900000);
 	assert_int_equal(o.payload_size, 1024);
 	assert_int_equal(o.sessions, 4);

@@ -1351,6 +1351,8 @@ static void unix_peer(void **state)
 	close(s.fd);
 	snprintf(line, sizeof(line), "\"uid\":%u,\"pid\":%d", (unsigned)getuid(), getpid());
 	audit_has(&f, line);
+	audit_has(&f, "\"exe\":\"/");
+	audit_has(&f, "proxy_session_test\",\"proto\"");
 }
 
 /* libuv keeps two descriptors for signals from its first loop on. */
