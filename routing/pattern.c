@@ -19,7 +19,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-enum { PATTERN_MAX = 512, REGEX_MAX = 256, REPEAT_MAX = 256 };
+enum { PATTERN_MAX = 512, REGEX_MAX = 256, UNFOLDED_MAX = 2048, GROUPS_MAX = 32 };
 
 /* pattern_parse() says before it which pattern, as it was written. */
 static int bad(struct err *e, const char *what)
@@ -282,27 +282,76 @@ static bool glob_matches(const char *glob, const char *s)
 
 /* ---- regular expressions ---- */
 
-/* What {m,n} multiply to, an upper bound for what the expression is unfolded to. */
-static uint64_t repetitions(const char *re)
+/* The last byte of the bracket expression that begins at p; its '[' when it has no end. */
+static const char *bracket_end(const char *p)
 {
-	uint64_t product = 1;
+	const char *at = p + 1;
 
-	for (const char *at = re; (at = strchr(at, '{')) != NULL; at++) {
-		uint64_t n = 0, most = 1;
+	at += *at == '^';
+	at += *at == ']';
+	for (; *at && *at != ']'; at++) {
+		const char *end;
+		char close[3] = { at[1], ']', '\0' };
 
-		for (const char *q = at + 1; *q && *q != '}'; q++) {
-			if (!isdigit((unsigned char)*q)) {
-				n = 0;
-				continue;
-			}
-			n = n < 100000 ? n * 10 + (uint64_t)(*q - '0') : n;
-			most = n > most ? n : most;
-		}
-		product *= most;
-		if (product > REPEAT_MAX)
-			break;
+		if (*at != '[' || !at[1] || !strchr(":.=", at[1]))
+			continue;
+		end = strstr(at + 2, close);
+		if (!end)
+			return p;
+		at = end + 1;
 	}
-	return product;
+	return *at ? at : p;
+}
+
+/* The greatest number in "{m,n}", at least 2; *at moves to its '}' if there is one. */
+static uint64_t interval(const char **at)
+{
+	const char *end = strchr(*at, '}');
+	uint64_t n = 0, most = 2;
+
+	for (const char *p = *at; end && p < end; p++) {
+		n = isdigit((unsigned char)*p) && n < UNFOLDED_MAX ? n * 10 + (uint64_t)(*p - '0')
+								   : 0;
+		most = n > most ? n : most;
+	}
+	if (end)
+		*at = end;
+	return most;
+}
+
+/* How many nodes the expression has when its repetitions are written out, which
+ * is what regcomp() does (x+ becomes xx*, x{3} xxx): each multiplies what it
+ * repeats, so that few bytes can ask for all memory. More than UNFOLDED_MAX: stop. */
+static uint64_t unfolded(const char *re)
+{
+	uint64_t sum[GROUPS_MAX + 1] = { 0 }, last = 0, total = 0;
+	size_t depth = 0;
+
+	for (; *re && last <= UNFOLDED_MAX; re++) {
+		if (*re == '+') {
+			last *= 2;
+		} else if (*re == '*' || *re == '?') {
+			last++;
+		} else if (*re == '{') {
+			last *= interval(&re);
+		} else if (*re == ')' && depth) {
+			last += sum[depth--] + 1;
+		} else {
+			sum[depth] += last;
+			last = *re != '(';
+			if (*re == '(' && depth == GROUPS_MAX)
+				return UNFOLDED_MAX + 1;
+			if (*re == '(')
+				sum[++depth] = 0;
+			else if (*re == '[')
+				re = bracket_end(re);
+			else if (*re == '\\' && re[1])
+				re++;
+		}
+	}
+	for (size_t i = 0; i <= depth; i++)
+		total += sum[i];
+	return total + last;
 }
 
 static int check_regex(const char *re, struct err *e)
@@ -321,8 +370,8 @@ static int check_regex(const char *re, struct err *e)
 		if (re[i] == '\\' && re[i + 1])
 			i++;
 	}
-	if (repetitions(re) > REPEAT_MAX)
-		return bad(e, "repetitions ({n}) multiply to more than 256");
+	if (unfolded(re) > UNFOLDED_MAX)
+		return bad(e, "repetitions (+, {n}) and groups make the expression too large");
 	return 0;
 }
 

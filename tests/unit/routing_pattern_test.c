@@ -109,6 +109,8 @@ static void matches(void **state)
 		{ "re:.*", "10.0.0.1", 1, false },
 		{ "re:a{2,3}", "aaa", 1, true },
 		{ "re:a{2,3}", "aaaa", 1, false },
+		{ "re:[a-z]{1,63}\\.[a-z]{1,63}", "abc.de", 1, true },
+		{ "re:[]+{9}a]+", "a", 1, true },
 	};
 
 	(void)state;
@@ -179,7 +181,10 @@ static void refused(void **state)
 		{ "re:(", "pattern" },
 		{ "re:[", "pattern" },
 		{ "re:(a)\\1", "back references" },
-		{ "re:((a{99}){99}){99}", "256" },
+		{ "re:((a{99}){99}){99}", "too large" },
+		{ "re:a++++++++++++++++++++++++", "too large" },
+		{ "re:((((((((((((a+)+)+)+)+)+)+)+)+)+)+)+)", "too large" },
+		{ "re:([[:digit:]]{99}[]x]{1,99}){64}", "too large" },
 		{ "re:m\xc3\xbcnchen", "A-label" },
 		{ "re:a:0", "no port" },
 	};
