@@ -19,7 +19,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-enum { PATTERN_MAX = 512, REGEX_MAX = 256, UNFOLDED_MAX = 2048, GROUPS_MAX = 32 };
+enum { PATTERN_MAX = 512, REGEX_MAX = 256, REPEAT_MAX = 256, UNFOLDED_MAX = 2048, GROUPS_MAX = 32 };
 
 /* pattern_parse() says before it which pattern, as it was written. */
 static int bad(struct err *e, const char *what)
@@ -303,7 +303,8 @@ static const char *bracket_end(const char *p)
 	return *at ? at : p;
 }
 
-/* The greatest number in "{m,n}", at least 2; *at moves to its '}' if there is one. */
+/* The greatest number in "{m,n}", at least 2 (too much above REPEAT_MAX, which not
+ * every system takes); *at moves to its '}' if there is one. */
 static uint64_t interval(const char **at)
 {
 	const char *end = strchr(*at, '}');
@@ -316,7 +317,7 @@ static uint64_t interval(const char **at)
 	}
 	if (end)
 		*at = end;
-	return most;
+	return most > REPEAT_MAX ? UNFOLDED_MAX + 1 : most;
 }
 
 /* How many nodes the expression has when its repetitions are written out, which

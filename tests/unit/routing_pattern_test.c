@@ -182,6 +182,7 @@ static void refused(void **state)
 		{ "re:[", "pattern" },
 		{ "re:(a)\\1", "back references" },
 		{ "re:((a{99}){99}){99}", "too large" },
+		{ "re:a{257}", "too large" },
 		{ "re:a++++++++++++++++++++++++", "too large" },
 		{ "re:((((((((((((a+)+)+)+)+)+)+)+)+)+)+)+)", "too large" },
 		{ "re:([[:digit:]]{99}[]x]{1,99}){64}", "too large" },
