@@ -375,11 +375,17 @@ static void socks_request(struct client *c, enum socks_step step, size_t used,
 	const char *host = d->name ? d->name : d->literal;
 	size_t n = d->name ? d->name_len : strlen(d->literal);
 	char copy[256];
+	struct err no;
 
 	if (step == SOCKS_MORE)
 		return;
 	if (step == SOCKS_BAD) {
 		client_refuse(c, 0, e);
+		return;
+	}
+	if (d->udp) {
+		err_set(&no, ERR_UNSUPPORTED, "SOCKS5: UDP ASSOCIATE is not supported");
+		client_refuse(c, 0, &no);
 		return;
 	}
 	memcpy(copy, host, n); /* a name has at most 255 bytes */

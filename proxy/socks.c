@@ -1,7 +1,7 @@
 /*
- * The SOCKS codecs. Every decoder reads its input from the start each time it
- * is called, judges each byte as soon as it is there, and asks for more when
- * the input ends: so a message has one outcome however it arrives.
+ * The SOCKS codecs (the header of UDP datagrams is in socks_udp.c). Every decoder reads its input
+ * from the start each time it is called, judges each byte as soon as it is there, and asks for more
+ * when the input ends: so a message has one outcome however it arrives.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -39,10 +39,9 @@ enum socks_step socks5_greeting(const uint8_t *p, size_t n, size_t *used, uint8_
 static enum socks_step command(uint8_t cmd, struct err *e)
 {
 	switch (cmd) {
-	case CMD_CONNECT: return SOCKS_DONE;
+	case CMD_CONNECT:
+	case CMD_UDP_ASSOCIATE: return SOCKS_DONE;
 	case CMD_BIND: return bad(e, ERR_UNSUPPORTED, "SOCKS: BIND is not supported");
-	case CMD_UDP_ASSOCIATE:
-		return bad(e, ERR_UNSUPPORTED, "SOCKS5: UDP ASSOCIATE is not supported");
 	default: return bad(e, ERR_UNSUPPORTED, "SOCKS: unknown command");
 	}
 }
@@ -70,6 +69,31 @@ static enum socks_step name(const uint8_t *p, size_t n, struct socks_dest *d, st
 	return SOCKS_DONE;
 }
 
+enum socks_step socks5_address(const uint8_t *p, size_t n, size_t *used, struct socks_dest *d,
+			       struct err *e)
+{
+	enum socks_step step;
+
+	*d = (struct socks_dest){ 0 };
+	if (n < 1)
+		return SOCKS_MORE;
+	switch (p[0]) {
+	case ATYP_IPV4:
+		step = address(AF_INET, p + 1, n - 1, d);
+		*used = 1 + 4 + 2;
+		return step;
+	case ATYP_IPV6:
+		step = address(AF_INET6, p + 1, n - 1, d);
+		*used = 1 + 16 + 2;
+		return step;
+	case ATYP_NAME:
+		step = name(p + 1, n - 1, d, e);
+		*used = 1 + 1 + d->name_len + 2;
+		return step;
+	default: return bad(e, ERR_ADDRTYPE, "SOCKS5: unknown address type");
+	}
+}
+
 enum socks_step socks5_request(const uint8_t *p, size_t n, size_t *used, struct socks_dest *d,
 			       struct err *e)
 {
@@ -82,21 +106,10 @@ enum socks_step socks5_request(const uint8_t *p, size_t n, size_t *used, struct 
 		return SOCKS_BAD;
 	if (n < 4)
 		return SOCKS_MORE;
-	switch (p[3]) {
-	case ATYP_IPV4:
-		step = address(AF_INET, p + 4, n - 4, d);
-		*used = 4 + 4 + 2;
-		return step;
-	case ATYP_IPV6:
-		step = address(AF_INET6, p + 4, n - 4, d);
-		*used = 4 + 16 + 2;
-		return step;
-	case ATYP_NAME:
-		step = name(p + 4, n - 4, d, e);
-		*used = 4 + 1 + d->name_len + 2;
-		return step;
-	default: return bad(e, ERR_ADDRTYPE, "SOCKS5: unknown address type");
-	}
+	step = socks5_address(p + 3, n - 3, used, d, e);
+	*used += 3;
+	d->udp = p[1] == CMD_UDP_ASSOCIATE;
+	return step;
 }
 
 /* A text ended by NUL; its length, without the NUL, to *len. */
@@ -146,26 +159,34 @@ enum socks_step socks4_request(const uint8_t *p, size_t n, size_t *used, struct 
 	return SOCKS_DONE;
 }
 
+size_t socks5_put_address(uint8_t out[static SOCKS_ADDRESS_MAX], const struct addr *a)
+{
+	const struct sockaddr_in *v4 = (const void *)&a->ss;
+	const struct sockaddr_in6 *v6 = (const void *)&a->ss;
+
+	if (a->ss.ss_family == AF_INET6) {
+		out[0] = ATYP_IPV6;
+		memcpy(out + 1, &v6->sin6_addr, 16);
+		memcpy(out + 17, &v6->sin6_port, 2);
+		return 19;
+	}
+	memset(out, 0, 7);
+	out[0] = ATYP_IPV4;
+	if (a->ss.ss_family == AF_INET) {
+		memcpy(out + 1, &v4->sin_addr, 4);
+		memcpy(out + 5, &v4->sin_port, 2);
+	}
+	return 7;
+}
+
 size_t socks5_reply(uint8_t out[static SOCKS_REPLY_MAX], int code, const struct addr *bound)
 {
-	memset(out, 0, SOCKS_REPLY_MAX);
+	static const struct addr none = { 0 };
+
 	out[0] = 5;
 	out[1] = (uint8_t)code;
-	out[3] = ATYP_IPV4;
-	if (bound && bound->ss.ss_family == AF_INET) {
-		const struct sockaddr_in *a = (const void *)&bound->ss;
-
-		memcpy(out + 4, &a->sin_addr, 4);
-		memcpy(out + 8, &a->sin_port, 2);
-	} else if (bound && bound->ss.ss_family == AF_INET6) {
-		const struct sockaddr_in6 *a = (const void *)&bound->ss;
-
-		out[3] = ATYP_IPV6;
-		memcpy(out + 4, &a->sin6_addr, 16);
-		memcpy(out + 20, &a->sin6_port, 2);
-		return 22;
-	}
-	return 10;
+	out[2] = 0;
+	return 3 + socks5_put_address(out + 3, bound ? bound : &none);
 }
 
 size_t socks4_reply(uint8_t out[static SOCKS_REPLY_MAX], int code, const struct addr *bound)

@@ -43,6 +43,7 @@ struct router {
 	bool has_default;
 	struct route default_route;
 	char *default_origin;
+	unsigned kinds; /* of all entries, by bit; the default's is not among them */
 	struct named_profile *profiles, **profiles_end;
 	uint64_t sources;
 	uint32_t sequence[SECTION_COUNT]; /* of the last source */
@@ -245,6 +246,7 @@ static void index_entry(struct router *r, struct entry *en)
 	size_t at = r->scans;
 
 	r->entry[r->count++] = en;
+	r->kinds |= 1u << en->rule->route.kind;
 	if (is_hashed(en)) {
 		struct entry **head;
 
@@ -527,4 +529,12 @@ void router_decide(const struct router *r, const char *host, uint16_t port, stru
 		d->allow_host = en->rule->allow_host;
 	}
 	d->named = d->by != ROUTE_BY_DEFAULT || d->route.profile[0];
+}
+
+bool router_can(const struct router *r, enum route_kind kind)
+{
+	struct decision d = { 0 };
+
+	decide_by_default(r, &d);
+	return (r->kinds & 1u << kind) || d.route.kind == kind;
 }

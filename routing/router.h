@@ -46,6 +46,10 @@ struct router; /* immutable once built; shared read-only between loops */
 /* host is normalised (routing/host.h). Never fails: without rules all is `proxy`. */
 void router_decide(const struct router *, const char *host, uint16_t port, struct decision *);
 
+/* Whether any rule, list or default that counts names this kind. true does not mean that a host is
+ * there for it: an earlier rule may match them all. Fallbacks do not count. */
+bool router_can(const struct router *, enum route_kind);
+
 /* Building. mode_vm: `vm-direct` is possible; otherwise a vm-direct list is ignored
  * with a warning, a rule or default that says so is an error. */
 struct router_opts {

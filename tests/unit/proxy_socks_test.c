@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "proxy/socks.h"
+#include "proxy/socks_udp.h"
 
 enum kind { GREETING, FIVE, FOUR };
 #define T(bytes) bytes, sizeof(bytes) - 1
@@ -41,7 +42,11 @@ static const struct {
 	{ "port 0", FIVE, T("\5\1\0\3\1a\0\0"), 1, 8, 0, "a", 0 },
 	{ "empty name", FIVE, T("\5\1\0\3\0\0\1"), -1, 0, 1, NULL, 0 },
 	{ "bind", FIVE, T("\5\2\0\1\x7f\0\0\1\0\x50"), -1, 0, 7, NULL, 0 },
-	{ "udp", FIVE, T("\5\3\0\1\0\0\0\0\0\0"), -1, 0, 7, NULL, 0 },
+	{ "udp", FIVE, T("\5\3\0\1\0\0\0\0\0\0"), 1, 10, 0, "0.0.0.0", 0 },
+	{ "udp, ipv6", FIVE, T("\5\3\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\7x"), 1, 22, 0,
+	  "::", 7 },
+	{ "udp, no name", FIVE, T("\5\3\0\3\0\0\0"), -1, 0, 1, NULL, 0 },
+	{ "udp of SOCKS4", FOUR, T("\4\3\0\x50\x0a\0\0\1me\0"), -1, 0, 7, NULL, 0 },
 	{ "command 0", FIVE, T("\5\0\0\1\x7f\0\0\1\0\x50"), -1, 0, 7, NULL, 0 },
 	{ "command 255", FIVE, T("\5\xff\0\1\x7f\0\0\1\0\x50"), -1, 0, 7, NULL, 0 },
 	{ "address type 0", FIVE, T("\5\1\0\0"), -1, 0, 8, NULL, 0 },
@@ -107,12 +112,93 @@ static void messages(void **state)
 			continue;
 		}
 		assert_int_equal(d.port, cases[i].port);
+		assert_int_equal(d.udp, strncmp(cases[i].name, "udp", 3) == 0);
 		if (d.name) {
 			assert_int_equal(d.name_len, strlen(cases[i].host));
 			assert_memory_equal(d.name, cases[i].host, d.name_len);
 		} else {
 			assert_string_equal(d.literal, cases[i].host);
 		}
+	}
+}
+
+static const struct {
+	const char *name, *in;
+	size_t n, used;
+	enum err_code code; /* ERR_NONE: right */
+	const char *host;
+	uint16_t port;
+} datagrams[] = {
+	{ "v4",
+	  T("\0\0\0\1\x7f\0\0\1\0\x35"
+	    "data"),
+	  10, ERR_NONE, "127.0.0.1", 53 },
+	{ "v4, no data", T("\0\0\0\1\x7f\0\0\1\0\x35"), 10, ERR_NONE, "127.0.0.1", 53 },
+	{ "v6",
+	  T("\0\0\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\x35"
+	    "d"),
+	  22, ERR_NONE, "::1", 53 },
+	{ "name", T("\0\0\0\3\3a.b\0\x35\0"), 10, ERR_NONE, "a.b", 53 },
+	{ "name of 255", T("\0\0\0\3\xff" N255 "\0\1"), 262, ERR_NONE, N255, 1 },
+	{ "reserved bytes set", T("\1\2\0\1\x7f\0\0\1\0\x35"), 10, ERR_NONE, "127.0.0.1", 53 },
+	{ "port 0", T("\0\0\0\1\x7f\0\0\1\0\0"), 10, ERR_NONE, "127.0.0.1", 0 },
+	{ "fragment 1", T("\0\0\1\1\x7f\0\0\1\0\x35x"), 0, ERR_UNSUPPORTED, NULL, 0 },
+	{ "last fragment", T("\0\0\x81\1\x7f\0\0\1\0\x35x"), 0, ERR_UNSUPPORTED, NULL, 0 },
+	{ "nothing", T(""), 0, ERR_PROTO, NULL, 0 },
+	{ "no type", T("\0\0\0"), 0, ERR_PROTO, NULL, 0 },
+	{ "v4 cut", T("\0\0\0\1\x7f\0\0\1\0"), 0, ERR_PROTO, NULL, 0 },
+	{ "v6 cut", T("\0\0\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0"), 0, ERR_PROTO, NULL, 0 },
+	{ "name cut", T("\0\0\0\3\4a.b\0\1"), 0, ERR_PROTO, NULL, 0 },
+	{ "empty name", T("\0\0\0\3\0\0\1"), 0, ERR_PROTO, NULL, 0 },
+	{ "type 2", T("\0\0\0\2\x7f\0\0\1\0\x35"), 0, ERR_ADDRTYPE, NULL, 0 },
+};
+
+static void udp_headers(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(datagrams) / sizeof(*datagrams); i++) {
+		struct socks_dest d;
+		struct err e = { 0 };
+		size_t used = 0, n = datagrams[i].n;
+		uint8_t *exact = mem_alloc(n + 1), *p = exact + 1;
+		int r;
+
+		memcpy(p, datagrams[i].in, n);
+		r = socks_udp_decode(p, n, &used, &d, &e);
+		if ((r == 0) != (datagrams[i].code == ERR_NONE) ||
+		    (r && e.code != datagrams[i].code))
+			fail_msg("%s: %d, %s", datagrams[i].name, r, e.msg);
+		if (r == 0) {
+			assert_int_equal(used, datagrams[i].used);
+			assert_int_equal(d.port, datagrams[i].port);
+			if (d.name)
+				assert_memory_equal(d.name, datagrams[i].host, d.name_len);
+			else
+				assert_string_equal(d.literal, datagrams[i].host);
+		}
+		mem_free(exact);
+	}
+}
+
+static void udp_headers_back(void **state)
+{
+	static const char *const hosts[] = { "10.0.0.1", "2001:db8::7" };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		uint8_t out[SOCKS_UDP_HEAD_MAX];
+		struct socks_dest d;
+		struct addr a;
+		struct err e;
+		size_t n, used;
+
+		assert_true(addr_from_literal(hosts[i], 5353, &a));
+		n = socks_udp_header(out, &a);
+		assert_int_equal(n, i ? 22 : 10);
+		assert_int_equal(socks_udp_decode(out, n, &used, &d, &e), 0);
+		assert_int_equal(used, n);
+		assert_string_equal(d.literal, hosts[i]);
+		assert_int_equal(d.port, 5353);
 	}
 }
 
@@ -146,6 +232,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(messages),
+		cmocka_unit_test(udp_headers),
+		cmocka_unit_test(udp_headers_back),
 		cmocka_unit_test(replies),
 	};
 

@@ -408,6 +408,39 @@ static void many_names(void **state)
 	router_free(r);
 }
 
+static void what_a_router_can(void **state)
+{
+	static const struct {
+		const char *yaml;
+		const char *later; /* of a second source */
+		bool direct, proxy;
+	} cases[] = {
+		{ "{}", NULL, false, true },
+		{ "default: direct", NULL, true, false },
+		{ "default: block", "default: direct", false, false },
+		{ "default: block\ndirect: [a.test]", NULL, true, false },
+		{ "default: block\ndirect: []", NULL, false, false },
+		{ "proxy: [a.test]", NULL, false, true },
+		{ "rules: [{ match: a.test, route: direct }]", NULL, true, true },
+		{ "rules: [{ match: a.test, route: proxy, fallback: direct }]", NULL, false, true },
+		{ "block: ['*']", "direct: ['10.0.0.0/8']", true, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LEN(cases); i++) {
+		struct router *r = make(false, NULL);
+
+		add(r, cases[i].yaml, "a");
+		if (cases[i].later)
+			add(r, cases[i].later, "b");
+		if (router_can(r, ROUTE_DIRECT) != cases[i].direct ||
+		    router_can(r, ROUTE_PROXY) != cases[i].proxy)
+			fail_msg("%s: %d, %d", cases[i].yaml, router_can(r, ROUTE_DIRECT),
+				 router_can(r, ROUTE_PROXY));
+		router_free(r);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -423,6 +456,7 @@ int main(void)
 		cmocka_unit_test(profiles_that_are_named),
 		cmocka_unit_test(agrees_with_trying_in_turn),
 		cmocka_unit_test(many_names),
+		cmocka_unit_test(what_a_router_can),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
