@@ -10,6 +10,7 @@
 #   make lint fuzz install clean
 #
 # SAN=1       the same under AddressSanitizer and UBSan, in build-san/
+# SAN=thread  under ThreadSanitizer, in build-tsan/
 # PORTABLE=1  on Linux, the files that other systems use, in build-portable/
 # ONLY='net_%' make test-unit: only these
 
@@ -17,15 +18,17 @@ PREFIX  ?= /usr/local
 CC      ?= cc
 CFLAGS  ?= -O2 -g
 OS      := $(shell uname -s)
-B       ?= build$(if $(SAN),-san)$(if $(PORTABLE),-portable)
+SAN_NAME := $(if $(filter thread,$(SAN)),tsan,san)
+B       ?= build$(if $(SAN),-$(SAN_NAME))$(if $(PORTABLE),-portable)
 
 PKGS    := libuv libcurl openssl libwebsockets libcjson yaml-0.1 expat libidn2
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
            -Wmissing-prototypes -Wvla -Wformat=2 -Wundef $(if $(WERROR),-Werror)
 HARDEN  := -fPIE -fstack-protector-strong -fstack-clash-protection \
            $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
-SANF    := $(if $(SAN),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined \
-           -fno-omit-frame-pointer)
+SANF_san  := -fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined
+SANF_tsan := -fsanitize=thread
+SANF    := $(if $(SAN),$(SANF_$(SAN_NAME)) -fno-omit-frame-pointer)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 VERSION := 0.1.0
@@ -143,4 +146,4 @@ install: all
 
 -include $(shell find $B build-fuzz -name '*.d' 2>/dev/null)
 clean:
-	rm -rf build build-fuzz build-san build-portable build-san-portable
+	rm -rf build build-fuzz build-san build-tsan build-portable build-san-portable build-tsan-portable

@@ -141,20 +141,24 @@ void loop_unpost(struct loop_post *p)
 	list_del(&p->node);
 }
 
-static void run_posts(struct loop *l)
+/* How many. */
+static size_t run_posts(struct loop *l)
 {
 	struct list now, *node;
 	struct loop_post *p;
+	size_t n = 0;
 
 	if (list_empty(&l->posts))
-		return;
+		return 0;
 	now = l->posts; /* what is posted from here on waits for the next turn */
 	now.next->prev = now.prev->next = &now;
 	list_init(&l->posts);
 	while ((node = list_pop(&now))) {
 		p = CONTAINER_OF(node, struct loop_post, node);
 		p->fn(p->arg);
+		n++;
 	}
+	return n;
 }
 
 /* ---- watches ---- */
@@ -335,6 +339,16 @@ static void ignore_sigpipe(void)
 		(void)signal(SIGPIPE, SIG_IGN);
 }
 
+/* Of a loop without a poller. */
+static void abandon(struct loop *l)
+{
+	mail_close(l);
+	(void)uv_run(&l->uv, UV_RUN_DEFAULT);
+	uv_loop_close(&l->uv);
+	mem_free(l->shared);
+	mem_free(l);
+}
+
 int loop_new(struct loop **out, struct err *e)
 {
 	struct loop *l = mem_alloc(sizeof(*l));
@@ -358,10 +372,8 @@ int loop_new(struct loop **out, struct err *e)
 		mem_free(l);
 		return err_sys(e, -r, "event loop");
 	}
-	if (poller_new(l, &l->poller, e) != 0) {
-		uv_loop_close(&l->uv);
-		mem_free(l->shared);
-		mem_free(l);
+	if (mail_open(l, e) != 0 || poller_new(l, &l->poller, e) != 0) {
+		abandon(l);
 		return -1;
 	}
 	*out = l;
@@ -383,13 +395,16 @@ void loop_free(struct loop *l)
 
 	if (!l)
 		return;
-	for (i = 0; i < DRAIN_ROUNDS && !list_empty(&l->posts); i++)
-		run_posts(l);
+	for (i = 0; i < DRAIN_ROUNDS && mail_run(l) + run_posts(l) > 0; i++)
+		;
+	mail_close(l);
 	poller_close(l->poller);
 	while (l->working)
 		uv_run(&l->uv, UV_RUN_ONCE);
 	for (i = 0; i < DRAIN_ROUNDS && uv_run(&l->uv, UV_RUN_NOWAIT) != 0; i++)
-		run_posts(l);
+		(void)run_posts(l);
+	for (i = 0; i < DRAIN_ROUNDS && mail_run(l) + run_posts(l) > 0; i++)
+		;
 	if (l->pipes_free)
 		l->pipes_free(l->pipes);
 	mem_wipe(l->shared, LOOP_SHARED);
@@ -424,7 +439,7 @@ void loop_run(struct loop *l)
 	while (!l->stop) {
 		poller_turn(l->poller, wait_ms(l));
 		run_timers(l);
-		run_posts(l);
+		(void)run_posts(l);
 	}
 	l->stop = false;
 }

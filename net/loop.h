@@ -4,6 +4,7 @@
  * The event loop: timers, posts, descriptors, signals, work on the thread
  * pool. Everything hangs off a `struct loop` that is passed in; there is one
  * per worker thread, and no object may be used from another loop's thread.
+ * loop_send() is the one way from thread to thread.
  *
  * Timers, posts and watches are intrusive: they live zeroed in their owner's
  * struct, so that arming cannot fail and disarming takes effect at once. An
@@ -23,10 +24,11 @@
 struct loop;
 typedef void loop_fn(void *arg);
 
-/* Also ignores SIGPIPE in the process, unless someone handles it. */
+/* Also ignores SIGPIPE in the process, unless someone handles it. Sets an environment variable:
+ * loops are made before other threads run. */
 MUST_CHECK int loop_new(struct loop **, struct err *);
-/* After its users have closed; NULL allowed. Posts that are left still run, work that has
- * begun on the pool is waited for. */
+/* After its users have closed; NULL allowed. Posts and mail that are left still run, work that
+ * has begun on the pool is waited for. By any thread, when loop_run() has returned in its own. */
 void loop_free(struct loop *);
 void loop_run(struct loop *);        /* until loop_stop(), the running turn is finished */
 void loop_stop(struct loop *);       /* from any callback of this loop */
@@ -59,6 +61,17 @@ struct loop_post {
 };
 void loop_post(struct loop *, struct loop_post *, loop_fn *, void *arg);
 void loop_unpost(struct loop_post *);
+
+/* fn(arg) once on loop `to`, from any thread, without a lock. Mail arrives in the order of sending
+ * and cannot be called back: node and arg belong to fn from here on (fn may free or send it
+ * again). Nothing is lost: what comes after loop_run() has returned waits for the next one, and
+ * loop_free() runs what is left; so the senders end before loop_free() is called. */
+struct loop_mail {
+	struct loop_mail *next;
+	loop_fn *fn;
+	void *arg;
+};
+void loop_send(struct loop *to, struct loop_mail *, loop_fn *, void *arg);
 
 /* Level-triggered readiness of a descriptor. Hang-up and error are reported
  * as both readable and writable (reading or writing then tells the cause), and

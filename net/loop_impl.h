@@ -6,6 +6,8 @@
  * A poller is what differs between systems: it waits, tells watches what is
  * ready, and lets libuv run. loop.c does the rest.
  */
+#include <stdatomic.h>
+
 #include <uv.h>
 
 #include "net/loop.h"
@@ -18,6 +20,8 @@ struct loop {
 	struct loop_timer *timers; /* root of the pairing heap */
 	struct list posts;
 	uint64_t now_ms, armed;
+	_Atomic(struct loop_mail *) mail; /* the last that came first */
+	uv_async_t bell;
 	size_t working; /* jobs on the pool */
 	bool stop;
 	uint8_t *shared; /* LOOP_SHARED bytes */
@@ -42,4 +46,9 @@ void poller_del(struct poller *, struct loop_watch *, bool closing);
 void poller_move(struct poller *, struct loop_watch *from, struct loop_watch *to);
 
 void loop_renew_time(struct loop *);
+
+/* loop_mail.c */
+MUST_CHECK int mail_open(struct loop *, struct err *);
+size_t mail_run(struct loop *); /* how many */
+void mail_close(struct loop *); /* the bell; what is in the box stays */
 #endif

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -460,6 +461,136 @@ static void many_slow_jobs_run_side_by_side(void **state)
 			loop_run(quick.f->l);
 }
 
+/* ---- mail ---- */
+
+enum { SENDERS = 4, LETTERS = 2000 };
+
+struct letter {
+	struct loop_mail mail;
+	struct sender *from;
+	unsigned number;
+};
+struct sender {
+	struct office *office;
+	pthread_t thread;
+	struct letter letter[LETTERS];
+	unsigned next; /* of the receiver: the number that comes next */
+};
+struct office {
+	struct fix *f;
+	pthread_t reader;
+	size_t came;
+	bool disordered, wrong_thread;
+	struct sender sender[SENDERS];
+};
+
+static void letter_came(void *arg)
+{
+	struct letter *l = arg;
+	struct office *o = l->from->office;
+
+	if (l->number != l->from->next++)
+		o->disordered = true;
+	if (!pthread_equal(pthread_self(), o->reader))
+		o->wrong_thread = true;
+	if (++o->came == (size_t)SENDERS * LETTERS)
+		loop_stop(o->f->l);
+}
+
+static void *send_letters(void *arg)
+{
+	struct sender *s = arg;
+
+	for (unsigned i = 0; i < LETTERS; i++) {
+		s->letter[i] = (struct letter){ .from = s, .number = i };
+		loop_send(s->office->f->l, &s->letter[i].mail, letter_came, &s->letter[i]);
+	}
+	return NULL;
+}
+
+static struct office *office_open(void **state)
+{
+	struct office *o = calloc(1, sizeof(*o));
+
+	assert_non_null(o);
+	o->f = *state;
+	o->reader = pthread_self();
+	for (size_t i = 0; i < SENDERS; i++) {
+		o->sender[i].office = o;
+		assert_int_equal(
+			pthread_create(&o->sender[i].thread, NULL, send_letters, &o->sender[i]), 0);
+	}
+	return o;
+}
+
+static void office_join(struct office *o)
+{
+	for (size_t i = 0; i < SENDERS; i++)
+		pthread_join(o->sender[i].thread, NULL);
+}
+
+static void office_close(struct office *o)
+{
+	assert_int_equal(o->came, (size_t)SENDERS * LETTERS);
+	assert_false(o->disordered);
+	assert_false(o->wrong_thread);
+	assert_string_equal(o->f->log, "");
+	free(o);
+}
+
+static void mail_from_many_threads_arrives_in_order(void **state)
+{
+	struct office *o = office_open(state);
+
+	loop_run(o->f->l);
+	office_join(o);
+	office_close(o);
+}
+
+/* What no loop_run() fetches is delivered by loop_free(), descriptors and memory with it. */
+static void mail_to_an_ending_loop_is_not_lost(void **state)
+{
+	struct fix *f = *state, own = *f;
+	struct office *o;
+	struct err e;
+
+	assert_int_equal(loop_new(&own.l, &e), 0);
+	*state = &own;
+	o = office_open(state);
+	loop_stop(own.l);
+	loop_run(own.l); /* takes what is there, while the senders go on */
+	office_join(o);
+	loop_free(own.l);
+	*state = f;
+	office_close(o);
+}
+
+struct chain {
+	struct loop_mail mail;
+	struct loop *loop;
+	int left;
+};
+
+static void chain_came(void *arg)
+{
+	struct chain *c = arg;
+
+	if (c->left-- > 0)
+		loop_send(c->loop, &c->mail, chain_came, c);
+}
+
+static void mail_may_be_sent_again_from_its_own_delivery(void **state)
+{
+	struct chain c = { .left = 10 };
+	struct err e;
+
+	(void)state;
+	assert_int_equal(loop_new(&c.loop, &e), 0);
+	loop_send(c.loop, &c.mail, chain_came, &c);
+	loop_free(c.loop);
+	assert_int_equal(c.left, -1);
+}
+
 /* libuv keeps a pipe for signals for the process's life, from the first loop on. */
 static int warm_up(void **state)
 {
@@ -493,6 +624,9 @@ int main(void)
 		T(cancelled_work_is_still_done),
 		T(loop_free_waits_for_work),
 		T(many_slow_jobs_run_side_by_side),
+		T(mail_from_many_threads_arrives_in_order),
+		T(mail_to_an_ending_loop_is_not_lost),
+		T(mail_may_be_sent_again_from_its_own_delivery),
 	};
 
 	return cmocka_run_group_tests(tests, warm_up, NULL);
