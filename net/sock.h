@@ -18,4 +18,9 @@ int sock_pair(int fd[static 2]);
 /* A peer that has vanished without a word is noticed after two minutes of
  * silence. Accepted sockets inherit it from their listener. */
 void sock_keep_alive(int fd); /* Unix, SOCK_STREAM */
+
+/* sock_reuseport.c, sock_portable.c: lets several listening sockets of this user have one address,
+ * with connections spread over them. May be said of one that listens already. -1 with ENOTSUP:
+ * this system does not spread them. */
+int sock_share_port(int fd);
 #endif

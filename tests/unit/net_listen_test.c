@@ -17,7 +17,9 @@
 
 #include <cmocka.h>
 
+#include "net/listen.h"
 #include "net/loop.h"
+#include "net/sock.h"
 #include "net/tcp.h"
 #include "tests/support/fds.h"
 
@@ -174,6 +176,80 @@ static void port_in_use_is_an_error(void **state)
 	assert_int_equal(e.sys, EADDRINUSE);
 	assert_non_null(strstr(e.msg, "listen at 127.0.0.1:"));
 	listen_close(ls);
+}
+
+/* ---- several sockets at one address ---- */
+
+struct counter {
+	struct fix *f;
+	unsigned count;
+};
+
+static void counted(void *arg, int fd, const struct addr *peer)
+{
+	struct counter *c = arg;
+
+	c->count++;
+	accepted(c->f, fd, peer);
+}
+
+static void sharing_spreads_or_is_unsupported(void **state)
+{
+	enum { SOCKETS = 3, CALLS = 60 };
+	struct fix *f = *state;
+	struct listen_bound b[SOCKETS], other;
+	struct listen_socket *ls[SOCKETS];
+	struct counter n[SOCKETS];
+	struct err e = { 0 };
+	struct addr a, at;
+	int c[CALLS];
+
+	assert_int_equal(addr_parse("127.0.0.1:0", &a, &e), 0);
+	assert_int_equal(listen_bind(&b[0], &a, 0, &e), 0);
+	at = b[0].addr;
+	if (sock_share_port(b[0].fd) != 0) {
+		assert_int_equal(listen_bind_more(&b[0], &b[1], &e), -1);
+		assert_int_equal(e.code, ERR_UNSUPPORTED);
+		assert_int_equal(b[1].fd, -1);
+		listen_drop(&b[0]);
+		return;
+	}
+	for (int i = 1; i < SOCKETS; i++)
+		assert_int_equal(listen_bind_more(&b[0], &b[i], &e), 0);
+	for (int i = 0; i < SOCKETS; i++) {
+		assert_int_equal(addr_port(&b[i].addr), addr_port(&at));
+		n[i] = (struct counter){ .f = f };
+		assert_non_null(ls[i] = listen_serve(f->l, &b[i], counted, &n[i], &e));
+		assert_int_equal(b[i].fd, -1);
+	}
+	/* nobody else of this user slips in */
+	assert_int_equal(listen_bind(&other, &at, 0, &e), -1);
+	assert_int_equal(e.sys, EADDRINUSE);
+	for (int i = 0; i < CALLS; i++)
+		assert_true((c[i] = dial(&at)) >= 0);
+	f->stop_at = CALLS;
+	loop_run(f->l);
+	assert_false(f->late);
+	for (int i = 0; i < SOCKETS; i++) { /* by chance none: once in 10^10 */
+		assert_int_not_equal(n[i].count, 0);
+		listen_close(ls[i]);
+	}
+	for (int i = 0; i < CALLS; i++)
+		close(c[i]);
+}
+
+static void a_unix_path_has_one_socket(void **state)
+{
+	struct fix *f = *state;
+	struct listen_bound b, more;
+	struct err e = { 0 };
+	struct stat st;
+
+	assert_int_equal(listen_bind(&b, &f->at, 0600, &e), 0);
+	assert_int_equal(listen_bind_more(&b, &more, &e), -1);
+	assert_int_equal(e.code, ERR_UNSUPPORTED);
+	listen_drop(&b);
+	assert_int_equal(stat(f->path, &st), -1);
 }
 
 static void unix_socket_is_private_and_removed(void **state)
@@ -346,6 +422,8 @@ int main(void)
 		T(burst_is_taken_whole),
 		T(may_close_in_its_callback),
 		T(port_in_use_is_an_error),
+		T(sharing_spreads_or_is_unsupported),
+		T(a_unix_path_has_one_socket),
 		T(unix_socket_is_private_and_removed),
 		T(dead_unix_socket_is_replaced),
 		T(live_unix_socket_is_left_alone),
