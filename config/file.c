@@ -275,15 +275,37 @@ static void read_users(struct reader *rd, const struct yaml *y, struct config_li
 		read_user(rd, y->item[i], l);
 }
 
+static void read_count(struct reader *rd, const struct yaml *y, const char *what, uint64_t *into)
+{
+	if (y->kind != YAML_SCALAR || str_number(y->text, 1, 1000000, into, NULL) != 0)
+		problem(&rd->problems, y, "%s: a number between 1 and 1000000 expected", what);
+}
+
+static void read_max_connections(struct reader *rd, const struct yaml *y, struct config_listener *l)
+{
+	read_count(rd, y, "max-connections", &l->max_connections);
+}
+
+static void read_max_per_peer(struct reader *rd, const struct yaml *y, struct config_listener *l)
+{
+	read_count(rd, y, "max-per-peer", &l->max_per_peer);
+}
+
 static const struct listener_key {
 	const char *name;
 	void (*read)(struct reader *, const struct yaml *, struct config_listener *);
 	bool unbuilt;
 } listener_keys[] = {
-	{ "address", read_address, false },    { "name", read_name, false },
-	{ "rules", read_rules, false },        { "allow-from", read_allow_from, false },
-	{ "allow-uid", read_allow_uid, true }, { "mode", read_mode, false },
-	{ "guard", read_guard, false },        { "users", read_users, true },
+	{ "address", read_address, false },
+	{ "name", read_name, false },
+	{ "rules", read_rules, false },
+	{ "allow-from", read_allow_from, false },
+	{ "allow-uid", read_allow_uid, true },
+	{ "mode", read_mode, false },
+	{ "guard", read_guard, false },
+	{ "users", read_users, true },
+	{ "max-connections", read_max_connections, false },
+	{ "max-per-peer", read_max_per_peer, false },
 };
 enum { LISTENER_KEYS = sizeof(listener_keys) / sizeof(listener_keys[0]) };
 

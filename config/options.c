@@ -105,20 +105,26 @@ static bool scaled(const char *text, const struct unit *units, uint64_t *out)
 	return false;
 }
 
-/* A number within the spec's "least..most". */
+/* A number within the spec's "least..most", or auto. */
 static int parse_scaled(const struct opt *d, const char *text, uint64_t *out, struct err *e)
 {
 	static const char *const examples[] = { [OPT_NUMBER] = "a number",
 						[OPT_DURATION] =
 							"a time, as in 500ms, 30s, 5m or 1h",
 						[OPT_SIZE] = "a size, as in 1024, 16k or 4M" };
-	const char *dots = strstr(d->spec, "..");
+	bool may_auto = str_starts(d->spec, "auto|");
+	const char *spec = d->spec + (may_auto ? strlen("auto|") : 0), *dots = strstr(spec, "..");
 	char least[16];
 	uint64_t lo = 0, hi = 0;
 
+	if (may_auto && strcmp(text, "auto") == 0) {
+		*out = 0;
+		return 0;
+	}
 	if (!scaled(text, units_of(d->kind), out))
-		return err_set(e, ERR_USAGE, "'%.40s': %s expected", text, examples[d->kind]);
-	(void)str_fmt(least, sizeof(least), "%.*s", (int)(dots - d->spec), d->spec);
+		return err_set(e, ERR_USAGE, "'%.40s': %s%s expected", text, examples[d->kind],
+			       may_auto ? " or auto" : "");
+	(void)str_fmt(least, sizeof(least), "%.*s", (int)(dots - spec), spec);
 	if (!scaled(least, units_of(d->kind), &lo) || !scaled(dots + 2, units_of(d->kind), &hi))
 		return err_set(e, ERR_INTERNAL, "%s: bad spec", d->name);
 	if (*out < lo || *out > hi)
@@ -367,7 +373,7 @@ static const char *unbuilt_value(const struct options *o, const struct opt *d, c
 			       ? ((const struct opt_list *)field)->item[0].text
 			       : NULL;
 	default:
-		(void)scaled(d->def, units_of(d->kind), &number);
+		(void)scaled(d->def, units_of(d->kind), &number); /* auto: stays 0 */
 		(void)str_fmt(text, 64, "%llu", (unsigned long long)*(const uint64_t *)field);
 		return *(const uint64_t *)field == number ? NULL : text;
 	}

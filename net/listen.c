@@ -3,8 +3,10 @@
  * per turn: one while they come singly (a second accept would only say
  * EAGAIN), more while every turn finds as many as it takes.
  *
- * Out of descriptors, the pending connection stays pending and the socket
- * readable: without a pause that would be a busy loop.
+ * Out of descriptors, or with the gate shut, the pending connection stays
+ * pending and the socket readable: without a pause that would be a busy loop.
+ * The pause ends when the owner knows of something that has become free
+ * (listen_resume()), otherwise after PAUSE_MS: others may have freed it.
  */
 #include <errno.h>
 
@@ -15,41 +17,73 @@
 #include "net/sock.h"
 #include "net/tcp.h"
 
-enum { PAUSE_MS = 100, BURST_MAX = 64, STREAK = 4 };
+enum { PAUSE_MS = 100, BURST_MAX = 64, STREAK = 4, SAY_AGAIN_MS = 60000 };
 
 struct listen_socket {
 	struct loop *loop;
 	struct loop_watch watch;
 	struct loop_timer pause;
 	accepted_fn *accepted;
+	struct listen_gate gate;
 	void *arg;
 	struct listen_bound bound;
 	unsigned burst, streak; /* to take per turn; turns in a row that took as many */
-	bool complained;        /* one log line per shortage */
+	uint64_t complained_ms; /* when the log was told of a shortage; 0: never */
 	bool busy, dead;
 };
 
 /* ---- accepting ---- */
 
+static bool enter(const struct listen_socket *ls)
+{
+	return !ls->gate.enter || ls->gate.enter(ls->arg);
+}
+
+static void leave(const struct listen_socket *ls)
+{
+	if (ls->gate.leave)
+		ls->gate.leave(ls->arg);
+}
+
 static void go_on(void *arg)
 {
 	struct listen_socket *ls = arg;
 
+	if (!enter(ls)) {
+		timer_arm(ls->loop, &ls->pause, PAUSE_MS, go_on, ls);
+		return;
+	}
+	leave(ls);
 	watch_set(ls->loop, &ls->watch, WATCH_READ);
 }
 
-static void pause_accepting(struct listen_socket *ls, int sys)
+static void pause_accepting(struct listen_socket *ls)
 {
+	watch_set(ls->loop, &ls->watch, 0);
+	timer_arm(ls->loop, &ls->pause, PAUSE_MS, go_on, ls);
+}
+
+void listen_resume(struct listen_socket *ls)
+{
+	if (!timer_armed(&ls->pause))
+		return;
+	timer_disarm(ls->loop, &ls->pause);
+	watch_set(ls->loop, &ls->watch, WATCH_READ);
+}
+
+/* Not for every connection that finds the shortage lasting. */
+static void complain(struct listen_socket *ls, int sys)
+{
+	uint64_t now = loop_now_ms(ls->loop);
 	char text[ADDR_TEXT];
 	struct err e;
 
+	if (ls->complained_ms && now - ls->complained_ms < SAY_AGAIN_MS)
+		return;
+	ls->complained_ms = now ? now : 1;
 	addr_format(&ls->bound.addr, text);
 	(void)err_sys(&e, sys, "accept at %s", text);
-	if (!ls->complained)
-		log_warn("net", "%s; new connections wait until some are closed", e.msg);
-	ls->complained = true;
-	watch_set(ls->loop, &ls->watch, 0);
-	timer_arm(ls->loop, &ls->pause, PAUSE_MS, go_on, ls);
+	log_warn("net", "%s; new connections wait until some are closed", e.msg);
 }
 
 static bool is_shortage(int sys)
@@ -61,16 +95,24 @@ static bool is_shortage(int sys)
 static bool take_one(struct listen_socket *ls)
 {
 	struct addr peer;
-	int fd = sock_accept(ls->watch.fd, &peer);
+	int fd, sys;
 
-	if (fd < 0) {
-		if (is_shortage(errno))
-			pause_accepting(ls, errno);
-		return !is_shortage(errno) && errno != EAGAIN;
+	if (!enter(ls)) {
+		pause_accepting(ls);
+		return false;
 	}
-	ls->complained = false;
-	ls->accepted(ls->arg, fd, &peer);
-	return !ls->dead;
+	fd = sock_accept(ls->watch.fd, &peer);
+	sys = errno;
+	if (fd >= 0) {
+		ls->accepted(ls->arg, fd, &peer);
+		return !ls->dead;
+	}
+	leave(ls);
+	if (!is_shortage(sys))
+		return sys != EAGAIN;
+	complain(ls, sys);
+	pause_accepting(ls);
+	return false;
 }
 
 static void adapt(struct listen_socket *ls, unsigned taken)
@@ -135,6 +177,11 @@ struct listen_socket *listen_serve(struct loop *l, struct listen_bound *b, accep
 	ls->bound = *b;
 	*b = (struct listen_bound){ .fd = -1 };
 	return ls;
+}
+
+void listen_set_gate(struct listen_socket *ls, const struct listen_gate *gate)
+{
+	ls->gate = *gate;
 }
 
 void listen_close(struct listen_socket *ls)

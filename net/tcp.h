@@ -35,6 +35,15 @@ struct listen_socket *listen_open(struct loop *, const struct addr *, accepted_f
 /* The same with another mode for a Unix path. */
 struct listen_socket *listen_open_mode(struct loop *, const struct addr *, mode_t mode,
 				       accepted_fn *, void *arg, struct err *);
+/* Asked before each connection is taken out of the backlog, with the arg of listen_open(). */
+struct listen_gate {
+	bool (*enter)(void *arg); /* false: it stays there, and accepting pauses as above */
+	void (*leave)(void *arg); /* entered, but there was none to take */
+};
+void listen_set_gate(struct listen_socket *, const struct listen_gate *);
+/* Something has become free (a descriptor, a place behind the gate): a pause ends now. Allowed at
+ * any time, also from the callbacks of others. */
+void listen_resume(struct listen_socket *);
 void listen_close(struct listen_socket *);                    /* removes its Unix path */
 const struct addr *listen_addr(const struct listen_socket *); /* with the port chosen for port 0 */
 

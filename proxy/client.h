@@ -12,6 +12,7 @@
 #include "proxy/proxy_impl.h"
 
 struct http_session;
+struct limits_peer;
 struct stream;
 
 enum client_state {
@@ -55,8 +56,9 @@ struct client {
 	struct http_session *http;
 };
 
-/* Takes fd. */
-MUST_CHECK int client_new(struct proxy *, int fd, const struct addr *peer, struct err *);
+/* Takes fd; when it succeeds also the place in the limits, and the peer's share (or NULL). */
+MUST_CHECK int client_new(struct proxy *, int fd, const struct addr *peer, struct limits_peer *,
+			  struct err *);
 
 /* ---- for http_session.c ---- */
 

@@ -3,16 +3,18 @@
  * how all of it ends.
  */
 #include <inttypes.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "proxy/audit.h"
 #include "proxy/client.h"
+#include "proxy/limits.h"
 #include "proxy/peer.h"
 #include "proxy/proxy_impl.h"
 
-enum { HANDSHAKE_MS = 10000, IDLE_MS = 120000, EXCHANGE_MS = 15 * 60000, CLIENTS_MAX = 10000 };
+enum { HANDSHAKE_MS = 10000, IDLE_MS = 120000, EXCHANGE_MS = 15 * 60000, SAY_AGAIN_MS = 60000 };
 
 int proxy_new(struct proxy **out, const struct proxy_opts *opts, struct err *e)
 {
@@ -28,13 +30,22 @@ int proxy_new(struct proxy **out, const struct proxy_opts *opts, struct err *e)
 		p->opts.idle_ms = IDLE_MS;
 	if (!p->opts.exchange_ms)
 		p->opts.exchange_ms = EXCHANGE_MS;
-	if (!p->opts.clients_max)
-		p->opts.clients_max = CLIENTS_MAX;
 	list_init(&p->members);
 	return 0;
 }
 
-void proxy_turn_away(struct proxy *p, int fd, const struct addr *peer, const char *why)
+/* Bytes that nobody has read would make the end of the connection a reset. */
+static void close_unserved(struct proxy *p, int fd)
+{
+	char unread[512];
+
+	(void)recv(fd, unread, sizeof(unread), MSG_DONTWAIT);
+	close(fd);
+	limits_leave(p->opts.limits);
+}
+
+/* fd: -1 when it is closed already. */
+static void record_unserved(struct proxy *p, int fd, const struct addr *peer, const char *why)
 {
 	const struct clock *clock = loop_clock(p->opts.loop);
 	struct audit_record r = { .id = ++p->last_id,
@@ -48,33 +59,60 @@ void proxy_turn_away(struct proxy *p, int fd, const struct addr *peer, const cha
 	addr_format(peer, text);
 	audit_text(&r.peer, text);
 	audit_text(&r.error, why);
-	if (peer->ss.ss_family == AF_UNIX)
+	if (fd >= 0 && peer->ss.ss_family == AF_UNIX)
 		r.has_peer_id = peer_id(fd, &r.uid, &r.pid);
 	if (r.has_peer_id && peer_program(r.pid, program, sizeof(program)))
 		audit_text(&r.exe, program);
-	close(fd);
 	proxy_record(p, &r);
+}
+
+void proxy_turn_away(struct proxy *p, int fd, const struct addr *peer, const char *why)
+{
+	record_unserved(p, fd, peer, why);
+	close_unserved(p, fd);
+}
+
+/* The peer's share, or what is wrong. */
+static int take_share(struct proxy *p, int fd, const struct addr *peer, struct limits_peer **out,
+		      struct err *e)
+{
+	long uid = -1, pid;
+
+	if (peer->ss.ss_family == AF_UNIX)
+		(void)peer_id(fd, &uid, &pid);
+	return limits_peer_take(p->opts.limits, peer, uid, out, e);
+}
+
+/* Not for every client that meets the same shortage. */
+static void say_short(struct proxy *p, const struct err *why)
+{
+	uint64_t now = loop_now_ms(p->opts.loop);
+
+	if (p->said_ms && now - p->said_ms < SAY_AGAIN_MS)
+		return;
+	p->said_ms = now ? now : 1;
+	log_warn("proxy", "%s: clients are turned away: %s", p->opts.listener, why->msg);
 }
 
 void proxy_accept(struct proxy *p, int fd, const struct addr *peer)
 {
+	struct limits_peer *share;
 	struct err e = { 0 };
 
 	if (p->closing) {
-		close(fd);
+		close_unserved(p, fd);
 		return;
 	}
-	if (p->count >= p->opts.clients_max) {
-		if (!p->full)
-			log_warn("proxy", "%s: %zu clients are connected, more are turned away",
-				 p->opts.listener, p->count);
-		p->full = true;
-		proxy_turn_away(p, fd, peer, "too many clients are connected");
+	if (take_share(p, fd, peer, &share, &e)) {
+		proxy_turn_away(p, fd, peer, e.msg);
 		return;
 	}
-	p->full = false;
-	if (client_new(p, fd, peer, &e))
-		log_warn("proxy", "%s: a client is turned away: %s", p->opts.listener, e.msg);
+	if (client_new(p, fd, peer, share, &e)) {
+		say_short(p, &e);
+		record_unserved(p, -1, peer, e.msg);
+		limits_peer_give(share);
+		limits_leave(p->opts.limits);
+	}
 }
 
 size_t proxy_clients(const struct proxy *p)
@@ -100,10 +138,29 @@ static void gone(void *arg)
 	closed(closed_arg);
 }
 
+void member_move_place(struct member *from, struct member *to)
+{
+	to->placed = from->placed;
+	to->peer = from->peer;
+	from->placed = false;
+	from->peer = NULL;
+}
+
+static void give_place(struct proxy *p, struct member *m)
+{
+	if (!m->placed)
+		return;
+	limits_peer_give(m->peer);
+	limits_leave(p->opts.limits);
+	if (p->opts.ended)
+		p->opts.ended(p->opts.arg);
+}
+
 void member_del(struct proxy *p, struct member *m)
 {
 	list_del(&m->node);
 	p->count--;
+	give_place(p, m);
 	if (p->closing && !p->count)
 		loop_post(p->opts.loop, &p->post, gone, p);
 }

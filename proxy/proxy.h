@@ -16,6 +16,7 @@
 struct addr;
 struct audit;
 struct backend;
+struct limits_listener;
 struct loop;
 struct proxy;
 
@@ -35,17 +36,23 @@ struct proxy_opts {
 	bool (*allow)(void *arg, const struct addr *, struct err *);
 	void *allow_arg;
 	struct audit *audit; /* NULL: none */
+	/* How many are served (proxy/limits.h); NULL: as many as come. Whoever accepts has entered
+	 * it for each client that is given to proxy_accept() or proxy_turn_away(). */
+	struct limits_listener *limits;
+	/* A client's place and descriptors have become free: ended(arg). NULL: nobody cares. It may
+	 * come from inside any call of this proxy: only listen_resume() and the like, please. */
+	void (*ended)(void *arg);
 	/* Limits; 0 takes the default. */
 	unsigned handshake_ms; /* until the request is whole: 10 s */
 	unsigned idle_ms;      /* a kept-alive HTTP connection between requests: 120 s */
 	unsigned exchange_ms;  /* an HTTP exchange in which nothing moves: 15 min */
-	size_t clients_max;    /* more are closed at once: 10000 */
 };
 
 MUST_CHECK int proxy_new(struct proxy **, const struct proxy_opts *, struct err *);
-/* Takes fd, a connected and non-blocking socket. peer is borrowed until return. */
+/* Takes fd, a connected and non-blocking socket, and the place that limits_enter() gave it. A peer
+ * that has its share is turned away. peer is borrowed until return. */
 void proxy_accept(struct proxy *, int fd, const struct addr *peer);
-/* Closes fd unserved, and says so in the audit log. */
+/* Closes fd unserved, gives its place back, and says so in the audit log. */
 void proxy_turn_away(struct proxy *, int fd, const struct addr *peer, const char *why);
 /* Ends what has not got anywhere yet, gives running relays and exchanges
  * grace_ms, then breaks them, then calls closed() once, from the loop; the

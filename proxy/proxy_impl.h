@@ -6,6 +6,7 @@
 #include "proxy/proxy.h"
 
 struct audit_record;
+struct limits_peer;
 
 /* Something that lives on behalf of a client: the client while it is being
  * served, the relay afterwards. */
@@ -14,6 +15,8 @@ struct member {
 	/* The proxy stops. now: break off; otherwise only what has not got
 	 * anywhere yet ends. May end and free the member at once. */
 	void (*stop)(struct member *, bool now);
+	bool placed; /* has a place in opts.limits, to be given back with it */
+	struct limits_peer *peer;
 };
 
 struct proxy {
@@ -21,7 +24,7 @@ struct proxy {
 	struct list members;
 	size_t count;
 	uint64_t last_id;
-	bool full; /* said in the log */
+	uint64_t said_ms; /* when the log was told of a shortage; 0: never */
 	bool closing;
 	struct loop_timer grace;
 	struct loop_post post;
@@ -30,7 +33,10 @@ struct proxy {
 };
 
 void member_add(struct proxy *, struct member *, void (*stop)(struct member *, bool now));
-void member_del(struct proxy *, struct member *); /* the last one lets the proxy end */
+/* Gives the place back. The last one lets the proxy end. */
+void member_del(struct proxy *, struct member *);
+/* The place of one that ends goes to the one that carries on for the same client. */
+void member_move_place(struct member *from, struct member *to);
 
 /* Writes the record to the audit log and the log, and frees its texts. */
 void proxy_record(struct proxy *, struct audit_record *);

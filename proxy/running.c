@@ -66,6 +66,11 @@ void running_free(struct running *r)
 	mem_free(r);
 }
 
+void running_take_place(struct running *r, struct member *from)
+{
+	member_move_place(from, &r->member);
+}
+
 static void done(void *arg, const struct relay_result *result)
 {
 	struct running *r = arg;

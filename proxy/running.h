@@ -10,6 +10,7 @@
 #include "base/err.h"
 
 struct audit_record;
+struct member;
 struct proxy;
 struct running;
 struct stream;
@@ -20,6 +21,8 @@ void running_free(struct running *); /* of one that was not started */
  * first. -1: all of them are still yours. */
 MUST_CHECK int running_start(struct running *, struct stream *client, struct stream *remote,
 			     const uint8_t *early, size_t n, struct audit_record *, struct err *);
+/* Goes on in the place of a member that ends. */
+void running_take_place(struct running *, struct member *);
 
 /* Breaks a stream whose end nobody needs to hear of. */
 void proxy_abandon(struct stream *);

@@ -277,6 +277,7 @@ static void join(struct client *c)
 		}
 		client_account(c, &e);
 	} else {
+		running_take_place(r, &c->member);
 		c->remote = NULL;
 	}
 	client_free(c);
@@ -569,7 +570,8 @@ static void stop(struct member *m, bool now)
 		client_end(c, &e, false);
 }
 
-int client_new(struct proxy *p, int fd, const struct addr *peer, struct err *e)
+int client_new(struct proxy *p, int fd, const struct addr *peer, struct limits_peer *share,
+	       struct err *e)
 {
 	struct client *c = mem_alloc(sizeof(*c));
 	struct stream *s;
@@ -592,6 +594,8 @@ int client_new(struct proxy *p, int fd, const struct addr *peer, struct err *e)
 	buf_init(&c->in, HTTP1_HEAD_MAX);
 	buf_init(&c->out, OUT_MAX);
 	member_add(p, &c->member, stop);
+	c->member.placed = true;
+	c->member.peer = share;
 	stream_attach(s, &handler, c);
 	client_limit(c, p->opts.handshake_ms);
 	client_credit(c);

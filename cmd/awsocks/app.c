@@ -1,6 +1,7 @@
 #include "cmd/awsocks/app.h"
 
 #include <cjson/cJSON.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "backend/backend.h"
@@ -16,6 +17,7 @@
 #include "net/tcp.h"
 #include "net/ws.h"
 #include "proxy/audit.h"
+#include "proxy/limits.h"
 #include "proxy/proxy.h"
 
 static const struct app_profile *first_profile(const struct app *a)
@@ -41,6 +43,20 @@ static int take_profiles(struct app *a, const struct app_opts *o, struct err *e)
 	return 0;
 }
 
+/* The default of --max-connections follows the limit of open files, which is as it will stay. */
+static int make_limits(struct app *a, struct err *e)
+{
+	const struct options *o = first_profile(a)->options;
+	struct limits_opts l = { .total = (size_t)o->max_connections,
+				 .per_peer = (size_t)o->max_connections_per_peer };
+	struct rlimit files;
+
+	if (!l.total && getrlimit(RLIMIT_NOFILE, &files) == 0)
+		l.total = limits_auto(files.rlim_cur < SIZE_MAX ? (size_t)files.rlim_cur
+								: SIZE_MAX);
+	return limits_new(&a->limits, &l, e);
+}
+
 int app_new(struct app **out, const struct app_opts *o, struct err *e)
 {
 	struct app *a = mem_alloc(sizeof(*a));
@@ -50,7 +66,7 @@ int app_new(struct app **out, const struct app_opts *o, struct err *e)
 	if (!a)
 		return err_set(e, ERR_NOMEM, "start");
 	list_init(&a->listeners);
-	if (take_profiles(a, o, e) != 0 || loop_new(&a->loop, e) != 0)
+	if (take_profiles(a, o, e) != 0 || make_limits(a, e) != 0 || loop_new(&a->loop, e) != 0)
 		goto fail;
 	a->started_ms = loop_now_ms(a->loop);
 	a->chooser = chooser_new(a->loop);
@@ -182,6 +198,7 @@ void app_free(struct app *a)
 	chooser_free(a->chooser);
 	audit_close(a->audit);
 	loop_free(a->loop);
+	limits_free(a->limits);
 	mem_free(a->profile);
 	mem_free(a);
 }

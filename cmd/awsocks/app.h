@@ -38,7 +38,8 @@ struct app_listener_opts {
 	const char *const *allow_from;
 	size_t allow_from_count;
 	bool guarded;
-	int mode; /* of a Unix socket; 0: 0600 */
+	int mode;                             /* of a Unix socket; 0: 0600 */
+	size_t max_connections, max_per_peer; /* of this listener; 0: no limit of its own */
 };
 
 struct app_opts {

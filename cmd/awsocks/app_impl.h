@@ -8,6 +8,8 @@ struct aws_client;
 struct chooser;
 struct host_guard;
 struct http;
+struct limits;
+struct limits_listener;
 struct listen_socket;
 struct provider;
 struct proxy;
@@ -31,6 +33,7 @@ struct app_listener {
 	struct listen_socket *socket; /* NULL: the address is not there yet */
 	struct loop_timer retry;
 	int complained; /* errno of the last failure that was logged */
+	struct limits_listener *limits;
 	struct proxy *proxy;
 	const struct router *(*router)(void *arg);
 	void *router_arg;
@@ -60,6 +63,7 @@ struct app {
 	size_t pending; /* closings under way in this stage */
 	uint64_t started_ms, accepted;
 	struct chooser *chooser; /* NULL: no terminal to ask on */
+	struct limits *limits;   /* of all clients together */
 };
 
 /* app_aws.c */

@@ -10,6 +10,7 @@
 #include "config/options.h"
 #include "net/host_guard.h"
 #include "net/tcp.h"
+#include "proxy/limits.h"
 #include "proxy/proxy.h"
 #include "routing/pattern.h"
 
@@ -46,6 +47,29 @@ static void on_accept(void *arg, int fd, const struct addr *peer)
 	proxy_accept(l->proxy, fd, peer);
 }
 
+static bool enter(void *arg)
+{
+	return limits_enter(((struct app_listener *)arg)->limits);
+}
+
+static void leave(void *arg)
+{
+	limits_leave(((struct app_listener *)arg)->limits);
+}
+
+/* A place and descriptors are free: any listener may be waiting for them. */
+static void on_ended(void *arg)
+{
+	const struct app *a = ((struct app_listener *)arg)->app;
+
+	LIST_EACH (node, &a->listeners) {
+		struct app_listener *l = CONTAINER_OF(node, struct app_listener, node);
+
+		if (l->socket)
+			listen_resume(l->socket);
+	}
+}
+
 static struct backend *backend_of(void *arg, const struct route *route, struct err *e)
 {
 	struct app_listener *l = arg;
@@ -78,7 +102,17 @@ static void listener_free(struct app_listener *l)
 	for (size_t i = 0; i < l->allow_count; i++)
 		pattern_free(&l->allow[i]);
 	mem_free(l->allow);
+	limits_listener_free(l->limits);
 	mem_free(l);
+}
+
+static int make_limits(struct app_listener *l, const struct app_listener_opts *o, struct err *e)
+{
+	struct limits_listener_opts opts = { .name = l->name,
+					     .most = o->max_connections,
+					     .per_peer = o->max_per_peer };
+
+	return limits_listener_new(&l->limits, l->app->limits, &opts, e);
 }
 
 static int make_proxy(struct app *a, struct app_listener *l, bool guarded, struct err *e)
@@ -95,7 +129,8 @@ static int make_proxy(struct app *a, struct app_listener *l, bool guarded, struc
 		.allow_arg = a->guard,
 		.audit = a->audit,
 		.handshake_ms = (unsigned)o->handshake_timeout,
-		.clients_max = (size_t)o->max_connections,
+		.limits = l->limits,
+		.ended = on_ended,
 	};
 
 	return proxy_new(&l->proxy, &p, e);
@@ -118,7 +153,8 @@ static struct app_listener *listener_new(struct app *a, const struct app_listene
 	l->mode = o->mode ? (mode_t)o->mode : 0600;
 	if (!str_fmt(l->name, sizeof(l->name), "%s", o->name))
 		(void)err_set(e, ERR_CONFIG, "listener name too long: %.80s", o->name);
-	else if (take_allow(l, o, e) == 0 && make_proxy(a, l, o->guarded, e) == 0) {
+	else if (take_allow(l, o, e) == 0 && make_limits(l, o, e) == 0 &&
+		 make_proxy(a, l, o->guarded, e) == 0) {
 		list_add_tail(&a->listeners, &l->node);
 		return l;
 	}
@@ -128,11 +164,13 @@ static struct app_listener *listener_new(struct app *a, const struct app_listene
 
 static int open_socket(struct app_listener *l, struct err *e)
 {
+	static const struct listen_gate gate = { enter, leave };
 	char text[ADDR_TEXT];
 
 	l->socket = listen_open_mode(l->app->loop, &l->address, l->mode, on_accept, l, e);
 	if (!l->socket)
 		return -1;
+	listen_set_gate(l->socket, &gate);
 	addr_format(listen_addr(l->socket), text);
 	log_info("listen", "%s: %s", l->name, text);
 	return 0;
@@ -175,6 +213,7 @@ int app_serve_pair(struct app *a, const struct app_listener_opts *o, int *fd, st
 
 	if (!l || tcp_make_pair(pair, e) != 0)
 		return -1;
+	(void)limits_enter(l->limits); /* the only client there is */
 	peer.ss.ss_family = AF_UNIX;
 	*fd = pair[0];
 	proxy_accept(l->proxy, pair[1], &peer);

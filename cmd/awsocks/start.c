@@ -159,7 +159,8 @@ struct wanted {
 	const char *const *allow_from;
 	size_t allow_from_count;
 	enum config_guard guard;
-	int mode; /* of a Unix socket; -1: not given */
+	int mode;                               /* of a Unix socket; -1: not given */
+	uint64_t max_connections, max_per_peer; /* 0: not given */
 };
 
 static bool is_plain_loopback(const struct addr *at)
@@ -183,6 +184,8 @@ static int open_listener(struct run *r, size_t index, const struct wanted *w, st
 		.name = w->name,
 		.allow_from = w->allow_from,
 		.allow_from_count = w->allow_from_count,
+		.max_connections = (size_t)w->max_connections,
+		.max_per_peer = (size_t)w->max_per_peer,
 	};
 	bool plain;
 
@@ -249,6 +252,8 @@ static int open_configured(struct run *r, size_t *count, struct err *e)
 			.allow_from_count = l->allow_from.count,
 			.guard = l->guard,
 			.mode = l->mode,
+			.max_connections = l->max_connections,
+			.max_per_peer = l->max_per_peer,
 		};
 
 		if (open_listener(r, (*count)++, &w, e) != 0)

@@ -400,7 +400,7 @@ def test_the_soft_limit_of_descriptors_is_raised(awsocks):
 
 
 def test_out_of_descriptors_waits_and_recovers(awsocks, web):
-    p = awsocks(*DIRECT, wrap=("prlimit", "--nofile=40:40"))
+    p = awsocks(*DIRECT, "--max-connections", "1000", wrap=("prlimit", "--nofile=40:40"))
     many = [client.dial(p.listener) for _ in range(60)]
     harness.wait_for(lambda: "Too many open files" in p.log(), what="the shortage")
     before = p.cpu_s()
@@ -430,7 +430,7 @@ def test_allow_from_turns_others_away_and_says_so(awsocks, web, tmp_path):
 
 
 def test_one_client_too_many_has_its_audit_line(awsocks, web):
-    p = awsocks(*DIRECT, "--max-connections", "1")
+    p = awsocks(*DIRECT, "--max-connections-per-peer", "1")
     with client.socks5(p.listener, "127.0.0.1", web.port):
         with client.dial(p.listener) as s:
             try:
@@ -438,7 +438,7 @@ def test_one_client_too_many_has_its_audit_line(awsocks, web):
             except ConnectionResetError:
                 pass
         (line,) = p.audit()
-        assert line["action"] == "refuse" and "too many" in line["error"]
+        assert line["action"] == "refuse" and "1 connections of this peer" in line["error"]
 
 
 # --- nothing burns the processor -------------------------------------------------

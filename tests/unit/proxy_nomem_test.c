@@ -12,6 +12,7 @@
 #include "net/addr.h"
 #include "net/loop.h"
 #include "net/tcp.h"
+#include "proxy/limits.h"
 #include "proxy/proxy.h"
 #include "stream/stream.h"
 #include "tests/support/fds.h"
@@ -81,6 +82,8 @@ static struct backend *the_backend(void *arg, const struct route *r, struct err 
 
 struct turn {
 	struct loop *loop;
+	struct limits *limits;
+	struct limits_listener *listener;
 	struct proxy *proxy;
 	struct loop_watch watch;
 	struct loop_timer limit;
@@ -154,14 +157,20 @@ static bool one_client(struct loop *loop, size_t i, struct turn *t)
 				   .router = the_router,
 				   .backend = the_backend,
 				   .arg = &near };
+	struct limits_opts all = { .total = 4, .per_peer = 4 };
+	struct limits_listener_opts here = { .name = "test", .per_peer = 2 };
 	struct addr peer = { 0 };
 	struct err e = { 0 };
 	int pair[2];
 
 	near.backend = (struct backend){ &ops, "near" };
 	*t = (struct turn){ .loop = loop };
-	if (proxy_new(&t->proxy, &opts, &e)) {
+	if (limits_new(&t->limits, &all, &e) ||
+	    limits_listener_new(&t->listener, t->limits, &here, &e) ||
+	    ((opts.limits = t->listener), proxy_new(&t->proxy, &opts, &e))) {
 		assert_int_equal(e.code, ERR_NOMEM);
+		limits_listener_free(t->listener);
+		limits_free(t->limits);
 		return false;
 	}
 	peer.ss.ss_family = AF_UNIX;
@@ -173,12 +182,16 @@ static bool one_client(struct loop *loop, size_t i, struct turn *t)
 		close(pair[1]);
 		proxy_close(t->proxy, 0, closed, t);
 	} else {
+		assert_true(limits_enter(t->listener));
 		proxy_accept(t->proxy, pair[1], &peer);
 	}
 	timer_arm(loop, &t->limit, LIMIT_MS, too_late, t);
 	loop_run(loop);
 	timer_disarm(loop, &t->limit);
 	close(t->fd);
+	assert_int_equal(limits_served(t->limits), 0);
+	limits_listener_free(t->listener);
+	limits_free(t->limits);
 	return true;
 }
 

@@ -23,6 +23,7 @@
 #include "net/loop.h"
 #include "net/tcp.h"
 #include "proxy/audit.h"
+#include "proxy/limits.h"
 #include "proxy/proxy.h"
 #include "tests/support/fds.h"
 
@@ -148,7 +149,10 @@ static struct backend *the_backend(void *arg, const struct route *r, struct err 
 
 static void accepted(void *arg, int fd, const struct addr *peer)
 {
-	proxy_accept(((struct fixture *)arg)->proxy, fd, peer);
+	struct fixture *f = arg;
+
+	assert_true(limits_enter(f->opts.limits));
+	proxy_accept(f->proxy, fd, peer);
 }
 
 static void all_closed(void *arg)
@@ -1314,11 +1318,17 @@ static void stops(void **state)
 
 static void too_many(void **state)
 {
-	struct fixture f = { .opts.clients_max = 2 };
+	struct limits_opts all = { .per_peer = 2 };
+	struct limits_listener_opts here = { .name = "test" };
+	struct limits *limits;
+	struct fixture f = { 0 };
 	struct server s = server();
 	int a, b, c;
+	struct err e;
 
 	(void)state;
+	assert_int_equal(limits_new(&limits, &all, &e), 0);
+	assert_int_equal(limits_listener_new(&f.opts.limits, limits, &here, &e), 0);
 	begin(&f);
 	a = ask5(&f, "localhost", s.port);
 	want(a, granted5, 12);
@@ -1326,12 +1336,16 @@ static void too_many(void **state)
 	put(b, "\5\1\0", 3);
 	want(b, "\5\0", 2);
 	c = client(&f);
-	assert_true(recv(c, &(char){ 0 }, 1, 0) <= 0);
+	assert_int_equal(recv(c, &(char){ 0 }, 1, 0), 0); /* not a reset */
 	close(a);
 	close(b);
 	close(c);
 	end(&f);
 	close(s.fd);
+	audit_has(&f, "2 connections of this peer are served, which is its limit");
+	assert_int_equal(limits_served(limits), 0);
+	limits_listener_free(f.opts.limits);
+	limits_free(limits);
 }
 
 static void unix_peer(void **state)
