@@ -1,6 +1,8 @@
 /*
  * The audit log's file. Each line is built whole and written by one write(2)
- * on a descriptor in append mode, so that several processes may share a file.
+ * on a descriptor in append mode, so that several threads and processes may share
+ * a file without a lock. Reopening puts the new file under the same descriptor
+ * (dup2), so that a thread that writes meanwhile has the one or the other.
  * The proxy goes on when a line cannot be written: the loss is logged once,
  * and again, with the number of lines lost, when writing works.
  */
@@ -8,6 +10,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -25,8 +28,8 @@ struct audit {
 	char *path;
 	int fd;
 	const struct clock *clock;
-	uint64_t lost; /* lines since the last that was written */
-	bool torn;     /* the last line was cut */
+	atomic_uint_least64_t lost; /* lines since the last that was written */
+	atomic_bool torn;           /* the last line was cut */
 };
 
 static const char *const actions[] = { "allow", "block", "refuse" };
@@ -81,16 +84,20 @@ int audit_open(struct audit **out, const char *path, const struct clock *clock, 
 
 int audit_reopen(struct audit *a, struct err *e)
 {
-	int fd;
+	int fd, failed;
 
 	if (a->fd == STDOUT_FILENO)
 		return 0;
 	fd = open_file(a->path, e);
 	if (fd < 0)
 		return -1;
-	close(a->fd);
-	a->fd = fd;
-	a->torn = false;
+	failed = dup2(fd, a->fd) < 0 || fcntl(a->fd, F_SETFD, FD_CLOEXEC) < 0;
+	if (failed)
+		(void)err_sys(e, errno, "audit log %s", a->path);
+	close(fd);
+	if (failed)
+		return -1;
+	atomic_store(&a->torn, false);
 	return 0;
 }
 
@@ -161,7 +168,7 @@ static int add_line(struct buf *b, const struct audit *a, const struct audit_rec
 	int bad = 0;
 
 	clock_iso(r->wall_ms, ts);
-	if (a->torn)
+	if (atomic_load(&a->torn))
 		bad |= buf_add(b, "\n", 1, e);
 	bad |= buf_addf(b, e, "{\"ts\":\"%s\",\"id\":%" PRIu64, ts, r->id);
 	bad |= add_text(b, "listener", r->listener, e);
@@ -190,13 +197,14 @@ static int add_line(struct buf *b, const struct audit *a, const struct audit_rec
 
 static void failed(struct audit *a, const char *why)
 {
-	if (!a->lost++)
+	if (atomic_fetch_add(&a->lost, 1) == 0)
 		log_error("audit", "%s: a line is lost: %s (said once)", a->path, why);
 }
 
 static void put(struct audit *a, const uint8_t *p, size_t n)
 {
 	struct pollfd ready = { .fd = a->fd, .events = POLLOUT };
+	uint64_t lost;
 	ssize_t done;
 
 	if (poll(&ready, 1, 0) == 0) { /* a file is always ready */
@@ -206,16 +214,17 @@ static void put(struct audit *a, const uint8_t *p, size_t n)
 	do
 		done = write(a->fd, p, n);
 	while (done < 0 && errno == EINTR);
-	if (done > 0)
-		a->torn = (size_t)done < n;
+	if (done > 0 && atomic_load(&a->torn) != ((size_t)done < n))
+		atomic_store(&a->torn, (size_t)done < n);
 	if (done < 0 || (size_t)done < n) {
 		failed(a, done < 0 ? strerror(errno) : "cut short (no space left?)");
 		return;
 	}
-	if (a->lost)
-		log_warn("audit", "%s: written again; %" PRIu64 " lines were lost", a->path,
-			 a->lost);
-	a->lost = 0;
+	if (atomic_load(&a->lost) == 0)
+		return;
+	lost = atomic_exchange(&a->lost, 0);
+	if (lost)
+		log_warn("audit", "%s: written again; %" PRIu64 " lines were lost", a->path, lost);
 }
 
 void audit_write(struct audit *a, const struct audit_record *r)

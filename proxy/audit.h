@@ -46,6 +46,6 @@ MUST_CHECK int audit_open(struct audit **, const char *path, const struct clock 
 MUST_CHECK int audit_reopen(struct audit *, struct err *);
 void audit_close(struct audit *); /* NULL is allowed */
 /* A line that cannot be written is lost; that is logged once until it works
- * again. Never blocks on a pipe. NULL: no audit log. */
+ * again. Never blocks on a pipe. From any thread. NULL: no audit log. */
 void audit_write(struct audit *, const struct audit_record *);
 #endif

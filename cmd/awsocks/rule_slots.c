@@ -1,5 +1,6 @@
 #include "cmd/awsocks/rule_slots.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -9,15 +10,16 @@
 enum { SLOTS_MAX = 64, WATCHES_MAX = 256 };
 
 struct slot {
-	struct rule_slots *of;
-	struct rule_set set;
-	char *listener_rules; /* NULL: none of its own */
+	_Atomic(struct rule_set *) set; /* written by the main thread alone */
+	char *listener_rules;           /* NULL: none of its own */
 	bool project;
 };
 
 struct rule_slots {
 	const struct setup *setup;
 	struct loop *loop; /* NULL: not watching */
+	struct loop *const *reader;
+	size_t readers;
 	struct slot slot[SLOTS_MAX];
 	size_t count;
 	struct file_watch *watch[WATCHES_MAX];
@@ -36,8 +38,15 @@ static void say_warning(void *arg, const char *text)
 	log_warn("rules", "%s", text);
 }
 
-static int load(const struct rule_slots *s, const struct slot *slot, struct rule_set *set,
-		struct err *e)
+static void set_free(struct rule_set *set)
+{
+	if (set)
+		rules_free(set);
+	mem_free(set);
+}
+
+/* NULL: *e tells. */
+static struct rule_set *load(const struct rule_slots *s, const struct slot *slot, struct err *e)
 {
 	struct rule_request request = {
 		.setup = s->setup,
@@ -46,13 +55,14 @@ static int load(const struct rule_slots *s, const struct slot *slot, struct rule
 		.report = s->loop ? say_problem : NULL,
 		.warn = say_warning,
 	};
+	struct rule_set *set = mem_alloc(sizeof(*set));
 
-	if (rules_load(set, &request, e) != 0)
-		return -1;
-	if (rules_check_profiles(set, s->setup, e) == 0)
-		return 0;
-	rules_free(set);
-	return -1;
+	if (!set)
+		(void)err_set(e, ERR_NOMEM, "rules");
+	else if (rules_load(set, &request, e) == 0 && rules_check_profiles(set, s->setup, e) == 0)
+		return set;
+	set_free(set);
+	return NULL;
 }
 
 int rule_slots_new(struct rule_slots **out, const struct setup *setup, struct err *e)
@@ -67,25 +77,27 @@ int rule_slots_new(struct rule_slots **out, const struct setup *setup, struct er
 int rule_slots_add(struct rule_slots *s, const char *listener_rules, bool project, struct err *e)
 {
 	struct slot *slot = &s->slot[s->count];
+	struct rule_set *set;
 
 	if (s->count == SLOTS_MAX)
 		return err_set(e, ERR_CONFIG, "more than %d listeners", SLOTS_MAX);
-	slot->of = s;
 	slot->project = project;
 	slot->listener_rules = mem_strdup(listener_rules);
 	if (listener_rules && !slot->listener_rules)
 		return err_set(e, ERR_NOMEM, "rules");
-	if (load(s, slot, &slot->set, e) != 0) {
+	set = load(s, slot, e);
+	if (!set) {
 		mem_free(slot->listener_rules);
 		return -1;
 	}
+	atomic_init(&slot->set, set);
 	s->count++;
 	return 0;
 }
 
 /* --- watching ----------------------------------------------------------- */
 
-static void unwatch(struct rule_slots *s)
+void rule_slots_unwatch(struct rule_slots *s)
 {
 	while (s->watches)
 		file_watch_close(s->watch[--s->watches]);
@@ -140,7 +152,7 @@ void rule_slots_watch(struct rule_slots *s, struct loop *loop)
 	s->loop = loop;
 	s->watches = 0;
 	for (size_t i = 0; i < s->count; i++) {
-		const struct rule_set *set = &s->slot[i].set;
+		const struct rule_set *set = atomic_load(&s->slot[i].set);
 
 		for (size_t k = 0; k < set->file_count; k++)
 			if (set->file[k].watch)
@@ -152,47 +164,90 @@ void rule_slots_watch(struct rule_slots *s, struct loop *loop)
 
 /* --- reloading ---------------------------------------------------------- */
 
-static void free_sets(struct rule_set *set, size_t n)
+/* Rule sets in one parcel: the new ones until the swap, then the old ones until every reader's
+ * loop has let the parcel's letter through. */
+struct parcel {
+	atomic_size_t pending;
+	size_t count, readers;
+	struct loop_mail *letter; /* one for each reader */
+	struct rule_set *set[SLOTS_MAX];
+};
+
+static void parcel_free(struct parcel *p)
 {
-	while (n)
-		rules_free(&set[--n]);
-	mem_free(set);
+	for (size_t i = 0; i < p->count; i++)
+		set_free(p->set[i]);
+	mem_free(p->letter);
+	mem_free(p);
+}
+
+static struct parcel *parcel_new(size_t readers, struct err *e)
+{
+	struct parcel *p = mem_alloc(sizeof(*p));
+
+	if (p)
+		p->letter = mem_alloc((readers + 1) * sizeof(*p->letter));
+	if (p && p->letter) {
+		p->readers = readers;
+		atomic_init(&p->pending, readers);
+		return p;
+	}
+	(void)err_set(e, ERR_NOMEM, "rules");
+	mem_free(p);
+	return NULL;
+}
+
+static void passed(void *arg)
+{
+	struct parcel *p = arg;
+
+	if (atomic_fetch_sub(&p->pending, 1) == 1)
+		parcel_free(p);
+}
+
+/* Our own thread is in no decision; the others are in none once they read their mail. */
+static void retire(struct parcel *p, struct loop *const *reader)
+{
+	size_t n = p->readers; /* with the last letter it is gone */
+
+	if (!n)
+		parcel_free(p);
+	for (size_t i = 0; i < n; i++)
+		loop_send(reader[i], &p->letter[i], passed, p);
 }
 
 int rule_slots_reload(struct rule_slots *s, struct err *e)
 {
-	struct rule_set *fresh = mem_alloc(s->count * sizeof(*fresh));
-	size_t loaded = 0;
+	struct parcel *p = parcel_new(s->readers, e);
 
-	if (!fresh)
-		return err_set(e, ERR_NOMEM, "rules");
-	for (; loaded < s->count; loaded++)
-		if (load(s, &s->slot[loaded], &fresh[loaded], e) != 0) {
-			free_sets(fresh, loaded);
+	if (!p)
+		return -1;
+	for (; p->count < s->count; p->count++) {
+		p->set[p->count] = load(s, &s->slot[p->count], e);
+		if (!p->set[p->count]) {
+			parcel_free(p);
 			return -1;
 		}
-	for (size_t i = 0; i < s->count; i++) {
-		struct rule_set old = s->slot[i].set;
-
-		s->slot[i].set = fresh[i];
-		fresh[i] = old;
 	}
-	free_sets(fresh, s->count);
+	for (size_t i = 0; i < s->count; i++)
+		p->set[i] = atomic_exchange(&s->slot[i].set, p->set[i]);
+	retire(p, s->reader);
 	if (s->loop)
 		rule_slots_watch(s, s->loop);
 	return 0;
 }
 
-const struct rule_set *rule_slots_get(const struct rule_slots *s, size_t index)
+void rule_slots_readers(struct rule_slots *s, struct loop *const *loop, size_t n)
 {
-	return &s->slot[index].set;
+	s->reader = loop;
+	s->readers = n;
 }
 
 const struct router *rule_slots_router(void *arg)
 {
-	const struct slot *slot = arg;
+	struct slot *slot = arg;
 
-	return slot->set.router;
+	return atomic_load_explicit(&slot->set, memory_order_acquire)->router;
 }
 
 void *rule_slots_arg(struct rule_slots *s, size_t index)
@@ -204,9 +259,9 @@ void rule_slots_free(struct rule_slots *s)
 {
 	if (!s)
 		return;
-	unwatch(s);
+	rule_slots_unwatch(s);
 	for (size_t i = 0; i < s->count; i++) {
-		rules_free(&s->slot[i].set);
+		set_free(atomic_load(&s->slot[i].set));
 		mem_free(s->slot[i].listener_rules);
 	}
 	mem_free(s);

@@ -3,6 +3,11 @@
 /*
  * The rules of each listener while the program runs: loaded, watched, and
  * swapped whole on reload. A bad new version is reported and the old stays.
+ *
+ * All worker threads read them, without a lock: what a rule set says never
+ * changes, a slot's pointer to it does, at once and for everyone. Old ones
+ * are freed when each of the other threads' loops has had a letter since: then nobody can
+ * still be in the middle of a decision.
  */
 #include "cmd/awsocks/rules.h"
 #include "net/loop.h"
@@ -16,10 +21,15 @@ MUST_CHECK int rule_slots_add(struct rule_slots *, const char *listener_rules, b
 			      struct err *);
 /* Begins to watch the files; changed ones are loaded again. */
 void rule_slots_watch(struct rule_slots *, struct loop *);
+/* The loops of the threads that read the rules besides the caller's. Borrowed, until n is 0 again
+ * (before the loops are freed). */
+void rule_slots_readers(struct rule_slots *, struct loop *const *loop, size_t n);
+/* No file is looked at any more. */
+void rule_slots_unwatch(struct rule_slots *);
 /* All slots again, or none: *e tells what was wrong. */
 MUST_CHECK int rule_slots_reload(struct rule_slots *, struct err *);
-const struct rule_set *rule_slots_get(const struct rule_slots *, size_t index);
-/* For app_listener_opts: arg from rule_slots_arg(). */
+/* For app_listener_opts: arg from rule_slots_arg(). From any reader's thread; valid until its
+ * loop's callback returns. */
 const struct router *rule_slots_router(void *arg);
 void *rule_slots_arg(struct rule_slots *, size_t index);
 void rule_slots_free(struct rule_slots *);
