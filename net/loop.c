@@ -399,12 +399,14 @@ void loop_free(struct loop *l)
 		;
 	mail_close(l);
 	poller_close(l->poller);
+	resolver_close(l);
 	while (l->working)
 		uv_run(&l->uv, UV_RUN_ONCE);
 	for (i = 0; i < DRAIN_ROUNDS && uv_run(&l->uv, UV_RUN_NOWAIT) != 0; i++)
 		(void)run_posts(l);
 	for (i = 0; i < DRAIN_ROUNDS && mail_run(l) + run_posts(l) > 0; i++)
 		;
+	resolver_free(l);
 	if (l->pipes_free)
 		l->pipes_free(l->pipes);
 	mem_wipe(l->shared, LOOP_SHARED);

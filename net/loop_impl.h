@@ -13,6 +13,7 @@
 #include "net/loop.h"
 
 struct poller;
+struct resolver;
 
 struct loop {
 	uv_loop_t uv;
@@ -27,6 +28,7 @@ struct loop {
 	uint8_t *shared; /* LOOP_SHARED bytes */
 	void *pipes;     /* sock_relay_splice.c's pool of empty pipes */
 	void (*pipes_free)(void *);
+	struct resolver *resolver; /* resolve.c's; NULL until a name is looked up */
 };
 
 /* One buffer for everyone's reads: what is in it is gone when the callback of
@@ -46,6 +48,10 @@ void poller_del(struct poller *, struct loop_watch *, bool closing);
 void poller_move(struct poller *, struct loop_watch *from, struct loop_watch *to);
 
 void loop_renew_time(struct loop *);
+
+/* resolve.c: cancels what is under way; frees, once the pool has finished it. NULL is fine. */
+void resolver_close(struct loop *);
+void resolver_free(struct loop *);
 
 /* loop_mail.c */
 MUST_CHECK int mail_open(struct loop *, struct err *);

@@ -12,6 +12,7 @@
 #include "net/dialer.h"
 #include "net/loop.h"
 #include "net/relay.h"
+#include "net/resolve.h"
 #include "net/tcp.h"
 #include "stream/stream.h"
 #include "tests/support/fds.h"
@@ -111,6 +112,55 @@ static void dial(void **state)
 	assert_int_equal(mem_held, 0);
 }
 
+static void resolved(void *arg, const struct addr *list, size_t n, const struct err *why)
+{
+	struct fix *f = arg;
+
+	(void)list;
+	f->calls++;
+	if (n == 0)
+		assert_int_equal(why->code, ERR_NOMEM);
+	loop_stop(f->l);
+}
+
+static int no_host(void *arg, const char *host, struct addr *list, size_t *n)
+{
+	(void)arg;
+	(void)host;
+	*n = addr_from_literal("192.0.2.1", 0, list);
+	return 0;
+}
+
+/* Twice: looked up, and from what was kept. A loop of its own each time, which keeps nothing. */
+static void resolve(void **state)
+{
+	struct resolve_opts opts = { .lookup = no_host };
+	struct fix f = { .l = NULL };
+	struct err e = { 0 };
+
+	(void)state;
+	while (mem_fail_next()) {
+		if (loop_new(&f.l, &e) != 0)
+			continue;
+		if (resolve_set_opts(f.l, &opts, &e) != 0) {
+			assert_int_equal(e.code, ERR_NOMEM);
+			loop_free(f.l);
+			continue;
+		}
+		for (int i = 1; i <= 2; i++) {
+			f.calls = 0;
+			if (net_resolve(f.l, "a.test", 80, resolved, &f, &e)) {
+				loop_run(f.l);
+				assert_int_equal(f.calls, 1);
+			} else {
+				assert_int_equal(e.code, ERR_NOMEM);
+			}
+		}
+		loop_free(f.l);
+		assert_int_equal(mem_held, 0);
+	}
+}
+
 static void relayed(void *arg, const struct relay_result *r)
 {
 	struct fix *f = arg;
@@ -190,6 +240,7 @@ int main(void)
 		cmocka_unit_test(open_loop),
 		cmocka_unit_test(listen_at),
 		cmocka_unit_test(dial),
+		cmocka_unit_test(resolve),
 		cmocka_unit_test(relay_both_kinds),
 	};
 
