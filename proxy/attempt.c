@@ -21,19 +21,16 @@ static void note_route(struct attempt *a, enum audit_mark mark)
 	a->rec->mark = mark;
 }
 
-/* What the client sent, as far as it can be shown. */
-static void note_host(struct audit_record *rec, const char *host, size_t n)
+void attempt_show_host(const char *host, size_t n, char text[static HOST_MAX])
 {
-	char text[HOST_MAX];
 	size_t i;
 
-	for (i = 0; i < n && i < sizeof(text) - 1; i++)
+	for (i = 0; i < n && i < HOST_MAX - 1; i++)
 		text[i] = (char)(host[i] > 0x20 && host[i] < 0x7f ? host[i] : '?');
 	text[i] = 0;
-	audit_text(&rec->host, text);
 }
 
-static void blocked(const struct decision *d, struct err *e)
+void attempt_blocked(const struct decision *d, struct err *e)
 {
 	const char *sep = d->reason ? ": " : "", *reason = d->reason ? d->reason : "";
 
@@ -69,12 +66,14 @@ enum attempt_step attempt_decide(struct attempt *a, struct proxy *p, struct audi
 {
 	struct decision *d = &a->decision;
 	enum attempt_step step = ATTEMPT_HERE;
+	char text[HOST_MAX];
 
 	*a = (struct attempt){ .proxy = p, .rec = rec, .port = port };
 	rec->port = port;
 	rec->action = AUDIT_REFUSE;
 	if (host_normalize(host, n, &a->host, e)) {
-		note_host(rec, host, n);
+		attempt_show_host(host, n, text);
+		audit_text(&rec->host, text);
 		return ATTEMPT_REFUSED;
 	}
 	audit_text(&rec->host, a->host.text);
@@ -89,7 +88,7 @@ enum attempt_step attempt_decide(struct attempt *a, struct proxy *p, struct audi
 	rec->action = AUDIT_ALLOW;
 	if (d->route.kind == ROUTE_BLOCK) {
 		rec->action = AUDIT_BLOCK;
-		blocked(d, e);
+		attempt_blocked(d, e);
 		step = ATTEMPT_REFUSED;
 	} else if (d->route.kind != ROUTE_DIRECT && p->opts.hand_over) {
 		step = ATTEMPT_ELSEWHERE;

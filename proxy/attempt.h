@@ -45,5 +45,9 @@ MUST_CHECK enum attempt_step attempt_decide(struct attempt *, struct proxy *,
 					    uint16_t port, struct err *);
 /* Dials what was decided. -1: *e tells and done() never comes. */
 MUST_CHECK int attempt_dial(struct attempt *, attempted_fn *, void *arg, struct err *);
+/* What the client sent as a host, as far as it can be shown. */
+void attempt_show_host(const char *host, size_t n, char text[static HOST_MAX]);
+/* Fills *e with which rule or default blocks, for a decision that does. */
+void attempt_blocked(const struct decision *, struct err *);
 void attempt_cancel(struct attempt *); /* then done() never comes; allowed at any time */
 #endif

@@ -14,6 +14,7 @@
 struct http_session;
 struct limits_peer;
 struct stream;
+struct udp_associate;
 
 enum client_state {
 	CLIENT_GREETING =
@@ -56,6 +57,7 @@ struct client {
 	bool has_peer_id;
 	long uid, pid;
 	struct http_session *http;
+	struct udp_associate *udp; /* until it takes over */
 };
 
 /* Takes fd; when it succeeds also the place in the limits, and the peer's share (or NULL). */

@@ -1,7 +1,7 @@
 /*
  * One client's states.
  *
- *   accept -> GREETING -+-> REQUEST -+-> DIALING -> REPLYING -> relay
+ *   accept -> GREETING -+-> REQUEST -+-> DIALING -> REPLYING -> relay, or UDP association
  *                       |  (SOCKS5)  |
  *                       +------------+   (SOCKS4, CONNECT)
  *                       +-> HTTP -> ...  (plain requests: http_session.c)
@@ -33,6 +33,7 @@
 #include "proxy/peer.h"
 #include "proxy/running.h"
 #include "proxy/socks.h"
+#include "proxy/udp_associate.h"
 #include "stream/relay.h"
 #include "stream/stream.h"
 
@@ -55,7 +56,7 @@ static const struct {
 } states[CLIENT_STATE_COUNT] = {
 	[CLIENT_GREETING] = { "greeting", TO(REQUEST) | TO(DIALING) | TO(HTTP) | TO(LEAVING) | ENDS,
 			      HANDSHAKE },
-	[CLIENT_REQUEST] = { "request", TO(DIALING) | TO(LEAVING) | ENDS, SAME },
+	[CLIENT_REQUEST] = { "request", TO(DIALING) | TO(REPLYING) | TO(LEAVING) | ENDS, SAME },
 	[CLIENT_DIALING] = { "dialing", TO(REPLYING) | ENDS, DIAL_MS },
 	[CLIENT_REPLYING] = { "replying", TO(CLOSING), REPLY_MS },
 	[CLIENT_HTTP] = { "http", TO(DIALING) | TO(REPLYING) | TO(LEAVING) | ENDS, SAME },
@@ -151,6 +152,8 @@ static void drop_remote(struct client *c)
 {
 	loop_unpost(&c->leave);
 	attempt_cancel(&c->attempt);
+	udp_associate_free(c->udp);
+	c->udp = NULL;
 	if (c->http)
 		http_session_free(c->http);
 	c->http = NULL;
@@ -375,6 +378,44 @@ void client_connect(struct client *c, const struct http1_head *h)
 	tunnel(c, host.p, host.n, port, h->used);
 }
 
+/* ---- UDP ---- */
+
+/* What the client has sent behind the request is nothing to anybody. */
+static void join_udp(struct client *c)
+{
+	struct err e;
+
+	if (udp_associate_start(c->udp, c->stream, c->eof, &c->member, &c->rec, &e)) {
+		client_end(c, &e, true);
+		return;
+	}
+	c->udp = NULL;
+	client_free(c);
+}
+
+static void associated(void *arg)
+{
+	struct client *c = arg;
+
+	if (client_flush(c))
+		join_udp(c);
+}
+
+static void associate(struct client *c, const struct socks_dest *d)
+{
+	uint8_t reply[SOCKS_REPLY_MAX];
+	struct err e;
+
+	c->rec.proto = "socks5-udp";
+	c->udp = udp_associate_new(c->proxy, c->stream, d, &c->rec, associated, c, &e);
+	if (!c->udp ||
+	    buf_add(&c->out, reply, socks5_reply(reply, 0, udp_associate_addr(c->udp)), &e)) {
+		client_refuse(c, 0, &e);
+		return;
+	}
+	client_go(c, CLIENT_REPLYING);
+}
+
 /* ---- the handshake ---- */
 
 static void socks_request(struct client *c, enum socks_step step, size_t used,
@@ -382,7 +423,6 @@ static void socks_request(struct client *c, enum socks_step step, size_t used,
 {
 	const char *host = d->name ? d->name : d->literal;
 	size_t n = d->name ? d->name_len : strlen(d->literal);
-	struct err no;
 
 	if (step == SOCKS_MORE)
 		return;
@@ -391,8 +431,7 @@ static void socks_request(struct client *c, enum socks_step step, size_t used,
 		return;
 	}
 	if (d->udp) {
-		err_set(&no, ERR_UNSUPPORTED, "SOCKS5: UDP ASSOCIATE is not supported");
-		client_refuse(c, 0, &no);
+		associate(c, d);
 		return;
 	}
 	tunnel(c, host, n, d->port, used);
@@ -547,6 +586,8 @@ static void on_writable(void *arg)
 		return;
 	if (c->state == CLIENT_REFUSING)
 		client_end(c, NULL, false);
+	else if (c->state == CLIENT_REPLYING && c->udp)
+		join_udp(c);
 	else if (c->state == CLIENT_REPLYING)
 		join(c);
 }
