@@ -101,8 +101,17 @@ setup:
 test-unit: $(TESTS)
 	@sh tests/run-unit.sh $B $(TESTS)
 
-# Programs that tests in Python run: built before them, not by two of them at once.
-test-tools: $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*_cli.c))
+# Programs that tests in Python run: built before them, not by two of them at once. Those that
+# make load are no part of what is tested: never sanitized.
+TOOL_CFLAGS = $(LANG_FLAGS) $(WARN) -MMD -MP -O2 -g
+LOAD_TOOLS := $(if $(filter Linux,$(OS)),$B/tools/soakload $B/tools/socksbench)
+$B/tools/obj/%.o: tests/%.c
+	@mkdir -p $(@D); echo "  CC $<"; $(CC) $(TOOL_CFLAGS) -c $< -o $@
+$B/tools/soakload: $(patsubst tests/%.c,$B/tools/obj/%.o,$(wildcard tests/soak/*.c))
+	@$(CC) $^ -o $@
+$B/tools/socksbench: tests/bench/socksbench.c
+	@mkdir -p $(@D); echo "  CC $<"; $(CC) -std=gnu11 -O2 -Wall -Wextra $< -o $@
+test-tools: $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*_cli.c)) $(LOAD_TOOLS)
 
 # Fuzz targets: make fuzz SECS=10. Each runs on its corpus in tests/corpus/NAME.
 FUZZ_CFLAGS = $(ALL_CFLAGS) -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
