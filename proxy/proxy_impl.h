@@ -27,6 +27,7 @@ struct proxy {
 	uint64_t said_ms; /* when the log was told of a shortage; 0: never */
 	bool closing;
 	struct loop_timer grace;
+	struct loop_timer sweep; /* running.c's */
 	struct loop_post post;
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -38,7 +39,6 @@ void member_del(struct proxy *, struct member *);
 /* The place of one that ends goes to the one that carries on for the same client. */
 void member_move_place(struct member *from, struct member *to);
 
-uint64_t proxy_next_id(struct proxy *);
 /* Writes the record to the audit log and the log, and frees its texts. */
 void proxy_record(struct proxy *, struct audit_record *);
 #endif

@@ -1,11 +1,10 @@
 /*
  * One client's states.
  *
- *   accept -> GREETING -+-> REQUEST -+-> DIALING -> REPLYING -> relay, or UDP association
+ *   accept -> GREETING -+-> REQUEST -+-> DIALING -> REPLYING -> relay
  *                       |  (SOCKS5)  |
  *                       +------------+   (SOCKS4, CONNECT)
  *                       +-> HTTP -> ...  (plain requests: http_session.c)
- *   GREETING, REQUEST, HTTP -> LEAVING   (another loop has the route: handover.c)
  *   any of them -> REFUSING -> CLOSING, or CLOSING at once
  *
  * Bytes from the client gather in `in`, at most `cap` of them: what is behind
@@ -33,7 +32,6 @@
 #include "proxy/peer.h"
 #include "proxy/running.h"
 #include "proxy/socks.h"
-#include "proxy/udp_associate.h"
 #include "stream/relay.h"
 #include "stream/stream.h"
 
@@ -54,13 +52,11 @@ static const struct {
 	unsigned next;
 	int limit_ms;
 } states[CLIENT_STATE_COUNT] = {
-	[CLIENT_GREETING] = { "greeting", TO(REQUEST) | TO(DIALING) | TO(HTTP) | TO(LEAVING) | ENDS,
-			      HANDSHAKE },
-	[CLIENT_REQUEST] = { "request", TO(DIALING) | TO(REPLYING) | TO(LEAVING) | ENDS, SAME },
+	[CLIENT_GREETING] = { "greeting", TO(REQUEST) | TO(DIALING) | TO(HTTP) | ENDS, HANDSHAKE },
+	[CLIENT_REQUEST] = { "request", TO(DIALING) | ENDS, SAME },
 	[CLIENT_DIALING] = { "dialing", TO(REPLYING) | ENDS, DIAL_MS },
 	[CLIENT_REPLYING] = { "replying", TO(CLOSING), REPLY_MS },
-	[CLIENT_HTTP] = { "http", TO(DIALING) | TO(REPLYING) | TO(LEAVING) | ENDS, SAME },
-	[CLIENT_LEAVING] = { "leaving", ENDS, 0 },
+	[CLIENT_HTTP] = { "http", TO(DIALING) | TO(REPLYING) | ENDS, SAME },
 	[CLIENT_REFUSING] = { "refusing", TO(CLOSING), REFUSE_MS },
 	[CLIENT_CLOSING] = { "closing", 0, 0 },
 };
@@ -122,7 +118,7 @@ void client_record(struct client *c, enum client_proto proto)
 	r->proto = names[proto];
 	if (r->id)
 		return;
-	r->id = proxy_next_id(c->proxy);
+	r->id = ++c->proxy->last_id;
 	r->wall_ms = clock_wall_ms(clock);
 	r->mono_ms = clock_mono_ms(clock);
 	r->listener = c->proxy->opts.listener;
@@ -150,10 +146,7 @@ void client_account(struct client *c, const struct err *why)
 
 static void drop_remote(struct client *c)
 {
-	loop_unpost(&c->leave);
 	attempt_cancel(&c->attempt);
-	udp_associate_free(c->udp);
-	c->udp = NULL;
 	if (c->http)
 		http_session_free(c->http);
 	c->http = NULL;
@@ -162,7 +155,7 @@ static void drop_remote(struct client *c)
 	c->remote = NULL;
 }
 
-void client_free(struct client *c)
+static void client_free(struct client *c)
 {
 	drop_remote(c);
 	timer_disarm(c->proxy->opts.loop, &c->timer);
@@ -346,22 +339,16 @@ static void attempted(void *arg, struct stream *remote, const struct err *why)
 	client_relay(c, remote);
 }
 
-/* host may be a piece of the request, which is the first `used` bytes of `in`. */
-static void tunnel(struct client *c, const char *host, size_t n, uint16_t port, size_t used)
+static void tunnel(struct client *c, const char *host, size_t n, uint16_t port)
 {
-	enum attempt_step step;
 	struct err e;
 
-	step = attempt_decide(&c->attempt, c->proxy, &c->rec, host, n, port, &e);
-	if (step == ATTEMPT_ELSEWHERE) {
-		client_hand_over(c);
+	if (attempt_decide(&c->attempt, c->proxy, &c->rec, host, n, port, &e) ||
+	    attempt_dial(&c->attempt, attempted, c, &e)) {
+		client_refuse(c, 0, &e);
 		return;
 	}
-	buf_drop(&c->in, used);
-	if (step == ATTEMPT_REFUSED || attempt_dial(&c->attempt, attempted, c, &e))
-		client_refuse(c, 0, &e);
-	else
-		client_go(c, CLIENT_DIALING);
+	client_go(c, CLIENT_DIALING);
 }
 
 void client_connect(struct client *c, const struct http1_head *h)
@@ -369,51 +356,16 @@ void client_connect(struct client *c, const struct http1_head *h)
 	struct http1_text host;
 	uint16_t port;
 	struct err e;
+	char copy[HTTP_HOST_MAX];
 
 	client_record(c, CLIENT_CONNECT);
 	if (http_connect_target(h, &host, &port, &e)) {
 		client_refuse(c, 400, &e);
 		return;
 	}
-	tunnel(c, host.p, host.n, port, h->used);
-}
-
-/* ---- UDP ---- */
-
-/* What the client has sent behind the request is nothing to anybody. */
-static void join_udp(struct client *c)
-{
-	struct err e;
-
-	if (udp_associate_start(c->udp, c->stream, c->eof, &c->member, &c->rec, &e)) {
-		client_end(c, &e, true);
-		return;
-	}
-	c->udp = NULL;
-	client_free(c);
-}
-
-static void associated(void *arg)
-{
-	struct client *c = arg;
-
-	if (client_flush(c))
-		join_udp(c);
-}
-
-static void associate(struct client *c, const struct socks_dest *d)
-{
-	uint8_t reply[SOCKS_REPLY_MAX];
-	struct err e;
-
-	c->rec.proto = "socks5-udp";
-	c->udp = udp_associate_new(c->proxy, c->stream, d, &c->rec, associated, c, &e);
-	if (!c->udp ||
-	    buf_add(&c->out, reply, socks5_reply(reply, 0, udp_associate_addr(c->udp)), &e)) {
-		client_refuse(c, 0, &e);
-		return;
-	}
-	client_go(c, CLIENT_REPLYING);
+	memcpy(copy, host.p, host.n);
+	buf_drop(&c->in, h->used);
+	tunnel(c, copy, host.n, port);
 }
 
 /* ---- the handshake ---- */
@@ -423,6 +375,8 @@ static void socks_request(struct client *c, enum socks_step step, size_t used,
 {
 	const char *host = d->name ? d->name : d->literal;
 	size_t n = d->name ? d->name_len : strlen(d->literal);
+	char copy[256];
+	struct err no;
 
 	if (step == SOCKS_MORE)
 		return;
@@ -431,10 +385,13 @@ static void socks_request(struct client *c, enum socks_step step, size_t used,
 		return;
 	}
 	if (d->udp) {
-		associate(c, d);
+		err_set(&no, ERR_UNSUPPORTED, "SOCKS5: UDP ASSOCIATE is not supported");
+		client_refuse(c, 0, &no);
 		return;
 	}
-	tunnel(c, host, n, d->port, used);
+	memcpy(copy, host, n); /* a name has at most 255 bytes */
+	buf_drop(&c->in, used);
+	tunnel(c, copy, n, d->port);
 }
 
 static void socks5_greet(struct client *c)
@@ -518,14 +475,6 @@ static void advance(struct client *c)
 
 /* ---- the client's stream ---- */
 
-static void credit_handshake(struct client *c)
-{
-	/* While we dial, bytes for the far side may wait in `in`, but no more are asked for. */
-	if (c->state == CLIENT_GREETING || c->state == CLIENT_REQUEST ||
-	    (c->state == CLIENT_DIALING && !buf_len(&c->in)))
-		client_credit(c);
-}
-
 static void on_data(void *arg, const uint8_t *p, size_t n)
 {
 	struct client *c = arg;
@@ -548,7 +497,10 @@ static void on_data(void *arg, const uint8_t *p, size_t n)
 	}
 	if (!mid_line || buf_len(&c->in) >= HTTP1_HEAD_MAX)
 		advance(c);
-	credit_handshake(c);
+	/* While we dial, bytes for the far side may wait in `in`, but no more are asked for. */
+	if (c->state == CLIENT_GREETING || c->state == CLIENT_REQUEST ||
+	    (c->state == CLIENT_DIALING && !buf_len(&c->in)))
+		client_credit(c);
 }
 
 static void on_eof(void *arg)
@@ -586,8 +538,6 @@ static void on_writable(void *arg)
 		return;
 	if (c->state == CLIENT_REFUSING)
 		client_end(c, NULL, false);
-	else if (c->state == CLIENT_REPLYING && c->udp)
-		join_udp(c);
 	else if (c->state == CLIENT_REPLYING)
 		join(c);
 }
@@ -620,20 +570,23 @@ static void stop(struct member *m, bool now)
 		client_end(c, &e, false);
 }
 
-struct client *client_make(struct proxy *p, int fd, struct err *e)
+int client_new(struct proxy *p, int fd, const struct addr *peer, struct limits_peer *share,
+	       struct err *e)
 {
 	struct client *c = mem_alloc(sizeof(*c));
 	struct stream *s;
 
 	if (!c) {
 		close(fd);
-		(void)err_set(e, ERR_NOMEM, "client");
-		return NULL;
+		return err_set(e, ERR_NOMEM, "client");
 	}
+	addr_format(peer, c->peer);
+	if (peer->ss.ss_family == AF_UNIX)
+		c->has_peer_id = peer_id(fd, &c->uid, &c->pid);
 	s = tcp_stream_adopt(p->opts.loop, fd, e);
 	if (!s) {
 		mem_free(c);
-		return NULL;
+		return -1;
 	}
 	c->proxy = p;
 	c->stream = s;
@@ -641,33 +594,10 @@ struct client *client_make(struct proxy *p, int fd, struct err *e)
 	buf_init(&c->in, HTTP1_HEAD_MAX);
 	buf_init(&c->out, OUT_MAX);
 	member_add(p, &c->member, stop);
-	stream_attach(s, &handler, c);
-	client_limit(c, p->opts.handshake_ms);
-	return c;
-}
-
-void client_resume(struct client *c)
-{
-	advance(c);
-	credit_handshake(c);
-}
-
-int client_new(struct proxy *p, int fd, const struct addr *peer, struct limits_peer *share,
-	       struct err *e)
-{
-	struct client who = { 0 }, *c;
-
-	if (peer->ss.ss_family == AF_UNIX)
-		who.has_peer_id = peer_id(fd, &who.uid, &who.pid);
-	c = client_make(p, fd, e);
-	if (!c)
-		return -1;
-	addr_format(peer, c->peer);
 	c->member.placed = true;
 	c->member.peer = share;
-	c->has_peer_id = who.has_peer_id;
-	c->uid = who.uid;
-	c->pid = who.pid;
+	stream_attach(s, &handler, c);
+	client_limit(c, p->opts.handshake_ms);
 	client_credit(c);
 	return 0;
 }

@@ -129,6 +129,7 @@ static int make_proxy(struct app *a, struct app_listener *l, bool guarded, struc
 		.allow_arg = a->guard,
 		.audit = a->audit,
 		.handshake_ms = (unsigned)o->handshake_timeout,
+		.still_ms = (unsigned)o->idle_timeout,
 		.limits = l->limits,
 		.ended = on_ended,
 	};

@@ -6,6 +6,7 @@
 #include "tests/support/cmocka_all.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -790,6 +791,46 @@ static void slow_clients(void **state)
 	audit_has(&f, "no whole request within 60 ms");
 }
 
+/* Of two tunnels the one that nobody uses is broken, whatever there was before. */
+static void still_tunnels(void **state)
+{
+	struct fixture f = { .opts.still_ms = 1000 };
+	struct server s = server();
+	int still, used, far_still, far_used;
+	ssize_t n = -1;
+	char byte;
+
+	(void)state;
+	begin(&f);
+	still = ask5(&f, "localhost", s.port);
+	want(still, granted5, 12);
+	far_still = take(&s);
+	used = ask5(&f, "localhost", s.port);
+	want(used, granted5, 12);
+	far_used = take(&s);
+	put(still, "x", 1);
+	want(far_still, "x", 1);
+	for (int i = 0; i < 4000; i++) {
+		n = recv(still, &byte, 1, MSG_DONTWAIT);
+		if (n >= 0 || errno != EAGAIN)
+			break;
+		put(used, "y", 1);
+		want(far_used, "y", 1);
+		poll(NULL, 0, 5);
+	}
+	assert_true(n == 0 || (n < 0 && errno == ECONNRESET));
+	put(used, "z", 1);
+	want(far_used, "z", 1);
+	close(still);
+	close(far_still);
+	close(used);
+	close(far_used);
+	end(&f);
+	close(s.fd);
+	assert_int_equal(lines(&f), 2);
+	audit_has(&f, "\"error\":\"nothing moved for longer than the idle limit\"");
+}
+
 #define T(bytes) bytes, sizeof(bytes) - 1
 static const struct {
 	const char *name, *in;
@@ -1403,6 +1444,7 @@ int main(void)
 		cmocka_unit_test(guard_is_asked),
 		cmocka_unit_test(unknown_profile),
 		cmocka_unit_test(slow_clients),
+		cmocka_unit_test(still_tunnels),
 		cmocka_unit_test(malformed_input),
 		cmocka_unit_test(cut_anywhere),
 		cmocka_unit_test(head_too_large),
