@@ -67,7 +67,8 @@ static struct dial *direct_dial(struct backend *b, const struct dest *to, dialed
 	struct direct *x = direct_of(b);
 	struct net_dial_opts opts = { .limit_ms = x->limit_ms,
 				      .allow = to->allow,
-				      .allow_arg = to->allow_arg };
+				      .allow_arg = to->allow_arg,
+				      .for_client = true };
 	struct direct_dial *d;
 
 	if (x->closing) {

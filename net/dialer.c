@@ -192,6 +192,10 @@ static int begin(struct net_dial *d, struct attempt *a, const struct addr *to, s
 
 	if (fd < 0)
 		return errno;
+	if (d->opts.for_client && !loop_may_use_fd(d->loop, fd)) {
+		close(fd);
+		return EMFILE;
+	}
 	if (to->ss.ss_family != AF_UNIX)
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (connect(fd, (const struct sockaddr *)&to->ss, to->len) == 0) {

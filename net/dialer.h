@@ -23,6 +23,7 @@ struct net_dial_opts {
 	 * why. NULL: all are allowed. */
 	bool (*allow)(void *arg, const struct addr *, struct err *e);
 	void *allow_arg;
+	bool for_client; /* leaves the program its last descriptors: loop_may_use_fd() */
 };
 
 /* fd >= 0: connected, non-blocking, the callee's, *to is its address. -1: *why

@@ -9,6 +9,8 @@
  * (listen_resume()), otherwise after PAUSE_MS: others may have freed it.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -45,6 +47,20 @@ static void leave(const struct listen_socket *ls)
 		ls->gate.leave(ls->arg);
 }
 
+/* Is there a descriptor for one more? Listeners without a gate serve the program itself. */
+static bool has_descriptor(const struct listen_socket *ls)
+{
+	int fd;
+
+	if (!ls->gate.enter)
+		return true;
+	fd = fcntl(ls->watch.fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	close(fd);
+	return loop_may_use_fd(ls->loop, fd);
+}
+
 static void go_on(void *arg)
 {
 	struct listen_socket *ls = arg;
@@ -54,7 +70,10 @@ static void go_on(void *arg)
 		return;
 	}
 	leave(ls);
-	watch_set(ls->loop, &ls->watch, WATCH_READ);
+	if (has_descriptor(ls))
+		watch_set(ls->loop, &ls->watch, WATCH_READ);
+	else
+		timer_arm(ls->loop, &ls->pause, PAUSE_MS, go_on, ls);
 }
 
 static void pause_accepting(struct listen_socket *ls)
@@ -68,7 +87,7 @@ void listen_resume(struct listen_socket *ls)
 	if (!timer_armed(&ls->pause))
 		return;
 	timer_disarm(ls->loop, &ls->pause);
-	watch_set(ls->loop, &ls->watch, WATCH_READ);
+	go_on(ls);
 }
 
 /* Not for every connection that finds the shortage lasting. */
@@ -105,7 +124,12 @@ static bool take_one(struct listen_socket *ls)
 	sys = errno;
 	if (fd >= 0) {
 		ls->accepted(ls->arg, fd, &peer);
-		return !ls->dead;
+		if (ls->dead || !ls->gate.enter || loop_may_use_fd(ls->loop, fd))
+			return !ls->dead;
+		sys = EMFILE; /* the rest is not for clients */
+		complain(ls, sys);
+		pause_accepting(ls);
+		return false;
 	}
 	leave(ls);
 	if (!is_shortage(sys))

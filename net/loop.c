@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -24,6 +25,8 @@
 #include "net/loop_impl.h"
 
 static const char POOL_THREADS[] = "32";
+
+enum { FDS_KEPT = 16 };
 
 /* ---- timers: a pairing heap ---- */
 
@@ -349,6 +352,23 @@ static void abandon(struct loop *l)
 	mem_free(l);
 }
 
+/* Of the limit as it is when the loop is made. */
+static int fds_for_clients(void)
+{
+	struct rlimit files;
+	rlim_t kept;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur > INT_MAX)
+		return INT_MAX;
+	kept = files.rlim_cur / 4 < FDS_KEPT ? files.rlim_cur / 4 : FDS_KEPT;
+	return (int)(files.rlim_cur - kept);
+}
+
+bool loop_may_use_fd(const struct loop *l, int fd)
+{
+	return fd < l->fds;
+}
+
 int loop_new(struct loop **out, struct err *e)
 {
 	struct loop *l = mem_alloc(sizeof(*l));
@@ -365,6 +385,7 @@ int loop_new(struct loop **out, struct err *e)
 		mem_free(l);
 		return err_set(e, ERR_NOMEM, "event loop");
 	}
+	l->fds = fds_for_clients();
 	loop_renew_time(l);
 	r = uv_loop_init(&l->uv);
 	if (r != 0) {

@@ -120,6 +120,11 @@ struct loop_work *work_start(struct loop *, loop_fn *run, work_done_fn *done, vo
 			     struct err *);
 void work_cancel(struct loop_work *);
 
+/* The last few descriptors are kept for the program itself: its control socket, look-ups, files
+ * that are opened again. Whatever serves clients takes a new descriptor for which this is false
+ * as EMFILE. (The system gives the lowest free number, so the number tells how many are in use.) */
+bool loop_may_use_fd(const struct loop *, int fd);
+
 /* For net/ alone: the libuv loop behind it. */
 struct uv_loop_s;
 struct uv_loop_s *loop_uv(struct loop *);

@@ -25,6 +25,7 @@ struct loop {
 	uv_async_t bell;
 	size_t working; /* jobs on the pool */
 	bool stop;
+	int fds;         /* descriptors that clients may use */
 	uint8_t *shared; /* LOOP_SHARED bytes */
 	void *pipes;     /* sock_relay_splice.c's pool of empty pipes */
 	void (*pipes_free)(void *);

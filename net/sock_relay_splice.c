@@ -7,10 +7,8 @@
  *     socket --splice--> pipe --splice--> socket
  *
  * A pipe has room for many packets (slots), but at most FLOW_BULK_MAX bytes
- * are put in: that is what a stalled reader may cost. When the source has run
- * dry, flow.c's plain way begins anew: splicing the little that is there when
- * data comes again would pass many small pieces on, each with its own packet,
- * acknowledgement and wake-up (a fifth more processor time on one stream).
+ * are put in: that is what a stalled reader may cost. When the source runs dry
+ * after little, flow.c's plain way is the cheaper one again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +18,7 @@
 #include "net/loop_impl.h"
 #include "net/sock_relay.h"
 
-enum { POOL_MAX = 32, PIPE_SIZE = 1024 * 1024 };
+enum { POOL_MAX = 32, PIPE_SIZE = 1024 * 1024, LITTLE = 32 * 1024 };
 
 struct pool {
 	size_t n;
@@ -59,6 +57,12 @@ static bool pipe_get(struct loop *l, struct flow *f)
 		return true;
 	}
 	if (pipe2(f->pipe, O_NONBLOCK | O_CLOEXEC) != 0) {
+		f->pipe[0] = f->pipe[1] = -1;
+		return false;
+	}
+	if (!loop_may_use_fd(l, f->pipe[1])) {
+		close(f->pipe[0]);
+		close(f->pipe[1]);
 		f->pipe[0] = f->pipe[1] = -1;
 		return false;
 	}
@@ -112,18 +116,29 @@ enum flow_step flow_drain(struct loop *l, struct flow *f, struct sock_end *to)
 	return FLOW_MOVED;
 }
 
+static enum flow_step dry(struct flow *f, struct sock_end *from)
+{
+	from->readable = false;
+	if (f->run < LITTLE)
+		f->full = 0;
+	f->run = 0;
+	return FLOW_BLOCKED;
+}
+
 enum flow_step flow_bulk(struct loop *l, struct flow *f, struct sock_end *from, struct sock_end *to)
 {
 	ssize_t n;
 	int sys;
 
 	if (!pipe_get(l, f)) { /* out of descriptors: slower, but it works */
-		f->full = false;
+		f->full = 0;
 		return flow_copy(l, f, from, to);
 	}
 	n = move(from->fd, f->pipe[1], FLOW_BULK_MAX);
 	if (n > 0) {
 		f->in_pipe = (uint32_t)n;
+		f->run = f->run + (uint32_t)n < FLOW_BULK_MAX ? f->run + (uint32_t)n
+							      : FLOW_BULK_MAX;
 		return flow_drain(l, f, to);
 	}
 	sys = errno;
@@ -131,9 +146,5 @@ enum flow_step flow_bulk(struct loop *l, struct flow *f, struct sock_end *from, 
 	errno = sys;
 	if (n == 0)
 		return FLOW_EOF;
-	if (sys != EAGAIN)
-		return FLOW_IN_BROKEN;
-	from->readable = false;
-	f->full = false;
-	return FLOW_BLOCKED;
+	return sys == EAGAIN ? dry(f, from) : FLOW_IN_BROKEN;
 }

@@ -34,6 +34,8 @@ struct fix {
 	struct addr peer;
 	struct listen_socket *close_in_callback;
 	bool late, limited;
+	struct listen_socket *gated;
+	size_t places, waited;
 };
 
 static void too_long(void *arg)
@@ -330,6 +332,66 @@ static void successor_of_the_path_stays(void **state)
 	assert_int_equal(stat(f->path, &st), -1);
 }
 
+static bool enter(void *arg)
+{
+	struct fix *f = arg;
+
+	if (f->places == 0)
+		return false;
+	f->places--;
+	return true;
+}
+
+static void leave(void *arg)
+{
+	((struct fix *)arg)->places++;
+}
+
+static void open_gate(void *arg)
+{
+	struct fix *f = arg;
+
+	f->waited = f->n;
+	f->places = 2;
+	if (f->gated)
+		listen_resume(f->gated);
+}
+
+/* So many are taken as have entered; the rest waits until it is told to go on, or looks by itself.
+ */
+static void a_gate_is_asked_first(void **state)
+{
+	static const struct listen_gate gate = { enter, leave };
+	struct fix *f = *state;
+	struct listen_socket *ls = open_at(f, "127.0.0.1:0");
+	struct loop_timer later = { 0 };
+	int c[4];
+
+	listen_set_gate(ls, &gate);
+	listen_resume(ls); /* nothing waits: no harm */
+	f->places = 2;
+	for (size_t i = 0; i < 4; i++)
+		assert_true((c[i] = dial(listen_addr(ls))) >= 0);
+	f->gated = ls;
+	f->stop_at = 3;
+	timer_arm(f->l, &later, 250, open_gate, f);
+	loop_run(f->l);
+	assert_int_equal(f->waited, 2);
+	f->gated = NULL;
+	f->stop_at = 4;
+	loop_run(f->l);
+	f->places = 0;
+	close(c[0]);
+	assert_true((c[0] = dial(listen_addr(ls))) >= 0);
+	f->stop_at = 5;
+	timer_arm(f->l, &later, 250, open_gate, f); /* and nobody says so */
+	loop_run(f->l);
+	assert_int_equal(f->waited, 4);
+	for (size_t i = 0; i < 4; i++)
+		close(c[i]);
+	listen_close(ls);
+}
+
 struct spare {
 	struct fix *f;
 	struct listen_socket *ls;
@@ -429,6 +491,7 @@ int main(void)
 		T(live_unix_socket_is_left_alone),
 		T(other_file_is_left_alone),
 		T(successor_of_the_path_stays),
+		T(a_gate_is_asked_first),
 		T(shortage_pauses_accepting),
 	};
 
