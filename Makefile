@@ -7,6 +7,7 @@
 #   make test-long      the full-size transfers, and valgrind
 #   make demo           emulator and proxy, a request through both
 #   make bench          against the peers that apt has; ROUNDS=7 for figures to keep
+#   make bench-ssm      over SSM sessions, against the emulator
 #   make lint fuzz install clean
 #
 # SAN=1       the same under AddressSanitizer and UBSan, in build-san/
@@ -63,7 +64,7 @@ SUPPORT := $(filter-out $(MEM_FAIL),$(patsubst %.c,$B/obj/%.o,$(wildcard tests/s
 # What pkg-config did not find stops the first compilation, with the cure.
 NEED    := $(if $(PKG_LIBS),,need-setup)
 
-.PHONY: all lib test-unit test-tools test test-long lint fuzz bench demo install clean setup need-setup man
+.PHONY: all lib test-unit test-tools test test-long lint fuzz bench bench-ssm demo install clean setup need-setup man
 .SECONDARY:
 .DELETE_ON_ERROR:
 all: $B/awsocks $B/awsocks-localaws
@@ -100,8 +101,17 @@ setup:
 test-unit: $(TESTS)
 	@sh tests/run-unit.sh $B $(TESTS)
 
-# Programs that tests in Python run: built before them, not by two of them at once.
-test-tools: $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*_cli.c))
+# Programs that tests in Python run: built before them, not by two of them at once. Those that
+# make load are no part of what is tested: never sanitized.
+TOOL_CFLAGS = $(LANG_FLAGS) $(WARN) -MMD -MP -O2 -g
+LOAD_TOOLS := $(if $(filter Linux,$(OS)),$B/tools/soakload $B/tools/socksbench)
+$B/tools/obj/%.o: tests/%.c
+	@mkdir -p $(@D); echo "  CC $<"; $(CC) $(TOOL_CFLAGS) -c $< -o $@
+$B/tools/soakload: $(patsubst tests/%.c,$B/tools/obj/%.o,$(wildcard tests/soak/*.c))
+	@$(CC) $^ -o $@
+$B/tools/socksbench: tests/bench/socksbench.c
+	@mkdir -p $(@D); echo "  CC $<"; $(CC) -std=gnu11 -O2 -Wall -Wextra $< -o $@
+test-tools: $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*_cli.c)) $(LOAD_TOOLS)
 
 # Fuzz targets: make fuzz SECS=10. Each runs on its corpus in tests/corpus/NAME.
 FUZZ_CFLAGS = $(ALL_CFLAGS) -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
@@ -133,6 +143,11 @@ bench:
 	@sh tests/setup.sh bench
 	@MAKEFLAGS= MAKELEVEL= $(MAKE) -s all
 	@/usr/bin/env python3 -B tests/bench/run.py --awsocks $B/awsocks --rounds $(or $(ROUNDS),3) $(BENCH_ARGS)
+
+bench-ssm:
+	@sh tests/setup.sh build
+	@MAKEFLAGS= MAKELEVEL= $(MAKE) -s all
+	@/usr/bin/env python3 -B tests/bench/ssm.py --rounds $(or $(ROUNDS),3) $(BENCH_ARGS)
 
 DOCS := $(wildcard README.md docs/*.md docs/PROTOCOL.*)
 # The manual: its options come from config/options.def, its commands from cmd/awsocks/commands.c.

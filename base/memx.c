@@ -19,10 +19,11 @@ char *mem_strdup(const char *s)
 
 void mem_wipe(void *p, size_t n)
 {
-	volatile unsigned char *v = p;
-
-	while (n--)
-		*v++ = 0;
+	memset(p, 0, n);
+	__asm__ volatile(""
+			 :
+			 : "r"(p)
+			 : "memory"); /* someone may look: the zeroes must be written */
 }
 
 void mem_free_str(char *s)

@@ -133,3 +133,60 @@ bool addr_is_loopback(const struct addr *a)
 	v6 = &cin6(a)->sin6_addr;
 	return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
 }
+
+size_t addr_bytes(const struct addr *a, uint8_t out[static 16])
+{
+	if (a->ss.ss_family == AF_INET) {
+		memcpy(out, &cin4(a)->sin_addr, 4);
+		return 4;
+	}
+	if (a->ss.ss_family != AF_INET6)
+		return 0;
+	memcpy(out, &cin6(a)->sin6_addr, 16);
+	return 16;
+}
+
+void addr_set_port(struct addr *a, uint16_t port)
+{
+	if (a->ss.ss_family == AF_INET)
+		in4(a)->sin_port = htons(port);
+	else if (a->ss.ss_family == AF_INET6)
+		in6(a)->sin6_port = htons(port);
+}
+
+bool addr_same_host(const struct addr *a, const struct addr *b)
+{
+	uint32_t scope_a, scope_b;
+
+	if (a->ss.ss_family != b->ss.ss_family)
+		return false;
+	if (a->ss.ss_family == AF_INET)
+		return cin4(a)->sin_addr.s_addr == cin4(b)->sin_addr.s_addr;
+	if (a->ss.ss_family != AF_INET6)
+		return false;
+	scope_a = cin6(a)->sin6_scope_id;
+	scope_b = cin6(b)->sin6_scope_id;
+	return memcmp(&cin6(a)->sin6_addr, &cin6(b)->sin6_addr, 16) == 0 &&
+	       (!scope_a || !scope_b || scope_a == scope_b);
+}
+
+const char *addr_not_one_host(const struct addr *a)
+{
+	uint32_t v4;
+
+	if (a->ss.ss_family == AF_INET6) {
+		const struct in6_addr *v6 = &cin6(a)->sin6_addr;
+
+		if (IN6_IS_ADDR_MULTICAST(v6))
+			return "multicast";
+		return IN6_IS_ADDR_UNSPECIFIED(v6) ? "unspecified" : NULL;
+	}
+	if (a->ss.ss_family != AF_INET)
+		return NULL;
+	v4 = ntohl(cin4(a)->sin_addr.s_addr);
+	if (v4 >> 24 == 0)
+		return "unspecified";
+	if (v4 == 0xffffffff)
+		return "broadcast";
+	return v4 >> 28 == 14 ? "multicast" : NULL;
+}

@@ -2,6 +2,7 @@
 #define NET_ADDR_H
 /* Socket addresses as values: IPv4, IPv6 and Unix. */
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -23,5 +24,13 @@ void addr_format(const struct addr *, char out[static ADDR_TEXT]);
 /* Without the port: "127.0.0.1", "::1", "unix". */
 void addr_format_host(const struct addr *, char out[static ADDR_TEXT]);
 uint16_t addr_port(const struct addr *);
+/* The IP address, network order; its size: 4, 16, or 0 for others. */
+size_t addr_bytes(const struct addr *, uint8_t out[static 16]);
+void addr_set_port(struct addr *, uint16_t port); /* IPv4 and IPv6 */
+/* The same IP address, whatever the ports. A scope counts when both have one. */
+bool addr_same_host(const struct addr *, const struct addr *);
+/* What stands in the way of sending to one host at this IP address: "unspecified", "multicast",
+ * "broadcast" (only 255.255.255.255 shows it by itself); NULL: nothing. */
+const char *addr_not_one_host(const struct addr *);
 bool addr_is_loopback(const struct addr *); /* Unix counts as loopback */
 #endif

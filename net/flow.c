@@ -1,7 +1,7 @@
 /*
  * One direction of a socket relay. Small data goes by recv and send through
- * the loop's shared buffer, which costs the fewest system calls; when two reads
- * running have filled the buffer, flow_bulk() of the platform takes over.
+ * the loop's shared buffer, which costs the fewest system calls; when a read
+ * has filled the buffer, flow_bulk() of the platform takes over.
  */
 #include <errno.h>
 #include <string.h>
@@ -11,8 +11,6 @@
 #include "net/loop_impl.h"
 #include "net/sock.h"
 #include "net/sock_relay.h"
-
-enum { FULL_READS = 2 };
 
 void flow_init(struct flow *f)
 {
@@ -89,7 +87,7 @@ enum flow_step flow_copy(struct loop *l, struct flow *f, struct sock_end *from, 
 		from->readable = false;
 		return FLOW_BLOCKED;
 	}
-	f->full = n == LOOP_SHARED ? f->full + 1 : 0;
+	f->full = n == LOOP_SHARED;
 	if (n < LOOP_SHARED) /* that emptied the socket; more will make a new edge */
 		from->readable = from->hup;
 	taken = offer(f, to, l->shared, (size_t)n);
@@ -114,5 +112,5 @@ enum flow_step flow_step(struct loop *l, struct flow *f, struct sock_end *from, 
 	/* With nowhere to put it, it may as well stay in the kernel. */
 	if (!to->writable)
 		return FLOW_BLOCKED;
-	return f->full < FULL_READS ? flow_copy(l, f, from, to) : flow_bulk(l, f, from, to);
+	return f->full ? flow_bulk(l, f, from, to) : flow_copy(l, f, from, to);
 }

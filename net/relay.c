@@ -3,10 +3,11 @@
  *
  *     client ==flow up==> remote, client <==flow down== remote
  *
- * The watches of the two streams are taken over as they are. Every event, and
- * every post after a turn that had more to do, runs turn(): each direction
- * moves at most TURN_BYTES, so that a tunnel full of bulk and one with a
- * single byte have their turns alike. There is no timer.
+ * The watches of the two streams are taken over as they are. An event runs
+ * turn(): each direction moves TURN_BYTES, and at most as much again by its last
+ * step, so that a tunnel full of bulk and one with a single byte have their turns
+ * alike. A turn that leaves more to do posts the next one, and events until then
+ * are only noted. There is no timer.
  *
  * Ends: the end of a direction is passed on (shutdown) after its last byte;
  * when both have ended both sockets are closed. A reset is passed on as a
@@ -26,7 +27,7 @@
 #include "net/sock_relay.h"
 #include "net/tcp.h"
 
-enum { TURN_BYTES = 256 * 1024, TURN_STEPS = 16 };
+enum { TURN_BYTES = FLOW_BULK_MAX, TURN_STEPS = 16 };
 
 struct end {
 	struct net_relay *of;
@@ -209,7 +210,7 @@ static void ready(void *arg, unsigned bits)
 		x->sock.hup = true;
 	if ((bits & WATCH_HUP) && (bits & WATCH_WRITE) && reset_after_end(x))
 		finish(x->of, true);
-	else
+	else if (!list_linked(&x->of->post.node))
 		turn(x->of);
 }
 

@@ -11,6 +11,7 @@
 #include "net/addr.h"
 
 int sock_open(int family); /* SOCK_STREAM */
+int sock_open_udp(int family);
 int sock_accept(int fd, struct addr *peer);
 ssize_t sock_send(int fd, const void *p, size_t n); /* never raises SIGPIPE, never blocks */
 int sock_nonblock(int fd);

@@ -13,6 +13,11 @@ int sock_open(int family)
 	return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
+int sock_open_udp(int family)
+{
+	return socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
 int sock_accept(int fd, struct addr *peer)
 {
 	peer->len = sizeof(peer->ss);

@@ -33,6 +33,11 @@ int sock_open(int family)
 	return prepare(socket(family, SOCK_STREAM, 0));
 }
 
+int sock_open_udp(int family)
+{
+	return prepare(socket(family, SOCK_DGRAM, 0));
+}
+
 int sock_accept(int fd, struct addr *peer)
 {
 	peer->len = sizeof(peer->ss);

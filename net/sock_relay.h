@@ -18,8 +18,7 @@ struct flow {
 	uint32_t kept_at, kept_len;
 	int pipe[2];      /* -1: none */
 	uint32_t in_pipe; /* bytes */
-	uint32_t run;     /* bytes moved in bulk since the source was empty */
-	unsigned full;    /* reads running that filled the buffer */
+	bool full;        /* the last read filled the buffer: bulk */
 	uint64_t moved;
 };
 
@@ -38,7 +37,7 @@ enum flow_step {
 	FLOW_OUT_BROKEN
 };
 
-enum { FLOW_BULK_MAX = 256 * 1024 }; /* bytes that one step moves at most */
+enum { FLOW_BULK_MAX = 512 * 1024 }; /* bytes that one step moves at most */
 
 void flow_init(struct flow *);
 void flow_free(struct loop *, struct flow *);

@@ -428,6 +428,18 @@ struct stream *tcp_stream_new(struct loop *l, int fd, struct err *e)
 	return tcp_stream_adopt(l, fd, e);
 }
 
+int tcp_stream_ends(struct stream *s, struct addr *local, struct addr *peer, struct err *e)
+{
+	int fd = tcp_of(s)->watch.fd;
+
+	assert(s->ops == &tcp_ops);
+	*local = *peer = (struct addr){ .len = sizeof(local->ss) };
+	if (getsockname(fd, (struct sockaddr *)&local->ss, &local->len) != 0 ||
+	    getpeername(fd, (struct sockaddr *)&peer->ss, &peer->len) != 0)
+		return err_sys(e, errno, "connection");
+	return 0;
+}
+
 int tcp_make_pair(int fd[static 2], struct err *e)
 {
 	return sock_pair(fd) == 0 ? 0 : err_sys(e, errno, "socket pair");

@@ -23,6 +23,10 @@ struct stream *tcp_stream_adopt(struct loop *, int fd, struct err *);
 /* fd is the callee's, already non-blocking and close-on-exec. */
 typedef void accepted_fn(void *arg, int fd, const struct addr *peer);
 
+/* The addresses of both ends of such a stream. */
+MUST_CHECK int tcp_stream_ends(struct stream *, struct addr *local, struct addr *peer,
+			       struct err *);
+
 /* Two connected sockets (Unix), as net_dial() and listen_open() give them. */
 MUST_CHECK int tcp_make_pair(int fd[static 2], struct err *);
 

@@ -21,27 +21,24 @@ static void note_route(struct attempt *a, enum audit_mark mark)
 	a->rec->mark = mark;
 }
 
-/* What the client sent, as far as it can be shown. */
-static void note_host(struct audit_record *rec, const char *host, size_t n)
+void attempt_show_host(const char *host, size_t n, char text[static HOST_MAX])
 {
-	char text[HOST_MAX];
 	size_t i;
 
-	for (i = 0; i < n && i < sizeof(text) - 1; i++)
+	for (i = 0; i < n && i < HOST_MAX - 1; i++)
 		text[i] = (char)(host[i] > 0x20 && host[i] < 0x7f ? host[i] : '?');
 	text[i] = 0;
-	audit_text(&rec->host, text);
 }
 
-static int blocked(const struct decision *d, struct err *e)
+void attempt_blocked(const struct decision *d, struct err *e)
 {
 	const char *sep = d->reason ? ": " : "", *reason = d->reason ? d->reason : "";
 
 	if (d->by == ROUTE_BY_DEFAULT)
-		return err_set(e, ERR_DENIED, "blocked by the default (%s)%s%s", d->origin, sep,
-			       reason);
-	return err_set(e, ERR_DENIED, "blocked by rule \"%s\" (%s)%s%s", d->pattern, d->origin, sep,
-		       reason);
+		err_set(e, ERR_DENIED, "blocked by the default (%s)%s%s", d->origin, sep, reason);
+	else
+		err_set(e, ERR_DENIED, "blocked by rule \"%s\" (%s)%s%s", d->pattern, d->origin,
+			sep, reason);
 }
 
 /* Lazy start: while `proxy` initialises for the first time, what came by default may go another
@@ -64,22 +61,26 @@ static void bypass(struct attempt *a)
 	note_route(a, AUDIT_BYPASS);
 }
 
-int attempt_decide(struct attempt *a, struct proxy *p, struct audit_record *rec, const char *host,
-		   size_t n, uint16_t port, struct err *e)
+enum attempt_step attempt_decide(struct attempt *a, struct proxy *p, struct audit_record *rec,
+				 const char *host, size_t n, uint16_t port, struct err *e)
 {
 	struct decision *d = &a->decision;
-	int result = 0;
+	enum attempt_step step = ATTEMPT_HERE;
+	char text[HOST_MAX];
 
 	*a = (struct attempt){ .proxy = p, .rec = rec, .port = port };
 	rec->port = port;
 	rec->action = AUDIT_REFUSE;
 	if (host_normalize(host, n, &a->host, e)) {
-		note_host(rec, host, n);
-		return -1;
+		attempt_show_host(host, n, text);
+		audit_text(&rec->host, text);
+		return ATTEMPT_REFUSED;
 	}
 	audit_text(&rec->host, a->host.text);
-	if (!port)
-		return err_set(e, ERR_PROTO, "%s: port 0 is not a destination", a->host.text);
+	if (!port) {
+		err_set(e, ERR_PROTO, "%s: port 0 is not a destination", a->host.text);
+		return ATTEMPT_REFUSED;
+	}
 	router_decide(p->opts.router(p->opts.arg), a->host.text, port, d);
 	audit_text(&rec->rule, d->origin);
 	a->route = d->route;
@@ -87,12 +88,15 @@ int attempt_decide(struct attempt *a, struct proxy *p, struct audit_record *rec,
 	rec->action = AUDIT_ALLOW;
 	if (d->route.kind == ROUTE_BLOCK) {
 		rec->action = AUDIT_BLOCK;
-		result = blocked(d, e);
+		attempt_blocked(d, e);
+		step = ATTEMPT_REFUSED;
+	} else if (d->route.kind != ROUTE_DIRECT && p->opts.hand_over) {
+		step = ATTEMPT_ELSEWHERE;
 	}
 	d->origin = d->pattern = d->reason = NULL;
-	if (d->route.kind == ROUTE_PROXY)
+	if (d->route.kind == ROUTE_PROXY && step == ATTEMPT_HERE)
 		bypass(a);
-	return result;
+	return step;
 }
 
 static void dialed(void *arg, const struct dialed *d, const struct err *why);

@@ -34,11 +34,20 @@ struct attempt { /* zeroed: nothing under way */
 	void *arg;
 };
 
-/* No I/O: n bytes of host as the client sent them. -1: *e says why not
- * (malformed: ERR_PROTO; blocked: ERR_DENIED). rec is borrowed until the end. */
-MUST_CHECK int attempt_decide(struct attempt *, struct proxy *, struct audit_record *rec,
-			      const char *host, size_t n, uint16_t port, struct err *);
+enum attempt_step {
+	ATTEMPT_REFUSED = -1, /* *e says why (malformed: ERR_PROTO; blocked: ERR_DENIED) */
+	ATTEMPT_HERE = 0,
+	ATTEMPT_ELSEWHERE /* another loop has that route: proxy_opts.hand_over */
+};
+/* No I/O: n bytes of host as the client sent them. rec is borrowed until the end. */
+MUST_CHECK enum attempt_step attempt_decide(struct attempt *, struct proxy *,
+					    struct audit_record *rec, const char *host, size_t n,
+					    uint16_t port, struct err *);
 /* Dials what was decided. -1: *e tells and done() never comes. */
 MUST_CHECK int attempt_dial(struct attempt *, attempted_fn *, void *arg, struct err *);
+/* What the client sent as a host, as far as it can be shown. */
+void attempt_show_host(const char *host, size_t n, char text[static HOST_MAX]);
+/* Fills *e with which rule or default blocks, for a decision that does. */
+void attempt_blocked(const struct decision *, struct err *);
 void attempt_cancel(struct attempt *); /* then done() never comes; allowed at any time */
 #endif

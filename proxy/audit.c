@@ -189,6 +189,8 @@ static int add_line(struct buf *b, const struct audit *a, const struct audit_rec
 	bad |= add_text(b, "address", r->address, e);
 	bad |= add_text(b, "session", r->session, e);
 	bad |= buf_addf(b, e, ",\"bytes_up\":%" PRIu64 ",\"bytes_down\":%" PRIu64, r->up, r->down);
+	if (r->dropped)
+		bad |= buf_addf(b, e, ",\"dropped\":%" PRIu64, r->dropped);
 	bad |= buf_addf(b, e, ",\"ms\":%" PRIu64, now > r->mono_ms ? now - r->mono_ms : 0);
 	bad |= add_text(b, "error", r->error, e);
 	bad |= buf_add(b, "}\n", 2, e);

@@ -5,10 +5,16 @@
  * plain HTTP request, allowed or not. No URLs, headers or credentials.
  *
  *   ts id listener peer [uid pid exe] proto host port rule action route
- *   [bypass|fallback: true] address session bytes_up bytes_down ms [error]
+ *   [bypass|fallback: true] address session bytes_up bytes_down [dropped] ms [error]
  *
  * action: "allow" (a rule let it go; error says if it failed), "block" (a rule
- * said block), "refuse" (malformed, too slow, or against the host guard).
+ * said block), "refuse" (malformed, too slow, against the host guard, or UDP for a route that
+ * cannot carry it).
+ *
+ * A UDP association ("socks5-udp") has several lines of one id: one for each destination when it
+ * is met first and whenever what becomes of its datagrams changes, at most 64 that pass and 64 that
+ * do not, without bytes; and at its end one without host, with the bytes of all (the
+ * datagrams' data) and how many datagrams were dropped, if any.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,7 +32,7 @@ struct audit_record { /* zeroed is empty; texts are owned, NULL where unknown */
 	int64_t wall_ms;      /* when it began */
 	uint64_t mono_ms;     /* the same, for the duration */
 	const char *listener; /* borrowed */
-	const char *proto;    /* static: socks5, socks4, connect, http */
+	const char *proto;    /* static: socks5, socks5-udp, socks4, connect, http */
 	char *peer, *host, *rule, *route, *address, *session, *error;
 	bool has_peer_id; /* a Unix socket: the kernel told who it is */
 	long uid, pid;
@@ -35,6 +41,7 @@ struct audit_record { /* zeroed is empty; texts are owned, NULL where unknown */
 	enum audit_action action;
 	enum audit_mark mark;
 	uint64_t up, down;
+	uint64_t dropped; /* datagrams */
 };
 /* Copies text into one of the record's; what does not fit in memory is left out. */
 void audit_text(char **field, const char *text);

@@ -14,6 +14,7 @@
 struct http_session;
 struct limits_peer;
 struct stream;
+struct udp_associate;
 
 enum client_state {
 	CLIENT_GREETING =
@@ -22,6 +23,7 @@ enum client_state {
 	CLIENT_DIALING,  /* SOCKS, CONNECT: the attempt is under way */
 	CLIENT_REPLYING, /* connected: the answer is on its way to the client */
 	CLIENT_HTTP,     /* plain HTTP: http_session.c */
+	CLIENT_LEAVING,  /* another loop will serve it: handover.c */
 	CLIENT_REFUSING, /* our last words are on their way */
 	CLIENT_CLOSING,  /* stream_close() was called, closed() will come */
 	CLIENT_STATE_COUNT
@@ -48,17 +50,31 @@ struct client {
 	bool eof;       /* the client's direction ended */
 	bool head_only; /* an HTTP answer of ours has no body: HEAD */
 	struct loop_timer timer;
+	struct loop_post leave;
 	struct attempt attempt;
 	struct audit_record rec; /* of the attempt or request under way; id 0: none */
 	char peer[ADDR_TEXT];
 	bool has_peer_id;
 	long uid, pid;
 	struct http_session *http;
+	struct udp_associate *udp; /* until it takes over */
 };
 
 /* Takes fd; when it succeeds also the place in the limits, and the peer's share (or NULL). */
 MUST_CHECK int client_new(struct proxy *, int fd, const struct addr *peer, struct limits_peer *,
 			  struct err *);
+
+/* ---- for handover.c ---- */
+
+/* Takes fd. NULL: *e tells. Nothing is read from it before client_resume(). */
+struct client *client_make(struct proxy *, int fd, struct err *);
+/* Goes on with what is in `in`, and reads more. From the loop. */
+void client_resume(struct client *);
+void client_free(struct client *); /* its stream is closed, or somebody else's */
+
+/* Another loop takes the client, with all that is in `in`: nothing of the request under way was
+ * used. It leaves on a later turn. */
+void client_hand_over(struct client *);
 
 /* ---- for http_session.c ---- */
 

@@ -203,32 +203,49 @@ static void remember(struct http_session *h, const struct http1_head *head)
 	buf_clear(&h->up.head);
 }
 
-/* Decides, then writes the head for upstream. -1: *e says why not, with *status. */
-static int route(struct http_session *h, const struct http1_head *head, int *status, struct err *e)
+/* Decides, then writes the head for upstream. REFUSED: *e says why, with *status. */
+static enum attempt_step route(struct http_session *h, const struct http1_head *head, int *status,
+			       struct err *e)
 {
 	struct client *c = h->c;
 	struct http_target t;
+	enum attempt_step step;
 
 	*status = 400;
 	if (http_plain_target(head, &t, e)) {
 		*status = http_refusal_status(e);
-		return -1;
+		return ATTEMPT_REFUSED;
 	}
 	*status = 0;
-	if (attempt_decide(&c->attempt, c->proxy, &c->rec, t.host.p, t.host.n, t.port, e))
-		return -1;
-	return http_forward_request(head, &t, h->upgrade, &h->up.head, e);
+	step = attempt_decide(&c->attempt, c->proxy, &c->rec, t.host.p, t.host.n, t.port, e);
+	if (step == ATTEMPT_HERE && http_forward_request(head, &t, h->upgrade, &h->up.head, e))
+		step = ATTEMPT_REFUSED;
+	return step;
+}
+
+/* The client goes on without it. */
+static void end_session(struct http_session *h)
+{
+	h->c->http = NULL;
+	http_session_free(h);
 }
 
 static void request(struct http_session *h, const struct http1_head *head)
 {
 	struct client *c = h->c;
+	enum attempt_step step;
 	struct err e;
 	int status, bad;
 
 	client_record(c, CLIENT_PLAIN);
 	remember(h, head);
-	bad = route(h, head, &status, &e);
+	step = route(h, head, &status, &e);
+	if (step == ATTEMPT_ELSEWHERE) {
+		end_session(h);
+		client_hand_over(c);
+		return;
+	}
+	bad = step == ATTEMPT_REFUSED;
 	if (!bad && upstream_fits(h->upstream, &c->attempt) && repeatable(head))
 		bad = buf_add(&h->again, buf_ptr(&h->up.head), buf_len(&h->up.head), &e);
 	buf_drop(&c->in, head->used);
@@ -287,8 +304,7 @@ static void next_request(void *arg)
 		request(h, &head);
 		return;
 	}
-	c->http = NULL;
-	http_session_free(h);
+	end_session(h);
 	client_connect(c, &head);
 }
 

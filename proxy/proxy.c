@@ -30,6 +30,9 @@ int proxy_new(struct proxy **out, const struct proxy_opts *opts, struct err *e)
 		p->opts.idle_ms = IDLE_MS;
 	if (!p->opts.exchange_ms)
 		p->opts.exchange_ms = EXCHANGE_MS;
+	if (!p->opts.id_step)
+		p->opts.id_step = 1;
+	p->last_id = p->opts.id_first;
 	list_init(&p->members);
 	return 0;
 }
@@ -48,7 +51,7 @@ static void close_unserved(struct proxy *p, int fd)
 static void record_unserved(struct proxy *p, int fd, const struct addr *peer, const char *why)
 {
 	const struct clock *clock = loop_clock(p->opts.loop);
-	struct audit_record r = { .id = ++p->last_id,
+	struct audit_record r = { .id = proxy_next_id(p),
 				  .wall_ms = clock_wall_ms(clock),
 				  .mono_ms = clock_mono_ms(clock),
 				  .listener = p->opts.listener,
@@ -64,6 +67,12 @@ static void record_unserved(struct proxy *p, int fd, const struct addr *peer, co
 	if (r.has_peer_id && peer_program(r.pid, program, sizeof(program)))
 		audit_text(&r.exe, program);
 	proxy_record(p, &r);
+}
+
+uint64_t proxy_next_id(struct proxy *p)
+{
+	p->last_id += p->opts.id_step;
+	return p->last_id;
 }
 
 void proxy_turn_away(struct proxy *p, int fd, const struct addr *peer, const char *why)
@@ -120,11 +129,23 @@ size_t proxy_clients(const struct proxy *p)
 	return p->count;
 }
 
+/* One thread writes, so that no locked instruction is needed. */
+static void count(struct proxy *p, size_t now)
+{
+	atomic_size_t *all = p->opts.connected;
+
+	if (all)
+		atomic_store_explicit(
+			all, atomic_load_explicit(all, memory_order_relaxed) + now - p->count,
+			memory_order_relaxed);
+	p->count = now;
+}
+
 void member_add(struct proxy *p, struct member *m, void (*stop)(struct member *, bool now))
 {
 	m->stop = stop;
 	list_add_tail(&p->members, &m->node);
-	p->count++;
+	count(p, p->count + 1);
 }
 
 static void gone(void *arg)
@@ -160,7 +181,7 @@ static void give_place(struct proxy *p, struct member *m)
 void member_del(struct proxy *p, struct member *m)
 {
 	list_del(&m->node);
-	p->count--;
+	count(p, p->count - 1);
 	give_place(p, m);
 	if (p->closing && !p->count)
 		loop_post(p->opts.loop, &p->post, gone, p);

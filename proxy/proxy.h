@@ -5,6 +5,7 @@
  * CONNECT and plain HTTP proxying, told apart by the first byte; rules before
  * any look-up or dial; one audit line for each attempt.
  */
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +17,7 @@
 struct addr;
 struct audit;
 struct backend;
+struct handover;
 struct limits_listener;
 struct loop;
 struct proxy;
@@ -42,6 +44,14 @@ struct proxy_opts {
 	/* A client's place and descriptors have become free: ended(arg). NULL: nobody cares. It may
 	 * come from inside any call of this proxy: only listen_resume() and the like, please. */
 	void (*ended)(void *arg);
+	/* One listener may be served by several loops, with a proxy on each. Routes other than
+	 * `direct` and `block` belong to one of them, and this takes their clients there
+	 * (proxy/handover.h) before anything is dialled. NULL: this one serves all routes. */
+	void (*hand_over)(void *arg, struct handover *);
+	/* The audit ids are id_first + id_step, id_first + 2 * id_step, ...; 0: 1, 2, 3 ... */
+	uint64_t id_first, id_step;
+	atomic_size_t *connected; /* counts the clients of now, here too; written by this loop's
+				   * thread alone; NULL: nowhere else */
 	/* Limits; 0 takes the default. */
 	unsigned handshake_ms; /* until the request is whole: 10 s */
 	unsigned idle_ms;      /* a kept-alive HTTP connection between requests: 120 s */

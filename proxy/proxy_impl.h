@@ -39,6 +39,7 @@ void member_del(struct proxy *, struct member *);
 /* The place of one that ends goes to the one that carries on for the same client. */
 void member_move_place(struct member *from, struct member *to);
 
+uint64_t proxy_next_id(struct proxy *);
 /* Writes the record to the audit log and the log, and frees its texts. */
 void proxy_record(struct proxy *, struct audit_record *);
 #endif

@@ -1,10 +1,11 @@
 /*
  * One client's states.
  *
- *   accept -> GREETING -+-> REQUEST -+-> DIALING -> REPLYING -> relay
+ *   accept -> GREETING -+-> REQUEST -+-> DIALING -> REPLYING -> relay, or UDP association
  *                       |  (SOCKS5)  |
  *                       +------------+   (SOCKS4, CONNECT)
  *                       +-> HTTP -> ...  (plain requests: http_session.c)
+ *   GREETING, REQUEST, HTTP -> LEAVING   (another loop has the route: handover.c)
  *   any of them -> REFUSING -> CLOSING, or CLOSING at once
  *
  * Bytes from the client gather in `in`, at most `cap` of them: what is behind
@@ -32,6 +33,7 @@
 #include "proxy/peer.h"
 #include "proxy/running.h"
 #include "proxy/socks.h"
+#include "proxy/udp_associate.h"
 #include "stream/relay.h"
 #include "stream/stream.h"
 
@@ -52,11 +54,13 @@ static const struct {
 	unsigned next;
 	int limit_ms;
 } states[CLIENT_STATE_COUNT] = {
-	[CLIENT_GREETING] = { "greeting", TO(REQUEST) | TO(DIALING) | TO(HTTP) | ENDS, HANDSHAKE },
-	[CLIENT_REQUEST] = { "request", TO(DIALING) | ENDS, SAME },
+	[CLIENT_GREETING] = { "greeting", TO(REQUEST) | TO(DIALING) | TO(HTTP) | TO(LEAVING) | ENDS,
+			      HANDSHAKE },
+	[CLIENT_REQUEST] = { "request", TO(DIALING) | TO(REPLYING) | TO(LEAVING) | ENDS, SAME },
 	[CLIENT_DIALING] = { "dialing", TO(REPLYING) | ENDS, DIAL_MS },
 	[CLIENT_REPLYING] = { "replying", TO(CLOSING), REPLY_MS },
-	[CLIENT_HTTP] = { "http", TO(DIALING) | TO(REPLYING) | ENDS, SAME },
+	[CLIENT_HTTP] = { "http", TO(DIALING) | TO(REPLYING) | TO(LEAVING) | ENDS, SAME },
+	[CLIENT_LEAVING] = { "leaving", ENDS, 0 },
 	[CLIENT_REFUSING] = { "refusing", TO(CLOSING), REFUSE_MS },
 	[CLIENT_CLOSING] = { "closing", 0, 0 },
 };
@@ -118,7 +122,7 @@ void client_record(struct client *c, enum client_proto proto)
 	r->proto = names[proto];
 	if (r->id)
 		return;
-	r->id = ++c->proxy->last_id;
+	r->id = proxy_next_id(c->proxy);
 	r->wall_ms = clock_wall_ms(clock);
 	r->mono_ms = clock_mono_ms(clock);
 	r->listener = c->proxy->opts.listener;
@@ -146,7 +150,10 @@ void client_account(struct client *c, const struct err *why)
 
 static void drop_remote(struct client *c)
 {
+	loop_unpost(&c->leave);
 	attempt_cancel(&c->attempt);
+	udp_associate_free(c->udp);
+	c->udp = NULL;
 	if (c->http)
 		http_session_free(c->http);
 	c->http = NULL;
@@ -155,7 +162,7 @@ static void drop_remote(struct client *c)
 	c->remote = NULL;
 }
 
-static void client_free(struct client *c)
+void client_free(struct client *c)
 {
 	drop_remote(c);
 	timer_disarm(c->proxy->opts.loop, &c->timer);
@@ -339,16 +346,22 @@ static void attempted(void *arg, struct stream *remote, const struct err *why)
 	client_relay(c, remote);
 }
 
-static void tunnel(struct client *c, const char *host, size_t n, uint16_t port)
+/* host may be a piece of the request, which is the first `used` bytes of `in`. */
+static void tunnel(struct client *c, const char *host, size_t n, uint16_t port, size_t used)
 {
+	enum attempt_step step;
 	struct err e;
 
-	if (attempt_decide(&c->attempt, c->proxy, &c->rec, host, n, port, &e) ||
-	    attempt_dial(&c->attempt, attempted, c, &e)) {
-		client_refuse(c, 0, &e);
+	step = attempt_decide(&c->attempt, c->proxy, &c->rec, host, n, port, &e);
+	if (step == ATTEMPT_ELSEWHERE) {
+		client_hand_over(c);
 		return;
 	}
-	client_go(c, CLIENT_DIALING);
+	buf_drop(&c->in, used);
+	if (step == ATTEMPT_REFUSED || attempt_dial(&c->attempt, attempted, c, &e))
+		client_refuse(c, 0, &e);
+	else
+		client_go(c, CLIENT_DIALING);
 }
 
 void client_connect(struct client *c, const struct http1_head *h)
@@ -356,16 +369,51 @@ void client_connect(struct client *c, const struct http1_head *h)
 	struct http1_text host;
 	uint16_t port;
 	struct err e;
-	char copy[HTTP_HOST_MAX];
 
 	client_record(c, CLIENT_CONNECT);
 	if (http_connect_target(h, &host, &port, &e)) {
 		client_refuse(c, 400, &e);
 		return;
 	}
-	memcpy(copy, host.p, host.n);
-	buf_drop(&c->in, h->used);
-	tunnel(c, copy, host.n, port);
+	tunnel(c, host.p, host.n, port, h->used);
+}
+
+/* ---- UDP ---- */
+
+/* What the client has sent behind the request is nothing to anybody. */
+static void join_udp(struct client *c)
+{
+	struct err e;
+
+	if (udp_associate_start(c->udp, c->stream, c->eof, &c->member, &c->rec, &e)) {
+		client_end(c, &e, true);
+		return;
+	}
+	c->udp = NULL;
+	client_free(c);
+}
+
+static void associated(void *arg)
+{
+	struct client *c = arg;
+
+	if (client_flush(c))
+		join_udp(c);
+}
+
+static void associate(struct client *c, const struct socks_dest *d)
+{
+	uint8_t reply[SOCKS_REPLY_MAX];
+	struct err e;
+
+	c->rec.proto = "socks5-udp";
+	c->udp = udp_associate_new(c->proxy, c->stream, d, &c->rec, associated, c, &e);
+	if (!c->udp ||
+	    buf_add(&c->out, reply, socks5_reply(reply, 0, udp_associate_addr(c->udp)), &e)) {
+		client_refuse(c, 0, &e);
+		return;
+	}
+	client_go(c, CLIENT_REPLYING);
 }
 
 /* ---- the handshake ---- */
@@ -375,8 +423,6 @@ static void socks_request(struct client *c, enum socks_step step, size_t used,
 {
 	const char *host = d->name ? d->name : d->literal;
 	size_t n = d->name ? d->name_len : strlen(d->literal);
-	char copy[256];
-	struct err no;
 
 	if (step == SOCKS_MORE)
 		return;
@@ -385,13 +431,10 @@ static void socks_request(struct client *c, enum socks_step step, size_t used,
 		return;
 	}
 	if (d->udp) {
-		err_set(&no, ERR_UNSUPPORTED, "SOCKS5: UDP ASSOCIATE is not supported");
-		client_refuse(c, 0, &no);
+		associate(c, d);
 		return;
 	}
-	memcpy(copy, host, n); /* a name has at most 255 bytes */
-	buf_drop(&c->in, used);
-	tunnel(c, copy, n, d->port);
+	tunnel(c, host, n, d->port, used);
 }
 
 static void socks5_greet(struct client *c)
@@ -475,6 +518,14 @@ static void advance(struct client *c)
 
 /* ---- the client's stream ---- */
 
+static void credit_handshake(struct client *c)
+{
+	/* While we dial, bytes for the far side may wait in `in`, but no more are asked for. */
+	if (c->state == CLIENT_GREETING || c->state == CLIENT_REQUEST ||
+	    (c->state == CLIENT_DIALING && !buf_len(&c->in)))
+		client_credit(c);
+}
+
 static void on_data(void *arg, const uint8_t *p, size_t n)
 {
 	struct client *c = arg;
@@ -497,10 +548,7 @@ static void on_data(void *arg, const uint8_t *p, size_t n)
 	}
 	if (!mid_line || buf_len(&c->in) >= HTTP1_HEAD_MAX)
 		advance(c);
-	/* While we dial, bytes for the far side may wait in `in`, but no more are asked for. */
-	if (c->state == CLIENT_GREETING || c->state == CLIENT_REQUEST ||
-	    (c->state == CLIENT_DIALING && !buf_len(&c->in)))
-		client_credit(c);
+	credit_handshake(c);
 }
 
 static void on_eof(void *arg)
@@ -538,6 +586,8 @@ static void on_writable(void *arg)
 		return;
 	if (c->state == CLIENT_REFUSING)
 		client_end(c, NULL, false);
+	else if (c->state == CLIENT_REPLYING && c->udp)
+		join_udp(c);
 	else if (c->state == CLIENT_REPLYING)
 		join(c);
 }
@@ -570,23 +620,20 @@ static void stop(struct member *m, bool now)
 		client_end(c, &e, false);
 }
 
-int client_new(struct proxy *p, int fd, const struct addr *peer, struct limits_peer *share,
-	       struct err *e)
+struct client *client_make(struct proxy *p, int fd, struct err *e)
 {
 	struct client *c = mem_alloc(sizeof(*c));
 	struct stream *s;
 
 	if (!c) {
 		close(fd);
-		return err_set(e, ERR_NOMEM, "client");
+		(void)err_set(e, ERR_NOMEM, "client");
+		return NULL;
 	}
-	addr_format(peer, c->peer);
-	if (peer->ss.ss_family == AF_UNIX)
-		c->has_peer_id = peer_id(fd, &c->uid, &c->pid);
 	s = tcp_stream_adopt(p->opts.loop, fd, e);
 	if (!s) {
 		mem_free(c);
-		return -1;
+		return NULL;
 	}
 	c->proxy = p;
 	c->stream = s;
@@ -594,10 +641,33 @@ int client_new(struct proxy *p, int fd, const struct addr *peer, struct limits_p
 	buf_init(&c->in, HTTP1_HEAD_MAX);
 	buf_init(&c->out, OUT_MAX);
 	member_add(p, &c->member, stop);
-	c->member.placed = true;
-	c->member.peer = share;
 	stream_attach(s, &handler, c);
 	client_limit(c, p->opts.handshake_ms);
+	return c;
+}
+
+void client_resume(struct client *c)
+{
+	advance(c);
+	credit_handshake(c);
+}
+
+int client_new(struct proxy *p, int fd, const struct addr *peer, struct limits_peer *share,
+	       struct err *e)
+{
+	struct client who = { 0 }, *c;
+
+	if (peer->ss.ss_family == AF_UNIX)
+		who.has_peer_id = peer_id(fd, &who.uid, &who.pid);
+	c = client_make(p, fd, e);
+	if (!c)
+		return -1;
+	addr_format(peer, c->peer);
+	c->member.placed = true;
+	c->member.peer = share;
+	c->has_peer_id = who.has_peer_id;
+	c->uid = who.uid;
+	c->pid = who.pid;
 	client_credit(c);
 	return 0;
 }

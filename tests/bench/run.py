@@ -21,6 +21,7 @@ process that is started is ended again. Results: OUT/results.jsonl.
 Server, client and proxy share one processor unless --cpus says otherwise: the
 round trip of one and the same proxy differs threefold with where the kernel puts
 the three. Trust processor time and counts; MB/s and 99th percentiles are noise.
+Only mix (round trips beside bulk) is never pinned.
 """
 import argparse
 import collections
@@ -164,6 +165,7 @@ PEERS = collections.OrderedDict([
 ])
 DEFAULT_OFF = {"floor-splice", "floor-copy256"}
 PATHS = {}
+ALL_CPUS = os.sched_getaffinity(0)
 
 
 def find(prog):
@@ -253,6 +255,7 @@ def tests_of(a):
     """name -> (arguments, needs a fresh proxy, makes sense with no proxy)"""
     t = collections.OrderedDict()
     t["bulk-down-1"] = (["bulk", "--dir", "down", "--streams", "1", "--bytes", a.bytes], False, True)
+    t["bulk-up-1"] = (["bulk", "--dir", "up", "--streams", "1", "--bytes", a.bytes], False, True)
     t["bulk-down-8"] = (["bulk", "--dir", "down", "--streams", "8", "--bytes", a.bytes], False, True)
     t["bulk-up-8"] = (["bulk", "--dir", "up", "--streams", "8", "--bytes", a.bytes], False, True)
     t["conn"] = (["conn", "--conc", "32", "--count", str(a.count)], False, True)
@@ -263,7 +266,7 @@ def tests_of(a):
     t["drip"] = (["drip", "--drips", "1000", "--seconds", "6", "--rate", "200"], True, False)
     t["verify-down"] = (["bulk", "--dir", "down", "--streams", "4", "--bytes", "64M", "--verify"], False, True)
     t["verify-up"] = (["bulk", "--dir", "up", "--streams", "4", "--bytes", "64M", "--verify"], False, True)
-    t["mix-rtt"] = (["rtt", "--conc", "1", "--count", "500"], False, True)
+    t["mix-rtt"] = (["rtt", "--conc", "1", "--count", "500"], True, True)     # not pinned: see on_cpus()
     if shutil.which("strace"):      # counts of system calls do not depend on the machine's load
         t["sys-conn"] = (["conn", "--conc", "8", "--count", "500"], True, False)
         t["sys-rtt"] = (["rtt", "--conc", "1", "--count", "1000"], True, False)
@@ -324,6 +327,15 @@ def run_traced(bench, server, peer, test, args, timeout):
             "calls": {k: round(v / units, 2) for k, v in sorted(calls.items(), key=lambda c: -c[1]) if v * 20 > units}}
 
 
+def on_cpus(test, cpus, server):
+    """The processors of what is started from here on, and of the target server. What a short request waits
+    beside bulk would, on one processor, be the turns of the ends that make the bulk: all may have their own."""
+    everywhere = test.startswith("mix") or not cpus
+    chosen = ALL_CPUS if everywhere else {int(c) for c in cpus.split(",")}
+    os.sched_setaffinity(0, chosen)
+    os.sched_setaffinity(server.pid, chosen)
+
+
 def run_mixed(bench, server, peer, test, args, timeout):
     """Round trips while four bulk streams, from a server of their own, go through the same proxy."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -343,12 +355,11 @@ def run_mixed(bench, server, peer, test, args, timeout):
 
 # ----------------------------------------------------------------- the report
 
+BULK = ["bulk-down-1", "bulk-up-1", "bulk-down-8", "bulk-up-8"]
 # table title: [(test, field, unit, digits)]
 TABLES = [
-    ("Bulk: proxy CPU, seconds per GB", [("bulk-down-1", "proxy_cpu_s_per_gb", 3),
-                                         ("bulk-down-8", "proxy_cpu_s_per_gb", 3),
-                                         ("bulk-up-8", "proxy_cpu_s_per_gb", 3)]),
-    ("Bulk: MB/s", [("bulk-down-1", "mb_s", 0), ("bulk-down-8", "mb_s", 0), ("bulk-up-8", "mb_s", 0)]),
+    ("Bulk: proxy CPU, seconds per GB", [(t, "proxy_cpu_s_per_gb", 3) for t in BULK]),
+    ("Bulk: MB/s", [(t, "mb_s", 0) for t in BULK]),
     ("Connections", [("conn", "proxy_cpu_us_per_conn", 1), ("conn", "conn_s", 0),
                      ("conn", "p50_us", 0), ("conn", "p99_us", 0)]),
     ("Round trip of one byte", [("rtt-1", "p50_us", 1), ("rtt-1", "p99_us", 1),
@@ -443,7 +454,8 @@ def main():
     ap.add_argument("--timeout", type=int, default=60, help="seconds for one measurement")
     ap.add_argument("--ref", default="floor-auto,microsocks,ssh-D", help="ratios are taken against these")
     ap.add_argument("--cpus", default=str(max(os.sched_getaffinity(0))),
-                    help="run server, proxies and client on these processors only, e.g. 0,1 (the last one)")
+                    help="run server, proxies and client on these processors only, e.g. 0,1 (the last one; "
+                         "mix runs on all)")
     ap.add_argument("--append", action="store_true", help="add to the results already in OUT")
     ap.add_argument("--report", action="store_true", help="only print the tables")
     a = ap.parse_args()
@@ -454,8 +466,6 @@ def main():
         return report(results, a.ref.split(","))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if a.cpus:
-        os.sched_setaffinity(0, {int(c) for c in a.cpus.split(",")})     # inherited
     PATHS["awsocks"] = os.path.abspath(a.awsocks)
     for b in a.bin:
         k, v = b.split("=", 1)
@@ -504,6 +514,7 @@ def main():
         tests = tests_of(a)
         for rnd in range(first, first + a.rounds):
             for test, (args, fresh, with_direct) in tests.items():
+                on_cpus(test, a.cpus, server)
                 order = peers[rnd % len(peers):] + peers[:rnd % len(peers)]
                 if rnd % 2:
                     order.reverse()

@@ -1,0 +1,109 @@
+/* The entries are as few as the lines: a list, searched from what was met last. */
+#include "proxy/udp_audit.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "net/addr.h"
+#include "net/loop.h"
+#include "proxy/proxy_impl.h"
+
+struct entry {
+	struct list node;
+	enum audit_action action;
+	bool failed;
+	uint16_t port;
+	char host[];
+};
+
+void udp_audit_init(struct udp_audit *a)
+{
+	*a = (struct udp_audit){ 0 };
+	list_init(&a->seen);
+}
+
+void udp_audit_free(struct udp_audit *a)
+{
+	LIST_EACH (it, &a->seen) {
+		list_del(it);
+		mem_free(CONTAINER_OF(it, struct entry, node));
+	}
+}
+
+static struct entry *find(struct udp_audit *a, const char *host, uint16_t port)
+{
+	LIST_EACH (it, &a->seen) {
+		struct entry *en = CONTAINER_OF(it, struct entry, node);
+
+		if (en->port != port || strcmp(en->host, host) != 0)
+			continue;
+		if (a->seen.next != it) {
+			list_del(it);
+			list_add_head(&a->seen, it);
+		}
+		return en;
+	}
+	return NULL;
+}
+
+static struct entry *add(struct udp_audit *a, const char *host, uint16_t port)
+{
+	size_t n = strlen(host) + 1;
+	struct entry *en = mem_alloc(sizeof(*en) + n);
+
+	if (!en)
+		return NULL;
+	memcpy(en->host, host, n);
+	en->port = port;
+	list_add_head(&a->seen, &en->node);
+	return en;
+}
+
+static void write_line(struct proxy *p, const struct audit_record *of, const struct udp_verdict *v)
+{
+	const struct clock *clock = loop_clock(p->opts.loop);
+	struct audit_record r = { .id = of->id,
+				  .wall_ms = clock_wall_ms(clock),
+				  .mono_ms = clock_mono_ms(clock),
+				  .listener = of->listener,
+				  .proto = of->proto,
+				  .action = v->action,
+				  .port = v->port };
+	char text[ADDR_TEXT];
+
+	audit_text(&r.peer, of->peer);
+	audit_text(&r.host, v->host);
+	if (v->decision) {
+		char route[80];
+
+		route_format(&v->decision->route, route);
+		audit_text(&r.rule, v->decision->origin);
+		audit_text(&r.route, route);
+	}
+	if (v->address) {
+		addr_format(v->address, text);
+		audit_text(&r.address, text);
+	}
+	if (v->why)
+		audit_text(&r.error, v->why->msg);
+	proxy_record(p, &r);
+}
+
+void udp_audit_note(struct udp_audit *a, struct proxy *p, const struct audit_record *of,
+		    const struct udp_verdict *v)
+{
+	struct entry *en = find(a, v->host, v->port);
+	unsigned *lines = &a->lines[v->why != NULL];
+
+	if (en && en->action == v->action && en->failed == (v->why != NULL))
+		return;
+	/* An entry is made only where a line is written, so that lines bound both. */
+	if (*lines == UDP_AUDIT_LINES || (!en && !(en = add(a, v->host, v->port)))) {
+		a->unlisted++;
+		return;
+	}
+	++*lines;
+	en->action = v->action;
+	en->failed = v->why != NULL;
+	write_line(p, of, v);
+}

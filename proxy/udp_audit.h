@@ -1,0 +1,38 @@
+#ifndef PROXY_UDP_AUDIT_H
+#define PROXY_UDP_AUDIT_H
+/*
+ * The audit lines of an association's destinations: one when a destination is
+ * met first, and another when what becomes of its datagrams changes (a reload). At most
+ * UDP_AUDIT_LINES of each of two kinds, allowed and not; what is beyond is only counted.
+ */
+#include <stdint.h>
+
+#include "base/list.h"
+#include "proxy/audit.h"
+
+struct decision;
+struct proxy;
+
+enum { UDP_AUDIT_LINES = 64 };
+
+struct udp_audit {
+	struct list seen; /* the first one was met last */
+	unsigned lines[2];
+	uint64_t unlisted; /* destinations, or changes of one, without a line */
+};
+
+void udp_audit_init(struct udp_audit *);
+void udp_audit_free(struct udp_audit *);
+
+struct udp_verdict {
+	const char *host;
+	uint16_t port;
+	enum audit_action action;
+	const struct err *why;           /* NULL: datagrams pass */
+	const struct decision *decision; /* NULL: it did not come to one */
+	const struct addr *address;      /* NULL: unknown */
+};
+/* Writes a line when one is due; `of` is the association's own record, not changed. */
+void udp_audit_note(struct udp_audit *, struct proxy *, const struct audit_record *of,
+		    const struct udp_verdict *);
+#endif

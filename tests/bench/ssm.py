@@ -1,0 +1,417 @@
+#!/usr/bin/env python3
+"""Measures awsocks over SSM against its own emulator on the loopback interface: `make bench-ssm`.
+
+    make bench-ssm                      # three rounds, a few minutes
+    make bench-ssm ROUNDS=7             # figures to keep
+    make bench-ssm BENCH_ARGS='--tests bulk --mib 512 --profile'
+
+Tests (--tests, in this order):
+  bulk       one session, no throttle: N MiB down and up, payload 1024 and 16384, ws and wss
+  open       p50 of a 1-byte echo, and of connect + SOCKS + first echoed byte on a warm session,
+             when every message travels for 10 ms
+  beside     p50 of the echo, idle and beside a bulk download on another session of the instance,
+             both without throttle and with the agent's
+  aggregate  --throttle agent --sessions 8: download over 1, 2, 4, 8 connections to one host
+
+CPU is the time (user and system) of awsocks alone, and of the emulator alone, per GB (10^9
+bytes) of payload; the emulator's tells whether it is the bottleneck. Every figure is the median of
+the rounds, and its range. Every way of running is measured once before any is measured again. The
+client, the target's servers and both programs share the processors of the machine: trust CPU more
+than MB/s. --profile says where awsocks' time goes, by perf (Linux), for each row of bulk. Only
+loopback addresses are used; every process that is started is ended again.
+"""
+import argparse
+import collections
+import contextlib
+import multiprocessing
+import os
+import platform
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "integration"))
+import client          # noqa: E402
+import harness         # noqa: E402
+
+HOST, OTHER = "api.internal.example", "other.internal.example"
+INSTANCE = "i-0123456789abcdef0"
+GB = 1e9
+PIECE = 1 << 20
+LIMIT_S = 600
+
+
+# ---------------------------------------------------------------- the target
+
+def serve_one(s):
+    """One letter and eight bytes of a size: D sends, U takes and answers, E echoes."""
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with contextlib.suppress(OSError, ConnectionError), s:
+        what = client.read_exactly(s, 9)
+        size = int.from_bytes(what[1:], "big")
+        if what[:1] == b"D":
+            piece = os.urandom(PIECE)
+            while size > 0:
+                s.sendall(piece[:size])
+                size -= len(piece)
+            s.recv(1)
+        elif what[:1] == b"U":
+            take(s, size)
+            s.sendall(b"k")
+            s.recv(1)
+        else:
+            while True:
+                data = s.recv(65536)
+                if not data:
+                    return
+                s.sendall(data)
+
+
+def take(s, size):
+    room = memoryview(bytearray(PIECE))
+    while size > 0:
+        n = s.recv_into(room[:min(size, PIECE)])
+        if n == 0:
+            raise ConnectionError("cut")
+        size -= n
+
+
+def serve(listener):
+    while True:
+        s, _ = listener.accept()
+        threading.Thread(target=serve_one, args=(s,), daemon=True).start()
+
+
+def start_target():
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    child = multiprocessing.get_context("fork").Process(target=serve, args=(listener,), daemon=True)
+    child.start()
+    port = listener.getsockname()[1]
+    listener.close()
+    return child, port
+
+
+# ---------------------------------------------------------------- the programs
+
+def environment(home):
+    env = {k: v for k, v in os.environ.items()
+           if not k.startswith(("AWS", "XDG_", "SSH_")) and "proxy" not in k.lower()}
+    env["HOME"] = home
+    for name in ("CONFIG_HOME", "STATE_HOME", "RUNTIME_DIR", "CACHE_HOME"):
+        env[f"XDG_{name}"] = os.path.join(home, name)
+        os.makedirs(env[f"XDG_{name}"], mode=0o700, exist_ok=True)
+    return env
+
+
+class World:
+    """An emulator, a proxy that uses it, and a target behind them."""
+
+    def __init__(self, tls=False, throttle="none", options=(), aws_options=()):
+        self.folder = tempfile.mkdtemp(prefix="awsocks-bench-")
+        self.started = []
+        self.target, self.port = start_target()
+        ready = os.path.join(self.folder, "localaws.json")
+        self.aws = self.run("awsocks-localaws", "--listen", "127.0.0.1:0", "--ready-file", ready,
+                            "--throttle", throttle, "--log-level", "error", *(["--tls"] if tls else []),
+                            "--resolve", f"{HOST}=127.0.0.1", "--resolve", f"{OTHER}=127.0.0.1",
+                            *aws_options, env=environment(self.folder))
+        aws = self.aws.wait_for(lambda: harness.read_json(ready), what="the emulator")
+        env = environment(self.folder)
+        env.update(AWS_ENDPOINT_URL=aws["endpoint"], AWS_ACCESS_KEY_ID=aws["access_key_id"],
+                   AWS_SECRET_ACCESS_KEY=aws["secret_access_key"], AWS_REGION="eu-central-1")
+        if aws.get("ca"):
+            env["AWS_CA_BUNDLE"] = aws["ca"]
+        ready = os.path.join(self.folder, "awsocks.json")
+        self.proxy = self.run("awsocks", "start", "--listen", "127.0.0.1:0", "--ready-file", ready,
+                              "--instance-id", INSTANCE, "--route-default", "block", "--route-proxy",
+                              "*.internal.example", "--grace", "100ms", "--log-level", "error",
+                              *options, env=env)
+        address = self.proxy.wait_for(lambda: harness.read_json(ready), what="the proxy")
+        host, _, port = address["listeners"][0]["address"].rpartition(":")
+        self.listener = (host, int(port))
+
+    def run(self, name, *argv, env):
+        p = harness.Process([harness.program(name), *argv], self.folder, name, env, self.folder)
+        self.started.append(p)
+        return p
+
+    def connect(self, what, size=0, host=HOST):
+        s = client.socks5(self.listener, host, self.port)
+        s.settimeout(LIMIT_S)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        s.sendall(what + size.to_bytes(8, "big"))
+        return s
+
+    def warm(self, host=HOST):
+        with self.connect(b"E", host=host) as s:
+            echo(s)
+
+    def stop(self):
+        for p in reversed(self.started):
+            p.stop()
+        self.target.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+def echo(s):
+    begun = time.perf_counter()
+    s.sendall(b"x")
+    client.read_exactly(s, 1)
+    return time.perf_counter() - begun
+
+
+def echoes(w, count, host=HOST):
+    with w.connect(b"E", host=host) as s:
+        for _ in range(20):
+            echo(s)
+        return statistics.median(echo(s) for _ in range(count))
+
+
+# ---------------------------------------------------------------- where the time goes
+
+# The first that fits. A row's name is what the table shows. libcrypto comes without symbols: what
+# ran in it over plain ws is SHA-256, and what it does elsewhere over wss is TLS.
+PARTS = [
+    ("SHA-256", r"\[libcrypto.*plain"),
+    ("TLS", r"\[libssl|\[libcrypto"),
+    ("libwebsockets", r"\[libwebsockets"),
+    ("websocket", r"^ws_|^on_piece|^frame_"),
+    ("wiping", r"^mem_wipe"),
+    ("acks and JSON", r"\[libcjson|^send_ack|_ack|^acknowledge|cJSON|printf|message_id_text"),
+    ("copying", r"memcpy|memmove|memset|copy_user|rep_movs|buf_add|buf_reserve|_copy_|copyin|copyout"),
+    ("malloc", r"malloc|_int_free|cfree|calloc|free_chunk|mem_alloc|mem_free|unlink_chunk"),
+    ("loop", r"\[libuv|^loop_|^timer_|^watch_|^poller_|epoll|^turn|heap|vdso|clock_"),
+    ("kernel", r"\[\[?kernel"),
+    ("channel and smux", r"^channel_|^smux_|^message_|^unacked|^ahead_|^session_|^flush_|^on_|^work|^pull"),
+    ("relay and sockets", r"^tcp_|^stream_|^relay|^hand_over|^push|recv|send|read|write"),
+]
+
+
+def part_of(dso, symbol, digest_pages):
+    text = symbol if dso.startswith("awsocks") else f"{symbol} [{dso}"
+    if symbol[:-3] in digest_pages:
+        text += " plain"
+    return next((name for name, pattern in PARTS if re.search(pattern, text)), "other")
+
+
+class Profile:
+    """perf record of one process while the block runs."""
+    digest_pages = set()           # of libcrypto
+
+    def __init__(self, pid, tls):
+        self.tls = tls
+        self.data = tempfile.mktemp(prefix="awsocks-perf-")
+        self.pid = pid
+        self.shares = collections.Counter()
+        self.symbols = []
+
+    def __enter__(self):
+        self.perf = subprocess.Popen(["perf", "record", "-q", "-F", "1999", "-o", self.data, "-p", str(self.pid)],
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.3)
+        return self
+
+    def __exit__(self, *_):
+        self.perf.terminate()
+        self.perf.wait()
+        r = subprocess.run(["perf", "report", "-i", self.data, "--stdio", "-q", "--no-children",
+                            "--sort", "dso,symbol"], capture_output=True, text=True, check=False)
+        with contextlib.suppress(OSError):
+            os.unlink(self.data)
+        for line in r.stdout.splitlines():
+            m = re.match(r"\s*([\d.]+)%\s+(\S+)\s+\[(.)\]\s+(\S+)", line)
+            if m:
+                self.symbols.append((float(m[1]), m[2], m[4]))
+        if not self.tls:
+            self.digest_pages.update(s[:-3] for share, dso, s in self.symbols if "libcrypto" in dso and share > 0.1)
+        for share, dso, symbol in self.symbols:
+            self.shares[part_of(dso, symbol, self.digest_pages)] += share
+
+    def show(self, top):
+        print("    " + ", ".join(f"{k} {v:.0f} %" for k, v in self.shares.most_common() if v >= 0.5))
+        for share, dso, symbol in sorted(self.symbols, reverse=True)[:top]:
+            print(f"      {share:5.1f} %  {symbol}  ({dso})")
+        sys.stdout.flush()
+
+
+# ---------------------------------------------------------------- the tests
+
+def move(w, way, size):
+    with w.connect(way, size) as s:
+        if way == b"D":
+            take(s, size)
+        else:
+            piece = os.urandom(PIECE)
+            for _ in range(size // PIECE):
+                s.sendall(piece)
+            client.read_exactly(s, 1)
+
+
+def bulk_once(o, tls, payload, way, profile=None):
+    """MB/s, CPU s/GB of awsocks, CPU s/GB of the emulator."""
+    size = o.mib << 20
+    with World(tls, options=("--sessions", "1", "--payload-size", str(payload))) as w:
+        w.warm()
+        move(w, way, 8 << 20)                  # windows open
+        with contextlib.ExitStack() as stack:
+            if profile is not None:
+                profile.append(stack.enter_context(Profile(w.proxy.pid, tls)))
+            ours, theirs, begun = w.proxy.cpu_s(), w.aws.cpu_s(), time.perf_counter()
+            move(w, way, size)
+            took = time.perf_counter() - begun
+            return (size / 1e6 / took, (w.proxy.cpu_s() - ours) / size * GB,
+                    (w.aws.cpu_s() - theirs) / size * GB)
+
+
+BULK = [(tls, payload, way) for tls in (False, True)
+        for payload, way in ((1024, b"D"), (1024, b"U"), (16384, b"U"))]
+
+
+def bulk_name(tls, payload, way):
+    # The agent's messages are of 1024 bytes whatever the client's are.
+    return f"{'wss' if tls else 'ws ':3} {'down' if way == b'D' else 'up  '} {payload:5}"
+
+
+def bulk(o):
+    results = collections.defaultdict(list)
+    for _ in range(o.rounds):
+        for row in BULK:
+            results[row].append(bulk_once(o, *row))
+    print(f"\none session, {o.mib} MiB, no throttle     MB/s          awsocks CPU s/GB      emulator CPU s/GB")
+    for row in BULK:
+        columns = "  ".join(f"{figure(v, 1):>20}" for v in zip(*results[row]))
+        print(f"  {bulk_name(*row):24} {columns}")
+    if o.profile:
+        print("\nwhere awsocks' time goes (perf)")
+        for row in BULK:
+            seen = []
+            bulk_once(o, *row, profile=seen)
+            print(f"  {bulk_name(*row)}")
+            seen[0].show(o.top)
+
+
+def open_streams(o):
+    trips, opens = [], []
+    for _ in range(o.rounds):
+        with World(options=("--sessions", "1"), aws_options=("--fault", "delay=10")) as w:
+            w.warm()
+            trips.append(echoes(w, o.echoes // 4) * 1e3)
+            times = []
+            for _ in range(o.echoes // 8):
+                begun = time.perf_counter()
+                with w.connect(b"E") as s:
+                    echo(s)
+                    times.append(time.perf_counter() - begun)
+            opens.append(statistics.median(times) * 1e3)
+    print("\nwarm session, messages travel for 10 ms, p50 in ms")
+    print(f"  echo of 1 byte                       {figure(trips, 3)}")
+    print(f"  connect, SOCKS, first echoed byte    {figure(opens, 3)}")
+    print(f"  difference, in echoes                {figure([(b - a) / a for a, b in zip(trips, opens)], 2)}")
+
+
+def download_until(w, stop, moved, host):
+    with w.connect(b"D", 1 << 40, host) as s, contextlib.suppress(OSError):
+        room = bytearray(PIECE)
+        while not stop.is_set():
+            moved[0] += s.recv_into(room)
+
+
+@contextlib.contextmanager
+def downloads(w, count, host):
+    """`count` endless downloads; gives their counters."""
+    stop = threading.Event()
+    moved = [[0] for _ in range(count)]
+    threads = [threading.Thread(target=download_until, args=(w, stop, m, host), daemon=True) for m in moved]
+    for t in threads:
+        t.start()
+    harness.wait_for(lambda: all(m[0] > 0 for m in moved), what="every download to begin")
+    try:
+        yield moved
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
+
+
+def beside(o):
+    print("\np50 of a 1-byte echo in ms             idle       beside a download        ratio")
+    for throttle in ("agent", "none"):
+        idle, busy = [], []
+        for _ in range(o.rounds):
+            with World(throttle=throttle) as w:
+                w.warm()
+                w.warm(OTHER)
+                idle.append(echoes(w, o.echoes) * 1e3)
+                with downloads(w, 1, OTHER):
+                    busy.append(echoes(w, o.echoes) * 1e3)
+        ratio = [b / a for a, b in zip(idle, busy)]
+        print(f"  --throttle {throttle:5}  {figure(idle, 3):>24} {figure(busy, 3):>22} {figure(ratio, 2):>18}")
+
+
+def aggregate(o):
+    rates = collections.defaultdict(list)
+    for _ in range(o.rounds):
+        with World(throttle="agent", options=("--sessions", "8")) as w:
+            w.warm()
+            for n in (1, 2, 4, 8):
+                with downloads(w, n, HOST) as moved:
+                    time.sleep(o.settle)
+                    begun, before = time.perf_counter(), sum(m[0] for m in moved)
+                    time.sleep(o.seconds)
+                    rates[n].append((sum(m[0] for m in moved) - before) / (time.perf_counter() - begun) / 1e6)
+    print("\ndownload under the agent's throttle, --sessions 8")
+    print("  connections      MB/s in all             of N times one")
+    for n, got in rates.items():
+        print(f"  {n:11}  {figure(got, 2):>20}  {figure([g / (n * one) for g, one in zip(got, rates[1])], 2):>20}")
+
+
+def figure(values, digits):
+    values = list(values)
+    middle = f"{statistics.median(values):.{digits}f}"
+    return middle if len(values) == 1 else f"{middle} [{min(values):.{digits}f}-{max(values):.{digits}f}]"
+
+
+def machine():
+    model = ""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as f:
+        model = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), "")
+    return f"{os.cpu_count()} x {model or platform.machine()}, {platform.system()} {platform.release()}"
+
+
+TESTS = {"bulk": bulk, "open": open_streams, "beside": beside, "aggregate": aggregate}
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--tests", default=",".join(TESTS))
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--mib", type=int, default=256, help="moved in each run of bulk")
+    p.add_argument("--echoes", type=int, default=400)
+    p.add_argument("--settle", type=float, default=1.0, help="seconds before a rate is taken")
+    p.add_argument("--seconds", type=float, default=4.0, help="over which a rate is taken")
+    p.add_argument("--profile", action="store_true")
+    p.add_argument("--top", type=int, default=0, help="symbols shown with --profile")
+    o = p.parse_args()
+    unknown = set(o.tests.split(",")) - set(TESTS)
+    if unknown:
+        p.error(f"no such test: {', '.join(sorted(unknown))}")
+    print(f"{machine()}; {time.strftime('%Y-%m-%d')}; median of {o.rounds} [min-max]")
+    for name in o.tests.split(","):
+        TESTS[name](o)
+
+
+if __name__ == "__main__":
+    main()
