@@ -112,7 +112,9 @@ struct udp *udp_open(struct loop *l, const struct addr *at, const struct udp_han
 	u->handler = handler;
 	u->arg = arg;
 	fd = sock_open_udp(at->ss.ss_family);
-	if (fd < 0 || bind_at(u, fd, at) != 0)
+	if (fd >= 0 && !loop_may_use_fd(l, fd))
+		(void)err_sys(e, EMFILE, "UDP socket");
+	else if (fd < 0 || bind_at(u, fd, at) != 0)
 		(void)err_sys(e, errno, "UDP socket");
 	else if (watch_add(l, &u->watch, fd, WATCH_READ, readable, u, e) == 0)
 		return u;

@@ -28,7 +28,7 @@ struct udp_handler {
 };
 
 /* Binds to this address; port 0: one that the system chooses. An IPv6 socket carries IPv6 alone.
- * NULL: *e tells. */
+ * For clients: it leaves the program its last descriptors. NULL: *e tells. */
 struct udp *udp_open(struct loop *, const struct addr *at, const struct udp_handler *, void *arg,
 		     struct err *);
 /* From its own handlers too. NULL is allowed. */
