@@ -1397,7 +1397,7 @@ static int cmd_drip(void)
 		if (o.via == VIA_SOCKS5)
 			send(fd, "\5\377", 2, MSG_NOSIGNAL);
 		else
-			send(fd, "CONNECT 127.0.1.1:9 HTTP/1.1\r\nX-A: ", 36, MSG_NOSIGNAL);
+			send(fd, "CONNECT 127.0.1.1:9 HTTP/1.1\r\nX-A: ", 35, MSG_NOSIGNAL);
 		opened++;
 	}
 	usleep(500000);
