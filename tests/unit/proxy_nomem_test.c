@@ -17,6 +17,7 @@
 #include "stream/stream.h"
 #include "tests/support/fds.h"
 #include "tests/support/mem_fail.h"
+#include "tests/support/socks.h"
 
 enum { LIMIT_MS = 10000 };
 
@@ -249,9 +250,190 @@ static void each_allocation_fails(void **state)
 	loop_free(loop);
 }
 
+/* ---- a UDP association ---- */
+
+/* The client, all on one loop: asks by TCP, then sends to a literal, a name and a blocked host,
+ * again and again until both answers are there or the association has ended. */
+struct udp_turn {
+	struct loop *loop;
+	struct proxy *proxy;
+	struct loop_watch tcp, udp, server;
+	struct loop_timer again, limit;
+	struct addr near, far;
+	size_t got;
+	uint8_t reply[12];
+	bool literal, named, late;
+};
+
+static void udp_closed(void *arg)
+{
+	loop_stop(((struct udp_turn *)arg)->loop);
+}
+
+static void udp_too_late(void *arg)
+{
+	struct udp_turn *t = arg;
+
+	t->late = true;
+	loop_stop(t->loop);
+}
+
+static void udp_say(struct udp_turn *t, const char *host, const char *text)
+{
+	uint8_t out[100] = { 0, 0, 0, 3, (uint8_t)strlen(host) };
+	size_t n = 5 + strlen(host);
+
+	memcpy(out + 5, host, strlen(host));
+	out[n++] = (uint8_t)(addr_port(&t->far) >> 8);
+	out[n++] = (uint8_t)addr_port(&t->far);
+	memcpy(out + n, text, strlen(text));
+	(void)sendto(t->udp.fd, out, n + strlen(text), 0, (struct sockaddr *)&t->near.ss,
+		     t->near.len);
+}
+
+static void udp_say_all(void *arg)
+{
+	struct udp_turn *t = arg;
+
+	udp_say(t, "b.test", "blocked");
+	udp_say(t, "127.0.0.1", "literal");
+	udp_say(t, "localhost", "named");
+	timer_arm(t->loop, &t->again, 5, udp_say_all, t);
+}
+
+static void tcp_readable(void *arg, unsigned ready)
+{
+	struct udp_turn *t = arg;
+	ssize_t n = recv(t->tcp.fd, t->reply + t->got, sizeof(t->reply) - t->got, MSG_DONTWAIT);
+
+	(void)ready;
+	if (n > 0 && (t->got += (size_t)n) < sizeof(t->reply))
+		return;
+	if (n > 0 && t->reply[3] == 0) {
+		addr_set_port(&t->near, (uint16_t)(t->reply[10] << 8 | t->reply[11]));
+		udp_say_all(t);
+		return;
+	}
+	if (n > 0)
+		return; /* refused: its end follows */
+	watch_del(t->loop, &t->tcp);
+	timer_disarm(t->loop, &t->again);
+	proxy_close(t->proxy, 0, udp_closed, t);
+}
+
+static void udp_readable(void *arg, unsigned ready)
+{
+	struct udp_turn *t = arg;
+	char in[100];
+	ssize_t n = recv(t->udp.fd, in, sizeof(in), MSG_DONTWAIT);
+
+	(void)ready;
+	t->literal |= n == 17 && memcmp(in + 10, "literal", 7) == 0;
+	t->named |= n == 15 && memcmp(in + 10, "named", 5) == 0;
+	if (t->literal && t->named)
+		shutdown(t->tcp.fd, SHUT_WR);
+}
+
+static void echo(void *arg, unsigned ready)
+{
+	struct udp_turn *t = arg;
+	struct addr from = { .len = sizeof(from.ss) };
+	char in[100];
+	ssize_t n = recvfrom(t->server.fd, in, sizeof(in), MSG_DONTWAIT,
+			     (struct sockaddr *)&from.ss, &from.len);
+
+	(void)ready;
+	if (n > 0)
+		(void)sendto(t->server.fd, in, (size_t)n, 0, (struct sockaddr *)&from.ss, from.len);
+}
+
+static int udp_here(struct addr *at)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	assert_true(addr_from_literal("127.0.0.1", 0, at));
+	assert_int_equal(bind(fd, (struct sockaddr *)&at->ss, at->len), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&at->ss, &at->len), 0);
+	return fd;
+}
+
+static void one_association(struct loop *loop, struct udp_turn *t)
+{
+	struct proxy_opts opts = { .loop = loop, .listener = "test", .router = the_router };
+	struct addr mine, peer;
+	struct err e = { 0 };
+	int pair[2], udp, server;
+
+	*t = (struct udp_turn){ .loop = loop };
+	if (proxy_new(&t->proxy, &opts, &e)) {
+		assert_int_equal(e.code, ERR_NOMEM);
+		return;
+	}
+	assert_true(addr_from_literal("127.0.0.1", 0, &t->near));
+	peer = t->near;
+	pair_open(pair);
+	udp = udp_here(&mine);
+	server = udp_here(&t->far);
+	assert_int_equal(write(pair[0], "\5\1\0\5\3\0\1\0\0\0\0\0\0", 13), 13);
+	if (watch_add(loop, &t->tcp, pair[0], WATCH_READ, tcp_readable, t, &e) ||
+	    watch_add(loop, &t->udp, udp, WATCH_READ, udp_readable, t, &e) ||
+	    watch_add(loop, &t->server, server, WATCH_READ, echo, t, &e)) {
+		close(pair[1]);
+		watch_del(loop, &t->tcp);
+		proxy_close(t->proxy, 0, udp_closed, t);
+	} else {
+		proxy_accept(t->proxy, pair[1], &peer);
+	}
+	timer_arm(loop, &t->limit, LIMIT_MS, udp_too_late, t);
+	loop_run(loop);
+	timer_disarm(loop, &t->limit);
+	watch_del(loop, &t->udp);
+	watch_del(loop, &t->server);
+	close(pair[0]);
+	close(udp);
+	close(server);
+}
+
+static void each_allocation_of_an_association_fails(void **state)
+{
+	static const char rules[] = "default: direct\nblock: [b.test]\n";
+	static struct udp_turn t;
+	struct router_opts r = { 0 };
+	struct loop *loop;
+	struct err e = { 0 };
+	size_t held, fds, turns = 0;
+
+	(void)state;
+	assert_int_equal(loop_new(&loop, &e), 0);
+	assert_int_equal(router_new(&router, &r, &e), 0);
+	assert_int_equal(router_add_yaml(router, rules, strlen(rules), "r", 0, NULL, NULL, &e), 0);
+	one_association(loop, &t);
+	settle(loop);
+	held = mem_held;
+	fds = fds_open();
+	while (mem_fail_next()) {
+		one_association(loop, &t);
+		settle(loop);
+		if (t.late)
+			fail_msg("allocation %zu: neither an answer nor an end", turns + 1);
+		if (mem_held > held + 2) /* what the resolver remembers of the name */
+			fail_msg("allocation %zu: %zu blocks more are held", turns + 1,
+				 mem_held - held);
+		assert_int_equal(fds_open(), fds);
+		turns++;
+	}
+	assert_true(t.literal && t.named);
+	assert_true(turns > 10);
+	router_free(router);
+	loop_free(loop);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(each_allocation_fails) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_allocation_fails),
+		cmocka_unit_test(each_allocation_of_an_association_fails),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
