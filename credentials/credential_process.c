@@ -162,6 +162,7 @@ static struct provider_call *command_get(struct provider *p, creds_fn *fn, void 
 	cc->process = process_start(c->loop,
 				    &(struct process_opts){ .argv = (const char *const *)c->argv,
 							    .env = c->env,
+							    .kind = SPAWN_CREDENTIAL_PROCESS,
 							    .inherit_stdin = true,
 							    .out_max = OUT_MAX,
 							    .err_max = ERR_MAX,

@@ -14,6 +14,7 @@
 
 struct poller;
 struct resolver;
+struct spawner;
 
 struct loop {
 	uv_loop_t uv;
@@ -29,6 +30,7 @@ struct loop {
 	uint8_t *shared; /* LOOP_SHARED bytes */
 	void *pipes;     /* sock_relay_splice.c's pool of empty pipes */
 	void (*pipes_free)(void *);
+	struct spawner *spawner;   /* starts the children; NULL: this process does */
 	struct resolver *resolver; /* resolve.c's; NULL until a name is looked up */
 };
 

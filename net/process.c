@@ -1,5 +1,5 @@
 /*
- * uv_spawn() with two pipes. The result is due when the program has exited
+ * uv_spawn(), or the loop's spawner, with two pipes. The result is due when the program has exited
  * and both pipes have ended; a grandchild that keeps a pipe open is waited for
  * only GRACE_MS. The memory lives until libuv has let go of its three handles,
  * and the process handle until the exit was seen: no zombie stays behind.
@@ -7,11 +7,14 @@
 #include "net/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
 #include "net/loop_impl.h"
+#include "net/spawner.h"
 
 enum {
 	OUT_MAX = 1024 * 1024,
@@ -31,6 +34,8 @@ struct output {
 struct process {
 	struct loop *loop;
 	uv_process_t uv;
+	bool uses_uv;        /* and no spawner */
+	struct spawn *spawn; /* while it runs under one */
 	struct output out, err;
 	struct loop_timer timer; /* the limit, then the grace */
 	process_fn *done;
@@ -69,8 +74,11 @@ static void retire(struct process *p)
 	timer_disarm(p->loop, &p->timer);
 	let_go((uv_handle_t *)&p->out.pipe);
 	let_go((uv_handle_t *)&p->err.pipe);
-	if (p->exited)
+	if (p->uses_uv && p->exited)
 		let_go((uv_handle_t *)&p->uv);
+	if (p->spawn)
+		spawn_forget(p->spawn);
+	p->spawn = NULL;
 }
 
 static const char *text_of(struct buf *b)
@@ -118,7 +126,11 @@ static void kill_it(struct process *p)
 {
 	if (p->exited) /* its number may be someone else's by now */
 		return;
-	if (p->own_group)
+	if (p->spawn)
+		spawn_kill(p->spawn);
+	else if (!p->uses_uv)
+		return;
+	else if (p->own_group)
 		(void)kill(-p->uv.pid, SIGKILL); /* with all that it has started */
 	else
 		(void)uv_process_kill(&p->uv, SIGKILL);
@@ -147,20 +159,40 @@ static void limit_over(void *arg)
 	timer_arm(p->loop, &p->timer, GRACE_MS, grace_over, p);
 }
 
+static void ended(struct process *p, int status, int sig)
+{
+	p->exited = true;
+	p->status = status;
+	p->signal = sig;
+	timer_arm(p->loop, &p->timer, GRACE_MS, grace_over, p);
+	tell_if_over(p);
+}
+
 static void exited(uv_process_t *uv, int64_t status, int sig)
 {
 	struct process *p = uv->data;
 
-	p->exited = true;
 	p->loop->working--;
-	p->status = (int)status;
-	p->signal = sig;
-	if (p->told) {
-		let_go((uv_handle_t *)&p->uv);
+	if (!p->told) {
+		ended(p, (int)status, sig);
 		return;
 	}
-	timer_arm(p->loop, &p->timer, GRACE_MS, grace_over, p);
-	tell_if_over(p);
+	p->exited = true;
+	let_go((uv_handle_t *)&p->uv);
+}
+
+static void on_spawn(void *arg, const struct spawn_event *event)
+{
+	struct process *p = arg;
+
+	if (event->what == SPAWN_STARTED)
+		return;
+	p->spawn = NULL;
+	if (event->what == SPAWN_FAILED && !p->failed) {
+		p->failed = true;
+		p->why = *event->why;
+	}
+	ended(p, event->status, event->signal);
 }
 
 static void give_room(uv_handle_t *h, size_t suggested, uv_buf_t *b)
@@ -207,7 +239,7 @@ static void output_init(struct output *o, struct process *p, size_t max)
 	p->handles++;
 }
 
-static int spawn(struct process *p, const struct process_opts *o)
+static int start_with_uv(struct process *p, const struct process_opts *o, struct err *e)
 {
 	uv_stdio_container_t io[3] = {
 		{ .flags = o->inherit_stdin ? UV_INHERIT_FD : UV_IGNORE, .data.fd = 0 },
@@ -226,16 +258,59 @@ static int spawn(struct process *p, const struct process_opts *o)
 		.stdio_count = 3,
 		.stdio = io,
 	};
+	int r;
 
 	p->handles++; /* uv_spawn() leaves a handle to be closed also when it fails */
-	return uv_spawn(&p->loop->uv, &p->uv, &opts);
+	p->uses_uv = true;
+	p->uv.data = p;
+	r = uv_spawn(&p->loop->uv, &p->uv, &opts);
+	if (r != 0)
+		return err_sys(e, -r, "run '%s'", o->argv[0]);
+	p->loop->working++;
+	return 0;
+}
+
+/* A pipe whose reading end is ours. *theirs: to be closed, also when it fails; -1: none. */
+static int open_pipe(struct output *o, int *theirs)
+{
+	int pair[2];
+	int r = uv_pipe(pair, UV_NONBLOCK_PIPE, 0); /* both are closed on exec */
+
+	*theirs = -1;
+	if (r != 0)
+		return r;
+	*theirs = pair[1];
+	r = uv_pipe_open(&o->pipe, pair[0]);
+	if (r != 0)
+		close(pair[0]);
+	return r;
+}
+
+static int start_with_spawner(struct process *p, const struct process_opts *o, struct err *e)
+{
+	const struct spawn_request q = {
+		.kind = o->kind, .argv = o->argv, .cwd = o->cwd, .own_group = p->own_group
+	};
+	int fd[SPAWN_STDIO] = { -1, -1, -1 }, r;
+
+	fd[0] = o->inherit_stdin ? STDIN_FILENO : open("/dev/null", O_RDONLY | O_CLOEXEC);
+	r = fd[0] < 0 ? -errno : open_pipe(&p->out, &fd[1]);
+	if (r == 0)
+		r = open_pipe(&p->err, &fd[2]);
+	if (r == 0)
+		p->spawn = spawn_start(p->loop->spawner, &q, fd, on_spawn, p, e);
+	else
+		(void)err_sys(e, -r, "run '%s'", o->argv[0]);
+	for (int i = o->inherit_stdin; i < SPAWN_STDIO; i++)
+		if (fd[i] >= 0)
+			close(fd[i]);
+	return p->spawn ? 0 : -1;
 }
 
 struct process *process_start(struct loop *l, const struct process_opts *o, process_fn *done,
 			      void *arg, struct err *e)
 {
 	struct process *p = mem_alloc(sizeof(*p));
-	int r;
 
 	if (!p) {
 		(void)err_set(e, ERR_NOMEM, "run '%s'", o->argv[0]);
@@ -246,17 +321,13 @@ struct process *process_start(struct loop *l, const struct process_opts *o, proc
 	p->arg = arg;
 	p->own_group = !o->inherit_stdin;
 	p->limit_ms = o->limit_ms ? o->limit_ms : LIMIT_MS;
-	p->uv.data = p;
 	output_init(&p->out, p, o->out_max ? o->out_max : OUT_MAX);
 	output_init(&p->err, p, o->err_max ? o->err_max : ERR_MAX);
-	r = spawn(p, o);
-	if (r != 0) {
+	if ((l->spawner ? start_with_spawner : start_with_uv)(p, o, e) != 0) {
 		p->exited = true;
 		retire(p);
-		(void)err_sys(e, -r, "run '%s'", o->argv[0]);
 		return NULL;
 	}
-	l->working++;
 	timer_arm(l, &p->timer, p->limit_ms, limit_over, p);
 	(void)uv_read_start((uv_stream_t *)&p->out.pipe, give_room, came);
 	(void)uv_read_start((uv_stream_t *)&p->err.pipe, give_room, came);

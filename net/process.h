@@ -5,11 +5,15 @@
  * shell. It runs in a process group of its own, so that all of it can be
  * killed; only with inherit_stdin it stays in ours, because it may talk to the
  * user's terminal.
+ *
+ * Where the loop has a spawner (net/spawner.h) that runs it, if its rules allow
+ * that kind of child; it then has the environment of the program's start.
  */
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
+#include "net/spawner.h"
 
 struct loop;
 struct process;
@@ -18,6 +22,7 @@ struct process_opts {
 	const char *const *argv; /* NULL at the end; argv[0] is looked for in PATH */
 	const char *const *env;  /* "NAME=value", NULL at the end; NULL: ours */
 	const char *cwd;         /* NULL: ours */
+	enum spawn_kind kind;    /* for a spawner, which knows no other environment than its own */
 	bool inherit_stdin;      /* otherwise it reads nothing (/dev/null) */
 	size_t out_max, err_max; /* bytes; 0: 1 MiB, 64 KiB. More is an error */
 	unsigned limit_ms;       /* 0: 60 s. Then it is killed */
@@ -30,7 +35,8 @@ struct process_result {
 	const char *out, *err_text;
 	size_t out_len, err_len;
 	/* NULL: it ended by itself, with whatever status. ERR_TIMEOUT, ERR_LIMIT (too much
-	 * output), ERR_NOMEM: it was killed. */
+	 * output), ERR_NOMEM: it was killed. With a spawner also: it was refused (ERR_DENIED), or
+	 * there is no such program. */
 	const struct err *why;
 };
 /* Once, from the loop. */
