@@ -1,5 +1,5 @@
-"""What the direct path promises, as figures that do not hang on the machine's speed: counts of system calls, memory and
-descriptors of an idle tunnel, processor time while nothing happens, and what is served when something runs short.
+"""What the direct path promises, as figures that do not hang on the machine's speed: counts of system calls, memory
+and descriptors of an idle tunnel, processor time while nothing happens, and what is served when something runs short.
 
 The client and the target server are those of `make bench` (tests/bench/socksbench.c)."""
 import contextlib
@@ -39,8 +39,8 @@ class Bench:
         self.server.fail("found no port")
 
     def start(self, proxy, mode, *args, via="socks5"):
-        argv = [harness.program("tools/socksbench"), mode, *args, "--via", f"{via}:{proxy.address}", "--port", self.port,
-                "--pids", proxy.pid, "--timeout", "120"]
+        argv = [harness.program("tools/socksbench"), mode, *args, "--via", f"{via}:{proxy.address}",
+                "--port", self.port, "--pids", proxy.pid, "--timeout", "120"]
         return subprocess.Popen([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def run(self, proxy, mode, *args, via="socks5", limit_s=240):

@@ -20,12 +20,15 @@
 enum { LIMIT_MS = 90000 };
 enum result { GONE = -1, WAIT = 0, NEXT = 1, AGAIN = 2 };
 
-static const char *const names[] = { "SEND", "DRIP", "EXPECT", "HEAD",  "BODY",  "UP",   "DOWN",
-				     "BOTH", "SHUT", "END",    "PAUSE", "CLOSE", "RESET" };
+static const char *const names[] = { "SEND",  "DRIP",  "EXPECT", "HEAD",  "BODY",
+				     "UP",    "DOWN",  "BOTH",   "SHUT",  "END",
+				     "PAUSE", "CLOSE", "RESET",  "RELAY", "DATAGRAM" };
 
 static void client_free(struct client *c, bool reset)
 {
 	source_close(c->load, &c->src, reset);
+	if (c->udp >= 0)
+		close(c->udp);
 	node_del(&c->node);
 	c->load->open--;
 	free(c);
@@ -247,6 +250,58 @@ static enum result do_end(struct client *c, const struct step *s)
 	return n ? fail(c, "bytes instead of the end") : NEXT;
 }
 
+/* ---- UDP ---- */
+
+/* RFC 1928, 6: the reply to UDP ASSOCIATE, an IPv4 address. The datagrams must come from the
+ * address that the TCP connection has. */
+static enum result do_relay(struct client *c)
+{
+	struct sockaddr_in here, relay = { .sin_family = AF_INET };
+	const uint8_t *p = c->ahead + c->from;
+
+	if (c->to - c->from < 10)
+		return read_ahead(c);
+	if (memcmp(p, "\5\0\0\1", 4) != 0)
+		return fail(c, "no association");
+	memcpy(&relay.sin_addr, p + 4, 4);
+	memcpy(&relay.sin_port, p + 8, 2);
+	c->from += 10;
+	getsockname(c->src.fd, (struct sockaddr *)&here, &(socklen_t){ sizeof(here) });
+	here.sin_port = 0;
+	c->udp = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (c->udp < 0 || bind(c->udp, (struct sockaddr *)&here, sizeof(here)) ||
+	    connect(c->udp, (struct sockaddr *)&relay, sizeof(relay)))
+		return fail(c, strerror(errno));
+	return NEXT;
+}
+
+/* Every tick: has it come? A datagram may be lost, even here, and is then sent again; what comes
+ * twice because of that is told by its first bytes, and passed over. */
+static enum result do_datagram(struct client *c, const struct step *s)
+{
+	const uint8_t *pattern = c->load->pattern + (c->phase + c->at * 997) % PERIOD;
+	const uint8_t *head = c->text + s->off;
+	size_t head_len = head[3] == 3 ? 7u + head[4] : 10u;
+	ssize_t n;
+
+	while ((n = recv(c->udp, c->load->io, IO_SIZE, 0)) >= 0) {
+		if (n < 10 || memcmp(c->load->io, "\0\0\0\1", 4) != 0)
+			return fail(c, "a datagram of another form");
+		if ((size_t)n - 10 == s->n && memcmp(c->load->io + 10, pattern, s->n) == 0) {
+			c->load->bytes += s->n;
+			return s->arg ? fail(c, "an answer from where none may come") : NEXT;
+		}
+	}
+	if (c->got++ % 25 == 0) { /* half a second */
+		memcpy(c->load->io, head, head_len);
+		memcpy(c->load->io + head_len, pattern, s->n);
+		(void)send(c->udp, c->load->io, head_len + s->n, 0);
+	}
+	if (s->arg && c->got == 10)
+		return NEXT;
+	return pause_until(c, 1);
+}
+
 static enum result do_last(struct client *c, bool reset)
 {
 	client_free(c, reset);
@@ -269,6 +324,8 @@ static enum result do_step(struct client *c)
 	case SHUT: return shutdown(c->src.fd, SHUT_WR) ? fail(c, strerror(errno)) : NEXT;
 	case END: return do_end(c, s);
 	case PAUSE: return do_pause(c, s);
+	case RELAY: return do_relay(c);
+	case DATAGRAM: return do_datagram(c, s);
 	default: return do_last(c, s->what == RESET);
 	}
 }
@@ -357,6 +414,7 @@ void client_start(struct load *l, struct client *c)
 {
 	c->src = (struct source){ client_ready, c->local ? dial_unix(l) : dial_tcp(l), 0 };
 	c->load = l;
+	c->udp = -1;
 	c->deadline_ms = l->now_ms + LIMIT_MS;
 	node_add(&l->clients, &c->node);
 	l->started++;

@@ -523,6 +523,38 @@ static void plain_refused(struct client *c)
 	owe(c->load, HTTP, block ? BLOCK : ALLOW, block ? FINE : REFUSED);
 }
 
+/* ---- UDP ---- */
+
+static unsigned datagram_head(struct client *c, const struct dest *d)
+{
+	uint8_t head[80];
+	size_t n = socks5_request(head, d);
+
+	memset(head, 0, 3); /* RSV RSV FRAG, then as in a request */
+	return client_text(c, head, n);
+}
+
+static void associates(struct client *c)
+{
+	struct dest far = { "127.0.1.1", true, false, c->load->port }, no = blocked(c->load);
+	unsigned to_far = datagram_head(c, &far), to_no = datagram_head(c, &no);
+
+	c->local = false;
+	c->phase = load_random(c->load, PERIOD);
+	says(c, "\5\1\0", 3);
+	expect(c, "\5\0", 2);
+	says(c, "\5\3\0\1\0\0\0\0\0\0", 10);
+	step(c, RELAY, 0);
+	for (unsigned i = 0; i < 5; i++)
+		client_step(c, DATAGRAM, to_far, 8 + load_random(c->load, 1300), 0);
+	client_step(c, DATAGRAM, to_no, 8, 1);
+	client_step(c, DATAGRAM, to_far, 8 + load_random(c->load, 1300), 0);
+	step(c, CLOSE, 0);
+	owe(c->load, UDP, ALLOW, FINE); /* the association */
+	owe(c->load, UDP, ALLOW, FINE); /* and its two destinations */
+	owe(c->load, UDP, BLOCK, FINE);
+}
+
 static const struct {
 	const char *name;
 	void (*make)(struct client *);
@@ -548,6 +580,7 @@ static const struct {
 	{ "malformed", malformed, 40 },
 	{ "plain HTTP", plain, 60 },
 	{ "kept alive", kept_alive, 40 },
+	{ "UDP", associates, 20 },
 	{ "plain HTTP refused", plain_refused, 30 },
 };
 

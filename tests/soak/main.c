@@ -201,7 +201,7 @@ static void run(struct load *l)
 
 static void report(const struct load *l)
 {
-	static const char *const protos[] = { "socks5", "socks4", "connect", "http" };
+	static const char *const protos[] = { "socks5", "socks4", "socks5-udp", "connect", "http" };
 	static const char *const actions[] = { "allow", "block", "refuse" };
 	static const char *const outcomes[] = { "fine",         "refused", "client-reset",
 						"remote-reset", "aborted", "malformed",

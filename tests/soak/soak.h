@@ -38,7 +38,7 @@ struct node {
 };
 
 /* What a client owes the audit log: one line, of a protocol, an action and an outcome. */
-enum proto { SOCKS5, SOCKS4, CONNECT, HTTP, PROTOS };
+enum proto { SOCKS5, SOCKS4, UDP, CONNECT, HTTP, PROTOS };
 enum action { ALLOW, BLOCK, REFUSE, ACTIONS };
 enum outcome { FINE, REFUSED, CLIENT_RESET, REMOTE_RESET, ABORTED, MALFORMED, TOO_SLOW, OUTCOMES };
 
@@ -86,7 +86,10 @@ enum what {
 	END,    /* theirs, or a reset when arg is set */
 	PAUSE,  /* arg ms in which nothing is read or written */
 	CLOSE,
-	RESET
+	RESET,
+	RELAY,   /* what comes is a UDP association's address */
+	DATAGRAM /* n bytes of the pattern by UDP, behind the header at text[off], and back again;
+		  * arg: nothing comes back */
 };
 
 struct step {
@@ -109,6 +112,7 @@ struct client {
 	unsigned from, to;
 	uint64_t sent, got; /* of the present step */
 	uint64_t phase, body;
+	int udp;                      /* -1: none */
 	uint64_t due_ms, deadline_ms; /* of the present step; of the client */
 };
 

@@ -352,6 +352,35 @@ static void accepting(struct source *s)
 	}
 }
 
+/* What comes by UDP goes back. */
+static void datagrams(struct source *s)
+{
+	struct listener *ln = (struct listener *)s;
+	struct sockaddr_in from;
+	socklen_t len = sizeof(from);
+	ssize_t n;
+
+	while ((n = recvfrom(s->fd, ln->load->io, IO_SIZE, 0, (struct sockaddr *)&from, &len)) >= 0)
+		(void)sendto(s->fd, ln->load->io, (size_t)n, 0, (struct sockaddr *)&from, len);
+}
+
+static bool udp_at(struct load *l, const struct sockaddr *sa, socklen_t len)
+{
+	struct listener *ln = calloc(1, sizeof(*ln));
+	int fd = socket(sa->sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (!ln || fd < 0)
+		load_fatal("socket");
+	*ln = (struct listener){ .src = { datagrams, fd, 0 }, .load = l };
+	if (bind(fd, sa, len) == 0) {
+		source_watch(l, &ln->src, EPOLLIN);
+		return true;
+	}
+	close(fd);
+	free(ln);
+	return false;
+}
+
 /* port 0: any, and it is noted. False: that port is taken. */
 static bool listen_at(struct load *l, const struct sockaddr *sa, socklen_t len)
 {
@@ -388,7 +417,11 @@ static bool listen_everywhere(struct load *l)
 		if (!listen_at(l, (struct sockaddr *)&a, sizeof(a)))
 			return false;
 	}
+	a.sin_addr.s_addr = htonl(0x7f000101u);
+	a.sin_port = htons(l->port);
 	six.sin6_port = htons(l->port);
+	if (!udp_at(l, (struct sockaddr *)&a, sizeof(a)))
+		return false;
 	return listen_at(l, (struct sockaddr *)&six, sizeof(six));
 }
 
