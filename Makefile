@@ -6,6 +6,7 @@
 #   make test           sets up what it needs, then everything (see CONTRIBUTING.md)
 #   make test-long      the full-size transfers, and valgrind
 #   make demo           emulator and proxy, a request through both
+#   make bench-workers  how it scales with --workers; make bench-docs: results into docs/BENCHMARKS.md
 #   make bench          against the peers that apt has; ROUNDS=7 for figures to keep
 #   make bench-ssm      over SSM sessions, against the emulator
 #   make lint fuzz install clean
@@ -64,7 +65,7 @@ SUPPORT := $(filter-out $(MEM_FAIL),$(patsubst %.c,$B/obj/%.o,$(wildcard tests/s
 # What pkg-config did not find stops the first compilation, with the cure.
 NEED    := $(if $(PKG_LIBS),,need-setup)
 
-.PHONY: all lib test-unit test-tools test test-long lint fuzz bench bench-ssm demo install clean setup need-setup man
+.PHONY: all lib test-unit test-tools test test-long lint fuzz bench bench-ssm bench-workers bench-docs demo install clean setup need-setup man
 .SECONDARY:
 .DELETE_ON_ERROR:
 all: $B/awsocks $B/awsocks-localaws
@@ -148,6 +149,13 @@ bench-ssm:
 	@sh tests/setup.sh build
 	@MAKEFLAGS= MAKELEVEL= $(MAKE) -s all
 	@/usr/bin/env python3 -B tests/bench/ssm.py --rounds $(or $(ROUNDS),3) $(BENCH_ARGS)
+
+bench-workers:
+	@sh tests/setup.sh bench
+	@MAKEFLAGS= MAKELEVEL= $(MAKE) -s all test-tools
+	@/usr/bin/env python3 -B tests/bench/workers.py --awsocks $B/awsocks --rounds $(or $(ROUNDS),3) $(BENCH_ARGS)
+bench-docs:
+	@/usr/bin/env python3 -B tests/bench/docs.py
 
 DOCS := $(wildcard README.md docs/*.md docs/PROTOCOL.*)
 # The manual: its options come from config/options.def, its commands from cmd/awsocks/commands.c.

@@ -9,6 +9,6 @@ suite=long
 valgrind="valgrind -q --leak-check=full --show-leak-kinds=definite,possible --track-fds=no --error-exitcode=9"
 
 phase build "$make" -s all test-tools WERROR=1
-phase integration env LIMIT_S=1800 sh tests/run-integration.sh build -m long
+phase integration env LIMIT_S=2700 sh tests/run-integration.sh build -m long
 phase valgrind env LIMIT_S=600 WRAP="$valgrind" "$make" -s test-unit WERROR=1
 finish

@@ -16,7 +16,6 @@ import time
 
 import harness
 
-HANDSHAKE_MS = 2000
 TARGETS = [f"127.0.1.{i}" for i in range(1, 33)] + ["127.0.1.254", "localhost", "::1"]
 
 # What the log may say at level warn: each was provoked.
@@ -70,16 +69,16 @@ BOX = [f'  - {{ match: "{t}", route: direct, allow-host: true }}' for t in TARGE
 
 
 class Soak:
-    def __init__(self, awsocks, folder, seed, *options):
+    def __init__(self, awsocks, folder, seed, handshake_ms, *options):
         self.folder = str(folder)
         self.rng = random.Random(seed)
-        self.seed = seed
+        self.seed, self.handshake_ms = seed, handshake_ms
         self.rules, self.box = f"{folder}/rules.yaml", f"{folder}/box.yaml"
         self.rewrite()
         config = f"{folder}/config.yaml"
         replace(config, f'listeners:\n  - {{ address: "unix:{folder}/p.sock", name: box, rules: {self.box} }}\n')
         self.proxy = awsocks("--config", config, "--rules", self.rules, "--log-level", "warn", "--handshake-timeout",
-                             f"{HANDSHAKE_MS}ms", *options)
+                             f"{handshake_ms}ms", *options)
         self.lines = collections.Counter()
         self.expected = collections.Counter()
         self.memory = []            # (second of the load, Rss and Pss in KiB)
@@ -139,7 +138,7 @@ class Soak:
         with open(f"{out}.json", "wb") as stdout, open(f"{out}.err", "wb") as stderr:
             argv = [harness.program("tools/soakload"), "--proxy", self.proxy.address, "--unix",
                     f"{self.folder}/p.sock", "--seconds", seconds, "--rate", rate, "--conc", conc, "--seed", seed,
-                    "--handshake-ms", HANDSHAKE_MS]
+                    "--handshake-ms", self.handshake_ms]
             with subprocess.Popen([str(a) for a in argv], stdout=stdout, stderr=stderr) as child:
                 try:
                     self.beside(child, seconds)

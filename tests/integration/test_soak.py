@@ -20,9 +20,9 @@ GROWTH_KIB = 256        # of memory, that may be chance
 PIPE, PIPES_KEPT = "pipe:[N]", 32       # by net/sock_relay_splice.c
 
 
-def run(awsocks, folder, workers, seconds, rate, conc):
+def run(awsocks, folder, workers, seconds, rate, conc, handshake_ms):
     try:
-        s = soak.Soak(awsocks, folder, SEED, "--workers", str(workers))
+        s = soak.Soak(awsocks, folder, SEED, handshake_ms, "--workers", str(workers))
     except harness.Failed as e:
         if "is not built yet" in str(e):
             pytest.skip("--workers is not built yet")
@@ -51,7 +51,7 @@ def same(now, base, workers):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_short_soak(awsocks, tmp_path, workers):
     rate = 150 if harness.SANITIZED else 500
-    s, result = run(awsocks, tmp_path, workers, 8, rate, 200)
+    s, result = run(awsocks, tmp_path, workers, 8, rate, 200, 5000)
     assert s.rounds > 0 and all(result["kinds"].values()) or result["clients"] < 1000
 
 
@@ -59,7 +59,7 @@ def test_a_short_soak(awsocks, tmp_path, workers):
 @pytest.mark.timeout(SECONDS + 300)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_soak(awsocks, tmp_path, workers):
-    s, result = run(awsocks, tmp_path, workers, SECONDS, 1500, 400)
+    s, result = run(awsocks, tmp_path, workers, SECONDS, 1500, 600, 10000)
     assert all(result["kinds"].values()) and s.wrong
     minute = SECONDS / 10                   # of the full length
     before, after = s.medians(minute, 2 * minute), s.medians(SECONDS - 2 * minute, SECONDS)

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BIG = 4 << 20, SMALL = 4096, WINDOW = 2 << 20 };
+enum { BIG = 4 << 20, SMALL = 4096, WINDOW = 2 << 20, SINGLY = 12 };
 
 struct dest {
 	char host[64]; /* as text */
@@ -136,23 +136,29 @@ static size_t request_text(enum proto p, const struct dest *d, uint8_t *out, siz
 	}
 }
 
-/* What is said, in one of three ways: at once, or byte by byte; SOCKS5's greeting before
- * its answer or together with the request. */
+static void told(struct client *c, const void *p, size_t n, bool drip)
+{
+	unsigned at = client_text(c, p, n);
+	size_t singly = drip ? (n < SINGLY ? n : SINGLY) : 0;
+
+	client_step(c, DRIP, at, singly, 1);
+	client_step(c, SEND, at + (unsigned)singly, n - singly, 0);
+}
+
+/* What is said, in one of three ways: at once, or its first bytes one by one; SOCKS5's greeting
+ * before its answer or together with the request. */
 static void ask(struct client *c, enum proto p, const struct dest *d, bool drip)
 {
 	uint8_t text[300];
 	size_t n = request_text(p, d, text, sizeof(text));
 	bool eager = load_random(c->load, 2);
-	unsigned at;
 
 	if (p == SOCKS5) {
-		at = client_text(c, "\5\1\0", 3);
-		client_step(c, drip ? DRIP : SEND, at, 3, 5);
+		told(c, "\5\1\0", 3, drip);
 		if (!eager)
 			expect(c, "\5\0", 2);
 	}
-	at = client_text(c, text, n);
-	client_step(c, drip ? DRIP : SEND, at, n, 5);
+	told(c, text, n, drip);
 	if (p == SOCKS5 && eager)
 		expect(c, "\5\0", 2);
 }
