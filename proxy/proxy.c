@@ -1,6 +1,11 @@
 /*
  * The list of a listener's clients: who is connected, how many may be, and
  * how all of it ends.
+ *
+ * The limit for those in which nothing moves costs them nothing: one timer of
+ * the proxy, armed only while there is a limit and somebody for it, compares what
+ * each has moved with what it had moved the last time. SWEEPS times the same
+ * makes an end.
  */
 #include <inttypes.h>
 #include <sys/socket.h>
@@ -14,6 +19,7 @@
 #include "proxy/peer.h"
 #include "proxy/proxy_impl.h"
 
+enum { SWEEPS = 8 }; /* in the time of opts.still_ms */
 enum { HANDSHAKE_MS = 10000, IDLE_MS = 120000, EXCHANGE_MS = 15 * 60000, SAY_AGAIN_MS = 60000 };
 
 int proxy_new(struct proxy **out, const struct proxy_opts *opts, struct err *e)
@@ -141,12 +147,60 @@ static void count(struct proxy *p, size_t now)
 	p->count = now;
 }
 
-void member_add(struct proxy *p, struct member *m, void (*stop)(struct member *, bool now))
+void member_add(struct proxy *p, struct member *m, const struct member_ops *ops)
 {
-	m->stop = stop;
+	m->ops = ops;
 	list_add_tail(&p->members, &m->node);
 	count(p, p->count + 1);
 }
+
+/* ---- those in which nothing moves ---- */
+
+static void look_at(struct member *m)
+{
+	uint64_t moved = m->ops->moved(m);
+
+	if (moved != m->moved)
+		m->still = 0;
+	else if (++m->still > SWEEPS)
+		m->ops->still(m);
+	m->moved = moved;
+}
+
+static void sweep_later(struct proxy *p);
+
+static void sweep(void *arg)
+{
+	struct proxy *p = arg;
+	size_t n = 0;
+
+	LIST_EACH (it, &p->members) {
+		struct member *m = CONTAINER_OF(it, struct member, node);
+
+		if (!m->begun)
+			continue;
+		look_at(m);
+		n++;
+	}
+	if (n)
+		sweep_later(p);
+}
+
+static void sweep_later(struct proxy *p)
+{
+	unsigned ms = p->opts.still_ms / SWEEPS;
+
+	if (p->opts.still_ms && !timer_armed(&p->sweep))
+		timer_arm(p->opts.loop, &p->sweep, ms ? ms : 1, sweep, p);
+}
+
+void member_begins(struct proxy *p, struct member *m)
+{
+	m->begun = true;
+	sweep_later(p);
+}
+
+/* ---- the end ---- */
 
 static void gone(void *arg)
 {
@@ -192,7 +246,7 @@ static void stop_all(struct proxy *p, bool now)
 	LIST_EACH (it, &p->members) {
 		struct member *m = CONTAINER_OF(it, struct member, node);
 
-		m->stop(m, now);
+		m->ops->stop(m, now);
 	}
 }
 

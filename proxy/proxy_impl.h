@@ -10,12 +10,24 @@ struct limits_peer;
 
 /* Something that lives on behalf of a client: the client while it is being
  * served, the relay afterwards. */
-struct member {
-	struct list node;
+struct member;
+struct member_ops {
 	/* The proxy stops. now: break off; otherwise only what has not got
 	 * anywhere yet ends. May end and free the member at once. */
 	void (*stop)(struct member *, bool now);
-	bool placed; /* has a place in opts.limits, to be given back with it */
+	/* For those that opts.still_ms is for, NULL for others: a number that grows whenever
+	 * something moves, and what to do when it has not grown for too long. */
+	uint64_t (*moved)(struct member *);
+	void (*still)(struct member *);
+};
+
+struct member {
+	struct list node;
+	const struct member_ops *ops;
+	uint64_t moved; /* when it was last looked at, */
+	unsigned still; /* and how many looks have found the same */
+	bool begun;     /* opts.still_ms counts from now on */
+	bool placed;    /* has a place in opts.limits, to be given back with it */
 	struct limits_peer *peer;
 };
 
@@ -27,13 +39,15 @@ struct proxy {
 	uint64_t said_ms; /* when the log was told of a shortage; 0: never */
 	bool closing;
 	struct loop_timer grace;
-	struct loop_timer sweep; /* running.c's */
+	struct loop_timer sweep; /* armed while there is opts.still_ms and a member for it */
 	struct loop_post post;
 	void (*closed)(void *arg);
 	void *closed_arg;
 };
 
-void member_add(struct proxy *, struct member *, void (*stop)(struct member *, bool now));
+void member_add(struct proxy *, struct member *, const struct member_ops *);
+/* One to whom opts.still_ms applies has begun to move. */
+void member_begins(struct proxy *, struct member *);
 /* Gives the place back. The last one lets the proxy end. */
 void member_del(struct proxy *, struct member *);
 /* The place of one that ends goes to the one that carries on for the same client. */

@@ -1,18 +1,10 @@
-/*
- * Relays under way.
- *
- * The limit for those in which nothing moves costs a relay nothing: one timer
- * of the proxy, armed only while there is a limit and a relay, compares what each has
- * moved with what it had moved the last time. SWEEPS times the same makes an end.
- */
+/* Relays under way. */
 #include "base/mem.h"
 #include "net/relay.h"
 #include "proxy/audit.h"
 #include "proxy/proxy_impl.h"
 #include "proxy/running.h"
 #include "stream/stream.h"
-
-enum { SWEEPS = 8 };
 
 enum end { END_ITS_OWN = 0, END_STOPPED, END_STILL };
 
@@ -21,8 +13,6 @@ struct running {
 	struct proxy *proxy;
 	struct net_relay *relay;
 	enum end end;
-	unsigned still; /* sweeps that found `moved` unchanged */
-	uint64_t moved;
 	struct audit_record rec;
 };
 
@@ -61,47 +51,26 @@ static void stop(struct member *m, bool now)
 
 /* ---- those in which nothing moves ---- */
 
-static void look_at(struct running *r)
+static uint64_t moved(struct member *m)
 {
+	struct running *r = CONTAINER_OF(m, struct running, member);
 	uint64_t up, down;
 
 	net_relay_counts(r->relay, &up, &down);
-	if (up + down != r->moved) {
-		r->moved = up + down;
-		r->still = 0;
-	} else if (++r->still > SWEEPS && r->end == END_ITS_OWN) {
-		r->end = END_STILL;
-		net_relay_abort(r->relay);
-	}
+	return up + down;
 }
 
-static void sweep_later(struct proxy *p);
-
-static void sweep(void *arg)
+static void still(struct member *m)
 {
-	struct proxy *p = arg;
-	size_t n = 0;
+	struct running *r = CONTAINER_OF(m, struct running, member);
 
-	LIST_EACH (it, &p->members) {
-		struct running *r = CONTAINER_OF(CONTAINER_OF(it, struct member, node),
-						 struct running, member);
-
-		if (r->member.stop != stop || !r->relay) /* a client, or not begun */
-			continue;
-		look_at(r);
-		n++;
-	}
-	if (n)
-		sweep_later(p);
+	if (r->end != END_ITS_OWN)
+		return;
+	r->end = END_STILL;
+	net_relay_abort(r->relay);
 }
 
-static void sweep_later(struct proxy *p)
-{
-	unsigned ms = p->opts.still_ms / SWEEPS;
-
-	if (p->opts.still_ms && !timer_armed(&p->sweep))
-		timer_arm(p->opts.loop, &p->sweep, ms ? ms : 1, sweep, p);
-}
+static const struct member_ops ops = { .stop = stop, .moved = moved, .still = still };
 
 struct running *running_new(struct proxy *p, struct err *e)
 {
@@ -112,7 +81,7 @@ struct running *running_new(struct proxy *p, struct err *e)
 		return NULL;
 	}
 	r->proxy = p;
-	member_add(p, &r->member, stop);
+	member_add(p, &r->member, &ops);
 	return r;
 }
 
@@ -151,6 +120,6 @@ int running_start(struct running *r, struct stream *client, struct stream *remot
 		return err_set(e, ERR_NOMEM, "relay");
 	r->rec = *rec;
 	*rec = (struct audit_record){ 0 };
-	sweep_later(r->proxy);
+	member_begins(r->proxy, &r->member);
 	return 0;
 }

@@ -620,6 +620,8 @@ static void stop(struct member *m, bool now)
 		client_end(c, &e, false);
 }
 
+static const struct member_ops member_ops = { .stop = stop };
+
 struct client *client_make(struct proxy *p, int fd, struct err *e)
 {
 	struct client *c = mem_alloc(sizeof(*c));
@@ -640,7 +642,7 @@ struct client *client_make(struct proxy *p, int fd, struct err *e)
 	c->cap = SMALL_CAP;
 	buf_init(&c->in, HTTP1_HEAD_MAX);
 	buf_init(&c->out, OUT_MAX);
-	member_add(p, &c->member, stop);
+	member_add(p, &c->member, &member_ops);
 	stream_attach(s, &handler, c);
 	client_limit(c, p->opts.handshake_ms);
 	return c;

@@ -49,7 +49,7 @@ struct udp_associate {
 	struct udp_audit audit;
 	struct udp_peers peers;
 	size_t junk;
-	uint64_t dropped;
+	uint64_t passed, dropped; /* datagrams */
 	bool broken, over;
 	struct err why; /* broken */
 	struct audit_record rec;
@@ -166,6 +166,21 @@ static void stop(struct member *m, bool now)
 		stream_abort(a->stream);
 }
 
+static uint64_t moved(struct member *m)
+{
+	return CONTAINER_OF(m, struct udp_associate, member)->passed;
+}
+
+static void still(struct member *m)
+{
+	struct err e;
+
+	(void)err_set(&e, ERR_TIMEOUT, "nothing moved for longer than the idle limit");
+	finish(CONTAINER_OF(m, struct udp_associate, member), &e);
+}
+
+static const struct member_ops ops = { .stop = stop, .moved = moved, .still = still };
+
 static void on_broken(void *arg, const struct err *why)
 {
 	struct udp_associate *a = arg;
@@ -190,10 +205,12 @@ static void from_far(void *arg, const struct addr *from, uint8_t *p, size_t n)
 	}
 	head = socks_udp_header(header, from);
 	memcpy(p - head, header, head);
-	if (udp_send(a->near, &a->client, p - head, head + n))
+	if (udp_send(a->near, &a->client, p - head, head + n)) {
 		a->dropped++;
-	else
-		a->rec.down += n;
+		return;
+	}
+	a->passed++;
+	a->rec.down += n;
 }
 
 static const struct udp_handler far_handler = { .received = from_far, .broken = on_broken };
@@ -241,6 +258,7 @@ static int send_to(struct udp_associate *a, const struct addr *to, const uint8_t
 		return -1;
 	sys = udp_send(far, to, p, n);
 	if (!sys) {
+		a->passed++;
 		a->rec.up += n;
 		return 1;
 	}
@@ -422,7 +440,8 @@ int udp_associate_start(struct udp_associate *a, struct stream *client, bool ove
 	a->rec = *rec;
 	*rec = (struct audit_record){ 0 };
 	a->stream = client;
-	member_add(a->proxy, &a->member, stop);
+	member_add(a->proxy, &a->member, &ops);
+	member_begins(a->proxy, &a->member);
 	member_move_place(from, &a->member);
 	stream_attach(client, &on_stream, a);
 	stream_credit(client, JUNK_MAX);

@@ -896,6 +896,25 @@ static void a_stop_ends_it(void **state)
 
 /* ---- limits ---- */
 
+static void in_which_nothing_moves(void **state)
+{
+	static struct fixture f;
+	struct client c;
+	uint16_t port;
+	int s = udp_at("127.0.0.1", &port);
+
+	(void)state;
+	f = (struct fixture){ .opts = { .still_ms = 80 } };
+	begin(&f);
+	associate(&f, &c);
+	say(&c, "127.0.0.1", port, "");
+	want_end(c.tcp);
+	leave(&c);
+	close(s);
+	end(&f);
+	audit_has(&f, 1, "nothing moved for longer than the idle limit");
+}
+
 static void out_of_descriptors(void **state)
 {
 	static struct fixture f;
@@ -1077,6 +1096,7 @@ int main(void)
 		cmocka_unit_test_setup(it_ends_with_its_connection, count_fds),
 		cmocka_unit_test_setup(the_end_comes_with_the_request, count_fds),
 		cmocka_unit_test_setup(a_stop_ends_it, count_fds),
+		cmocka_unit_test_setup(in_which_nothing_moves, count_fds),
 		cmocka_unit_test_setup(out_of_descriptors, count_fds),
 		cmocka_unit_test_setup(lines_are_bounded, count_fds),
 		cmocka_unit_test_setup(the_longest_unused_peer_goes, count_fds),
