@@ -71,6 +71,36 @@ bool str_fmt(char *out, size_t size, const char *fmt, ...)
 	return n >= 0 && (size_t)n < size;
 }
 
+size_t str_decimal(uint64_t n, char out[static 21])
+{
+	char digit[20];
+	size_t count = 0, i;
+
+	do
+		digit[count++] = (char)('0' + n % 10);
+	while (n /= 10);
+	for (i = 0; i < count; i++)
+		out[i] = digit[count - 1 - i];
+	out[count] = '\0';
+	return count;
+}
+
+size_t str_ipv4(const uint8_t b[static 4], char out[static 16])
+{
+	char text[21];
+	size_t at = 0;
+
+	for (int i = 0; i < 4; i++) {
+		size_t n = str_decimal(b[i], text);
+
+		memcpy(out + at, text, n);
+		at += n;
+		out[at++] = '.';
+	}
+	out[--at] = '\0';
+	return at;
+}
+
 void str_hex(const void *p, size_t n, char *out)
 {
 	const uint8_t *b = p;

@@ -16,6 +16,11 @@ char *str_trim(char *s); /* cuts blanks at both ends, in place; returns the new 
 MUST_CHECK int str_number(const char *s, uint64_t min, uint64_t max, uint64_t *out, struct err *);
 /* Formats into out[size]; false when it does not fit (out is cut then). */
 bool str_fmt(char *out, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* For what every connection formats, a tenth of str_fmt()'s cost: n in decimal digits, and NUL;
+ * how many digits. */
+size_t str_decimal(uint64_t n, char out[static 21]);
+/* "192.0.2.1" of four bytes. Returns its length. */
+size_t str_ipv4(const uint8_t b[static 4], char out[static 16]);
 
 void str_hex(const void *p, size_t n, char *out);     /* lower case; 2n + 1 bytes */
 bool str_unhex(const char *hex, void *out, size_t n); /* exactly 2n digits */

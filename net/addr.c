@@ -86,9 +86,11 @@ void addr_format_host(const struct addr *a, char out[static ADDR_TEXT])
 {
 	const char *text = NULL;
 
-	if (a->ss.ss_family == AF_INET)
-		text = inet_ntop(AF_INET, &cin4(a)->sin_addr, out, ADDR_TEXT);
-	else if (a->ss.ss_family == AF_INET6)
+	if (a->ss.ss_family == AF_INET) {
+		(void)str_ipv4((const uint8_t *)&cin4(a)->sin_addr, out);
+		return;
+	}
+	if (a->ss.ss_family == AF_INET6)
 		text = inet_ntop(AF_INET6, &cin6(a)->sin6_addr, out, ADDR_TEXT);
 	if (!text)
 		(void)str_fmt(out, ADDR_TEXT, a->ss.ss_family == AF_UNIX ? "unix" : "?");
@@ -98,7 +100,14 @@ void addr_format(const struct addr *a, char out[static ADDR_TEXT])
 {
 	const struct sockaddr_un *un = (const struct sockaddr_un *)(const void *)&a->ss;
 	char host[ADDR_TEXT];
+	size_t n;
 
+	if (a->ss.ss_family == AF_INET) {
+		n = str_ipv4((const uint8_t *)&cin4(a)->sin_addr, out);
+		out[n++] = ':';
+		(void)str_decimal(addr_port(a), out + n);
+		return;
+	}
 	if (a->ss.ss_family == AF_UNIX) { /* an unnamed peer has no path at all */
 		bool named = a->len > offsetof(struct sockaddr_un, sun_path);
 

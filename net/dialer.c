@@ -33,6 +33,8 @@ enum { DEFAULT_LIMIT_MS = 30000, ATTEMPT_DELAY_MS = 250 };
 struct attempt {
 	struct net_dial *dial;
 	struct loop_watch watch; /* not added: over, or not begun */
+	unsigned seen;           /* what the watch has reported */
+	struct addr to;
 };
 
 struct net_dial {
@@ -51,7 +53,6 @@ struct net_dial {
 	bool have_why;
 	size_t n, next, pending;
 	struct attempt *attempt; /* [n] */
-	struct addr addr[DIAL_MAX];
 };
 
 /* ---- the end ---- */
@@ -84,9 +85,9 @@ static void conclude(void *arg)
 	int fd = -1;
 
 	if (d->won) {
-		to = d->addr[d->won - d->attempt];
+		to = d->won->to;
 		if (stream_done) {
-			s = tcp_stream_from_watch(d->loop, &d->won->watch, &why);
+			s = tcp_stream_from_watch(d->loop, &d->won->watch, d->won->seen, &why);
 		} else {
 			fd = d->won->watch.fd;
 			watch_del(d->loop, &d->won->watch);
@@ -152,7 +153,7 @@ static void out_of_time(void *arg)
 	char text[ADDR_TEXT] = "";
 
 	if (!d->host)
-		addr_format(&d->addr[0], text);
+		addr_format(&d->attempt[0].to, text);
 	(void)err_set(&d->why, ERR_TIMEOUT, "%s %.200s: no answer within %u ms",
 		      d->resolve ? "resolve" : "connect to", d->host ? d->host : text,
 		      d->opts.limit_ms);
@@ -170,6 +171,7 @@ static void attempt_ready(void *arg, unsigned bits)
 	socklen_t len = sizeof(int);
 	int sys = 0;
 
+	a->seen |= bits;
 	if (!(bits & (WATCH_WRITE | WATCH_HUP)))
 		return;
 	if (getsockopt(a->watch.fd, SOL_SOCKET, SO_ERROR, &sys, &len) != 0)
@@ -181,13 +183,14 @@ static void attempt_ready(void *arg, unsigned bits)
 	}
 	watch_close(d->loop, &a->watch);
 	d->pending--;
-	note_errno(d, &d->addr[a - d->attempt], sys);
+	note_errno(d, &a->to, sys);
 	try_next(d);
 }
 
 /* 0: under way or connected; otherwise errno. */
-static int begin(struct net_dial *d, struct attempt *a, const struct addr *to, struct err *e)
+static int begin(struct net_dial *d, struct attempt *a, struct err *e)
 {
+	const struct addr *to = &a->to;
 	int fd = sock_open(to->ss.ss_family), one = 1, sys;
 
 	if (fd < 0)
@@ -235,11 +238,11 @@ static void try_next(void *arg)
 	timer_disarm(d->loop, &d->pace);
 	while (d->next < d->n) {
 		i = d->next++;
-		if (!allowed(d, &d->addr[i]))
+		if (!allowed(d, &d->attempt[i].to))
 			continue;
-		sys = begin(d, &d->attempt[i], &d->addr[i], &e);
+		sys = begin(d, &d->attempt[i], &e);
 		if (sys != 0) {
-			note_errno(d, &d->addr[i], sys);
+			note_errno(d, &d->attempt[i].to, sys);
 			continue;
 		}
 		d->pending++;
@@ -257,13 +260,14 @@ static int set_addrs(struct net_dial *d, const struct addr *list, size_t n)
 {
 	size_t i;
 
+	if (n > DIAL_MAX)
+		n = DIAL_MAX;
 	d->attempt = mem_alloc(n * sizeof(*d->attempt));
 	if (!d->attempt)
 		return -1;
-	d->n = n < DIAL_MAX ? n : DIAL_MAX;
-	memcpy(d->addr, list, d->n * sizeof(*list));
-	for (i = 0; i < d->n; i++)
-		d->attempt[i].dial = d;
+	d->n = n;
+	for (i = 0; i < n; i++)
+		d->attempt[i] = (struct attempt){ .dial = d, .to = list[i] };
 	return 0;
 }
 

@@ -392,13 +392,15 @@ static struct tcp *tcp_new(struct loop *l, struct err *e)
 	return t;
 }
 
-struct stream *tcp_stream_from_watch(struct loop *l, struct loop_watch *from, struct err *e)
+struct stream *tcp_stream_from_watch(struct loop *l, struct loop_watch *from, unsigned seen,
+				     struct err *e)
 {
 	struct tcp *t = tcp_new(l, e);
 
 	if (!t)
 		return NULL;
-	t->readable = true; /* what was reported before this moment is not known */
+	t->readable = (seen & WATCH_READ) != 0;
+	t->hup = (seen & WATCH_HUP) != 0;
 	watch_move(l, from, &t->watch, 0, ready, t);
 	return &t->stream;
 }

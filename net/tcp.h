@@ -51,9 +51,10 @@ void listen_resume(struct listen_socket *);
 void listen_close(struct listen_socket *);                    /* removes its Unix path */
 const struct addr *listen_addr(const struct listen_socket *); /* with the port chosen for port 0 */
 
-/* For net/dialer.c: as tcp_stream_adopt(), of an edge watch (watch_move()). NULL: out of memory,
- * and the watch and its fd are still the caller's. */
-struct stream *tcp_stream_from_watch(struct loop *, struct loop_watch *, struct err *);
+/* For net/dialer.c: as tcp_stream_adopt(), of an edge watch (watch_move()) that has reported `seen`
+ * so far. NULL: out of memory, and the watch and its fd are still the caller's. */
+struct stream *tcp_stream_from_watch(struct loop *, struct loop_watch *, unsigned seen,
+				     struct err *);
 
 /* For net/relay.c: is it such a stream, and whole? */
 bool tcp_stream_movable(struct stream *);

@@ -52,7 +52,11 @@ static enum socks_step address(int family, const uint8_t *p, size_t n, struct so
 
 	if (n < size + 2)
 		return SOCKS_MORE;
-	inet_ntop(family, p, d->literal, sizeof(d->literal)); /* cannot fail: the text fits */
+	if (family == AF_INET)
+		(void)str_ipv4(p, d->literal);
+	else
+		inet_ntop(family, p, d->literal,
+			  sizeof(d->literal)); /* cannot fail: the text fits */
 	d->port = port_at(p + size);
 	return SOCKS_DONE;
 }
@@ -144,7 +148,7 @@ enum socks_step socks4_request(const uint8_t *p, size_t n, size_t *used, struct 
 	at += len + 1;
 	d->port = port_at(p + 2);
 	if (memcmp(p + 4, "\0\0\0", 3) != 0 || p[7] == 0) {
-		inet_ntop(AF_INET, p + 4, d->literal, sizeof(d->literal));
+		(void)str_ipv4(p + 4, d->literal);
 		*used = at;
 		return SOCKS_DONE;
 	}

@@ -55,7 +55,7 @@ static int check_bytes(const char *p, size_t n, struct err *e)
 
 static void format_v4(const uint8_t *b, char out[static HOST_MAX])
 {
-	snprintf(out, HOST_MAX, "%u.%u.%u.%u", b[0], b[1], b[2], b[3]);
+	(void)str_ipv4(b, out);
 }
 
 /* The longest run of two or more zero groups, the first of equals (RFC 5952, 4.2). */

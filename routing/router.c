@@ -82,7 +82,10 @@ int route_parse(const char *text, struct route *r, struct err *e)
 
 void route_format(const struct route *r, char out[static 80])
 {
-	(void)str_fmt(out, 80, "%s%s%s", kind_names[r->kind], r->profile[0] ? ":" : "", r->profile);
+	if (r->profile[0])
+		(void)str_fmt(out, 80, "%s:%s", kind_names[r->kind], r->profile);
+	else
+		memcpy(out, kind_names[r->kind], strlen(kind_names[r->kind]) + 1);
 }
 
 const char *route_by_name(enum route_by by)

@@ -186,12 +186,34 @@ static void small_ones(void **state)
 	assert_string_equal(small, "123");
 }
 
+static void numbers_as_text(void **state)
+{
+	static const uint8_t a[4] = { 0, 10, 200, 255 }, b[4] = { 255, 255, 255, 255 };
+	char text[21];
+
+	(void)state;
+	assert_int_equal(str_decimal(0, text), 1);
+	assert_string_equal(text, "0");
+	assert_int_equal(str_decimal(65535, text), 5);
+	assert_string_equal(text, "65535");
+	assert_int_equal(str_decimal(UINT64_MAX, text), 20);
+	assert_string_equal(text, "18446744073709551615");
+	assert_int_equal(str_ipv4(a, text), 12);
+	assert_string_equal(text, "0.10.200.255");
+	assert_int_equal(str_ipv4(b, text), 15);
+	assert_string_equal(text, "255.255.255.255");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(numbers), cmocka_unit_test(hosts_and_ports),
-		cmocka_unit_test(base64),  cmocka_unit_test(hex),
-		cmocka_unit_test(uri),     cmocka_unit_test(small_ones),
+		cmocka_unit_test(numbers),
+		cmocka_unit_test(hosts_and_ports),
+		cmocka_unit_test(base64),
+		cmocka_unit_test(hex),
+		cmocka_unit_test(uri),
+		cmocka_unit_test(small_ones),
+		cmocka_unit_test(numbers_as_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

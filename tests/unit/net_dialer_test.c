@@ -443,6 +443,41 @@ static void dial_may_end_in_a_stream(void **state)
 	close(k);
 }
 
+static void on_eof(void *arg)
+{
+	((struct fix *)arg)->asked++;
+	loop_stop(((struct fix *)arg)->l);
+}
+
+/* All there is to hear was reported with the connection itself, and will not be again. */
+static void far_side_that_spoke_and_left_is_heard(void **state)
+{
+	static const struct stream_handler h = { .data = on_data,
+						 .eof = on_eof,
+						 .closed = on_closed };
+	struct fix *f = *state;
+	struct err e;
+	uint16_t port;
+	int l = tcp_listen(&port, 5), c;
+
+	assert_non_null(net_dial_stream(f->l, "127.0.0.1", port, NULL, stream_dialed, f, &e));
+	c = accept(l, NULL, NULL);
+	assert_int_equal(send(c, "bye", 3, 0), 3);
+	close(c);
+	run(f);
+	assert_non_null(f->s);
+	stream_attach(f->s, &h, f);
+	stream_credit(f->s, 10);
+	loop_run(f->l);
+	assert_string_equal(f->to, "bye");
+	stream_credit(f->s, 10);
+	loop_run(f->l);
+	assert_int_equal(f->asked, 1);
+	stream_close(f->s);
+	loop_run(f->l);
+	close(l);
+}
+
 static void resolved(void *arg, const struct addr *list, size_t n, const struct err *why)
 {
 	struct fix *f = arg;
@@ -496,6 +531,7 @@ int main(void)
 		T(unix_paths),
 		T(cancel_at_every_stage),
 		T(dial_may_end_in_a_stream),
+		T(far_side_that_spoke_and_left_is_heard),
 		T(resolver_gives_addresses_with_the_port),
 	};
 
