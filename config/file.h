@@ -29,7 +29,7 @@ struct config_listener {
 	unsigned line;
 	char *address, *name, *rules; /* name and rules may be NULL */
 	struct config_texts allow_from, allow_uid;
-	int mode; /* of a Unix socket; -1: not given */
+	int mode;                               /* of a Unix socket; -1: not given */
 	uint64_t max_connections, max_per_peer; /* 0: not given */
 	enum config_guard guard;
 	struct config_user *user;

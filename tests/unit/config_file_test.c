@@ -27,7 +27,7 @@ static void a_whole_file(void **state)
 		"  bare:\n"
 		"listeners:\n  - { address: \"127.0.0.1:1080\" }\n"
 		"  - { address: \"192.168.64.1:1080\", allow-from: [\"192.168.64.0/24\"], rules: "
-		"cal.yaml, name: cal, guard: off }\n"
+		"cal.yaml, name: cal, guard: off, max-connections: 7, max-per-peer: 3 }\n"
 		"  - { address: \"unix:/run/x.sock\", mode: \"0600\", name: x, guard: on }\n";
 	struct config_file *f;
 	const struct config_profile *p;
@@ -62,6 +62,9 @@ static void a_whole_file(void **state)
 	assert_string_equal(f->listener[1].rules, "cal.yaml");
 	assert_int_equal(f->listener[1].allow_from.count, 1);
 	assert_int_equal(f->listener[1].guard, GUARD_OFF);
+	assert_int_equal(f->listener[1].max_connections, 7);
+	assert_int_equal(f->listener[1].max_per_peer, 3);
+	assert_int_equal(f->listener[2].max_connections, 0);
 	assert_int_equal(f->listener[2].mode, 0600);
 	assert_int_equal(f->listener[2].guard, GUARD_ON);
 	assert_int_equal(config_unbuilt(f, &e), 0);
@@ -126,6 +129,10 @@ static void refused(void **state)
 		  "unknown key 'x' in a user" },
 		{ "listeners: [{address: \":1\", allow-uid: [root]}]\n", "a user id expected" },
 		{ "listeners: [{address: \":1\", guard: maybe}]\n", "guard: on, off or auto" },
+		{ "listeners: [{address: \":1\", max-connections: 0}]\n",
+		  "max-connections: a number between 1 and 1000000" },
+		{ "listeners: [{address: \":1\", max-per-peer: few}]\n",
+		  "max-per-peer: a number between 1 and 1000000" },
 		{ "listeners: [{address: \":1\", mode: \"0600\"}]\n",
 		  "only a unix: socket has one" },
 		{ "listeners: [{address: \"unix:/x\", mode: \"0999\"}]\n", "octal" },

@@ -53,6 +53,9 @@ static void every_default_is_valid(void **state)
 	assert_true(o.lazy && o.sign_data_channel && o.project_file);
 	assert_int_equal(o.connect_timeout, 30000);
 	assert_int_equal(o.handshake_timeout, 10000);
+	assert_int_equal(o.idle_timeout, 0);             /* never */
+	assert_int_equal(o.max_connections, 0);          /* auto */
+	assert_int_equal(o.max_connections_per_peer, 0); /* no limit */
 	assert_int_equal(o.idle_stream_timeout, 60000);
 	assert_int_equal(o.session_idle, 900000);
 	assert_int_equal(o.payload_size, 1024);
@@ -153,6 +156,10 @@ static void refused(void **state)
 		{ "--sessions 0", "not between 1 and 64" },
 		{ "--sessions 65", "not between 1 and 64" },
 		{ "--sessions four", "a number expected" },
+		{ "--sessions auto", "a number expected" },
+		{ "--max-connections many", "'many': a number or auto expected" },
+		{ "--max-connections 0", "'0' is not between 1 and 1000000" },
+		{ "--max-connections Auto", "a number or auto expected" },
 		{ "--payload-size 1x", "a size" },
 		{ "--payload-size 1M", "not between 256 and 64k" },
 		{ "--listen 1080", "is a port only: write 127.0.0.1:1080" },
