@@ -53,11 +53,15 @@ void audit_record_free(struct audit_record *r)
 	*r = (struct audit_record){ 0 };
 }
 
+/* O_NONBLOCK: a FIFO that nobody reads would hold the whole program here; files do not mind. */
 static int open_file(const char *path, struct err *e)
 {
-	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+		      0600);
 
-	if (fd < 0)
+	if (fd < 0 && errno == ENXIO)
+		err_set(e, ERR_IO, "audit log %s: nobody reads from it", path);
+	else if (fd < 0)
 		err_sys(e, errno, "audit log %s", path);
 	return fd;
 }

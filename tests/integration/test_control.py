@@ -146,6 +146,23 @@ def test_sighup_reopens_the_audit_log(awsocks, web):
     assert [line["host"] for line in p.audit()] == ["three.example"]
 
 
+def test_an_audit_log_that_nobody_reads_holds_nothing_up(awsocks, tmp_path, processes):
+    """A FIFO without a reader: said at the start; later lines are lost, and a SIGHUP blocks nothing."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    p = start(tmp_path, processes, *DIRECT, "--listen", "127.0.0.1:0", "--audit-log", str(path))
+    assert p.child.wait(harness.LIMIT_S) == 74 and f"audit log {path}: nobody reads from it" in p.log()
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    p = awsocks(*DIRECT, "--audit-log", str(path), audit=False)
+    assert not goes(p, "one.example", 80)
+    assert harness.wait_for(lambda: os.read(reader, 4096), what="a line").count(b"one.example") >= 1
+    os.close(reader)
+    assert not goes(p, "two.example", 80)
+    p.signal(signal.SIGHUP)
+    p.wait_for(lambda: "nobody reads from it" in p.log(), what="the complaint")
+    assert not goes(p, "three.example", 80)
+
+
 # --- stop ------------------------------------------------------------------
 
 
