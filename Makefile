@@ -49,7 +49,8 @@ endif
 with_suffix       = $(foreach s,$1,$(wildcard */*_$s.c */*/*_$s.c))
 PLATFORM_ALL      := $(call with_suffix,epoll splice reuseport linux uvpoll copy portable macos)
 PLATFORM_PORTABLE := $(call with_suffix,uvpoll copy portable)
-PLATFORM_Linux    := $(if $(PORTABLE),$(PLATFORM_PORTABLE),$(call with_suffix,epoll splice reuseport)) $(call with_suffix,linux)
+PLATFORM_Linux    := $(if $(PORTABLE),$(PLATFORM_PORTABLE),$(call with_suffix,epoll splice reuseport)) \
+                     $(call with_suffix,linux)
 PLATFORM_Darwin   := $(PLATFORM_PORTABLE) $(call with_suffix,macos)
 NOT_OURS          := $(filter-out $(PLATFORM_$(OS)),$(PLATFORM_ALL))
 

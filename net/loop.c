@@ -25,6 +25,7 @@
 #include "net/loop_impl.h"
 
 static const char POOL_THREADS[] = "32";
+enum { CORES_MAX = 64 };
 
 enum { FDS_KEPT = 16 };
 
@@ -486,6 +487,13 @@ const struct clock *loop_clock(struct loop *l)
 {
 	(void)l;
 	return &clock_system;
+}
+
+size_t loop_cores(void)
+{
+	unsigned n = uv_available_parallelism();
+
+	return n < 1 ? 1 : n > CORES_MAX ? CORES_MAX : n;
 }
 
 struct uv_loop_s *loop_uv(struct loop *l)

@@ -125,6 +125,9 @@ void work_cancel(struct loop_work *);
  * as EMFILE. (The system gives the lowest free number, so the number tells how many are in use.) */
 bool loop_may_use_fd(const struct loop *, int fd);
 
+/* How many loops this process can run side by side: 1..64. */
+size_t loop_cores(void);
+
 /* For net/ alone: the libuv loop behind it. */
 struct uv_loop_s;
 struct uv_loop_s *loop_uv(struct loop *);

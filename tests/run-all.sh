@@ -10,6 +10,11 @@ phase build "$make" -s all test-tools WERROR=1
 phase unit "$make" -s test-unit WERROR=1
 phase integration sh tests/run-integration.sh build -m "not long"
 phase portable "$make" -s test-unit WERROR=1 PORTABLE=1 ONLY="net_% stream_% proxy_% backend_%"
+phase build-portable "$make" -s all WERROR=1 PORTABLE=1
+phase workers-portable sh tests/run-integration.sh build-portable -k test_workers
+phase build-tsan "$make" -s all WERROR=1 SAN=thread
+phase unit-tsan "$make" -s test-unit WERROR=1 SAN=thread ONLY="net_loop"
+phase workers-tsan sh tests/run-integration.sh build-tsan -k test_workers
 phase build-san "$make" -s all test-tools WERROR=1 SAN=1
 phase unit-san "$make" -s test-unit WERROR=1 SAN=1
 phase integration-san sh tests/run-integration.sh build-san -m "not long and not nosan"

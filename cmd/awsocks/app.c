@@ -57,26 +57,42 @@ static int make_limits(struct app *a, struct err *e)
 	return limits_new(&a->limits, &l, e);
 }
 
+static int make_workers(struct app *a, size_t n, struct err *e)
+{
+	if (n > WORKERS_MAX)
+		return err_set(e, ERR_CONFIG, "more than %d workers", WORKERS_MAX);
+	for (unsigned i = 0; i < n; i++) {
+		if (worker_new(&a->worker[i], a, i, e) != 0)
+			return -1;
+		a->workers++;
+		a->every_loop[i] = a->worker[i]->loop;
+	}
+	a->loop = a->worker[0]->loop;
+	return 0;
+}
+
+int app_start_workers(struct app *a, struct err *e)
+{
+	for (size_t i = 1; i < a->workers; i++)
+		if (worker_start(a->worker[i], e) != 0)
+			return -1;
+	return 0;
+}
+
 int app_new(struct app **out, const struct app_opts *o, struct err *e)
 {
 	struct app *a = mem_alloc(sizeof(*a));
-	struct direct_opts direct = { 0 };
 
 	*out = NULL;
 	if (!a)
 		return err_set(e, ERR_NOMEM, "start");
 	list_init(&a->listeners);
-	if (take_profiles(a, o, e) != 0 || make_limits(a, e) != 0 || loop_new(&a->loop, e) != 0)
+	if (take_profiles(a, o, e) != 0 || make_limits(a, e) != 0 ||
+	    make_workers(a, o->workers ? o->workers : 1, e) != 0)
 		goto fail;
 	a->started_ms = loop_now_ms(a->loop);
 	a->chooser = chooser_new(a->loop);
 	if (o->audit_path && audit_open(&a->audit, o->audit_path, loop_clock(a->loop), e) != 0)
-		goto fail;
-	direct.loop = a->loop;
-	direct.limit_ms = (unsigned)first_profile(a)->options->connect_timeout;
-	a->guard = host_guard_new(a->loop, e);
-	a->direct = a->guard ? direct_backend_new(&direct, e) : NULL;
-	if (!a->direct)
 		goto fail;
 	*out = a;
 	return 0;
@@ -88,6 +104,12 @@ fail:
 struct loop *app_loop(struct app *a)
 {
 	return a->loop;
+}
+
+struct loop *const *app_other_loops(struct app *a, size_t *n)
+{
+	*n = a->workers - 1;
+	return a->every_loop + 1;
 }
 
 static struct app_profile *find_profile(struct app *a, const char *name)
@@ -103,7 +125,7 @@ struct backend *app_backend(struct app *a, const struct route *route, struct err
 	struct app_profile *p;
 
 	switch (route->kind) {
-	case ROUTE_DIRECT: return a->direct;
+	case ROUTE_DIRECT: return a->worker[0]->direct;
 	case ROUTE_PROXY:
 		p = find_profile(a, route->profile);
 		if (p)
@@ -145,7 +167,7 @@ static void close_backends(struct app *a)
 			backend_close(a->profile[i].backend, one_closed, a);
 		}
 	a->pending++;
-	backend_close(a->direct, one_closed, a);
+	backend_close(a->worker[0]->direct, one_closed, a);
 	chooser_free(a->chooser); /* a late answer would find its backend gone */
 	a->chooser = NULL;
 	one_closed(a);
@@ -153,7 +175,7 @@ static void close_backends(struct app *a)
 
 static void close_net(struct app *a)
 {
-	a->direct = NULL;
+	a->worker[0]->direct = NULL;
 	for (size_t i = 0; i < a->profile_count; i++) {
 		a->profile[i].backend = NULL;
 		app_aws_free(&a->profile[i]);
@@ -169,10 +191,38 @@ static void close_net(struct app *a)
 	one_closed(a);
 }
 
+/* From here on nothing is handed over to us. */
+static void drain(struct app *a)
+{
+	a->pending = 2;
+	for (size_t i = 1; i < a->workers; i++)
+		a->pending += !a->worker[i]->has_ended;
+	worker_close_seats(a->worker[0], a->grace_ms, one_closed, a);
+	one_closed(a);
+}
+
+void app_worker_ended(struct worker *w)
+{
+	w->has_ended = true;
+	if (w->app->stage == APP_DRAINING)
+		app_closed_one(w->app);
+}
+
+static void join_workers(struct app *a)
+{
+	for (size_t i = 1; i < a->workers; i++)
+		worker_join(a->worker[i]);
+	app_listeners_free(a);
+}
+
 static void next_stage(struct app *a)
 {
 	switch (++a->stage) {
-	case APP_CLOSING_BACKENDS: close_backends(a); return;
+	case APP_DRAINING: drain(a); return;
+	case APP_CLOSING_BACKENDS:
+		join_workers(a);
+		close_backends(a);
+		return;
 	case APP_CLOSING_NET: close_net(a); return;
 	default: loop_stop(a->loop);
 	}
@@ -182,9 +232,12 @@ void app_stop(struct app *a, unsigned grace_ms)
 {
 	if (a->stage != APP_RUNNING)
 		return;
-	a->stage = APP_DRAINING;
-	a->pending = 1;
-	a->pending += app_listeners_close(a, grace_ms);
+	a->stage = APP_QUIETING;
+	a->grace_ms = grace_ms;
+	app_listeners_close(a);
+	a->pending = a->workers;
+	for (size_t i = 1; i < a->workers; i++)
+		worker_stop(a->worker[i], grace_ms);
 	one_closed(a);
 }
 
@@ -194,10 +247,11 @@ void app_free(struct app *a)
 		return;
 	for (size_t i = 0; i < a->profile_count; i++)
 		app_aws_free(&a->profile[i]);
-	host_guard_free(a->guard);
 	chooser_free(a->chooser);
+	for (size_t i = WORKERS_MAX; i > 0; i--)
+		worker_free(a->worker[i - 1]);
+	app_listeners_free(a);
 	audit_close(a->audit);
-	loop_free(a->loop);
 	limits_free(a->limits);
 	mem_free(a->profile);
 	mem_free(a);
@@ -206,60 +260,4 @@ void app_free(struct app *a)
 int app_reopen_logs(struct app *a, struct err *e)
 {
 	return a->audit ? audit_reopen(a->audit, e) : 0;
-}
-
-/* --- status -------------------------------------------------------------- */
-
-static void describe_profile(const struct app_profile *p, struct cJSON *array)
-{
-	struct cJSON *o = cJSON_CreateObject();
-	char name[80];
-
-	(void)str_fmt(name, sizeof(name), *p->name ? "proxy:%s" : "proxy", p->name);
-	cJSON_AddStringToObject(o, "name", name);
-	if (p->backend)
-		backend_describe(p->backend, o);
-	else
-		cJSON_AddStringToObject(o, "state", backend_state_name(BACKEND_IDLE));
-	cJSON_AddItemToArray(array, o);
-}
-
-void app_describe(struct app *a, struct cJSON *into)
-{
-	uint64_t up_s = (loop_now_ms(a->loop) - a->started_ms) / 1000;
-	struct cJSON *listeners, *backends;
-	size_t connections = 0;
-
-	LIST_EACH (node, &a->listeners)
-		connections += proxy_clients(CONTAINER_OF(node, struct app_listener, node)->proxy);
-	cJSON_AddStringToObject(into, "version", AWSOCKS_VERSION);
-	cJSON_AddNumberToObject(into, "pid", getpid());
-	cJSON_AddNumberToObject(into, "uptime_s", (double)up_s);
-	cJSON_AddNumberToObject(into, "connections", (double)connections);
-	cJSON_AddNumberToObject(into, "connections_total", (double)a->accepted);
-	listeners = cJSON_AddArrayToObject(into, "listeners");
-	app_describe_listeners(a, listeners);
-	backends = cJSON_AddArrayToObject(into, "backends");
-	for (size_t i = 0; i < a->profile_count; i++)
-		describe_profile(&a->profile[i], backends);
-}
-
-void app_describe_listeners(struct app *a, struct cJSON *array)
-{
-	LIST_EACH (node, &a->listeners) {
-		const struct app_listener *l = CONTAINER_OF(node, struct app_listener, node);
-		const struct addr *at = l->socket ? listen_addr(l->socket) : &l->address;
-		struct cJSON *o;
-		char text[ADDR_TEXT];
-
-		if (!at->len) /* app_serve_pair() */
-			continue;
-		o = cJSON_CreateObject();
-		addr_format(at, text);
-		cJSON_AddStringToObject(o, "name", l->name);
-		cJSON_AddStringToObject(o, "address", text);
-		cJSON_AddNumberToObject(o, "port", addr_port(at));
-		cJSON_AddBoolToObject(o, "open", l->socket != NULL);
-		cJSON_AddItemToArray(array, o);
-	}
 }

@@ -1,8 +1,8 @@
 #ifndef CMD_AWSOCKS_APP_H
 #define CMD_AWSOCKS_APP_H
 /*
- * The running program: one loop, the backends behind it, the listeners in
- * front, and the order in which they end.
+ * The running program: its workers (one loop each), the backends behind them, the
+ * listeners in front, and the order in which they end.
  *
  * The AWS side of a profile (credentials, clients, websocket context, SSM
  * backend) is made when the first connection needs it, so that starting costs
@@ -32,7 +32,7 @@ struct app_profile_opts {
 struct app_listener_opts {
 	const char *name;
 	struct addr address;
-	const struct router *(*router)(void *arg); /* the rules of now */
+	const struct router *(*router)(void *arg); /* the rules of now; called by any worker */
 	void *router_arg;
 	/* Peers that are let in, as CIDR texts; none: all. */
 	const char *const *allow_from;
@@ -46,6 +46,7 @@ struct app_opts {
 	const struct app_profile_opts *profile; /* the first is the default one */
 	size_t profile_count;
 	const char *audit_path; /* NULL: none */
+	size_t workers;         /* 1..64; 0: 1 */
 };
 
 MUST_CHECK int app_new(struct app **, const struct app_opts *, struct err *);
@@ -55,7 +56,11 @@ MUST_CHECK int app_listen(struct app *, const struct app_listener_opts *, struct
 /* The same without an address: serves one connection, whose other end is *fd. */
 MUST_CHECK int app_serve_pair(struct app *, const struct app_listener_opts *, int *fd,
 			      struct err *);
-struct loop *app_loop(struct app *);
+/* Makes the threads of the workers besides the caller's own. After the last app_listen(). */
+MUST_CHECK int app_start_workers(struct app *, struct err *);
+struct loop *app_loop(struct app *); /* of the main thread */
+/* The loops of the other workers; *n of them, which may be none. */
+struct loop *const *app_other_loops(struct app *, size_t *n);
 /* The backend of a route, made now if need be. NULL: *e tells why there is none. */
 struct backend *app_backend(struct app *, const struct route *, struct err *e);
 /* Runs until app_stop() has taken effect. */

@@ -1,18 +1,16 @@
 #ifndef CMD_AWSOCKS_APP_IMPL_H
 #define CMD_AWSOCKS_APP_IMPL_H
-/* The inside of app.h, shared by app.c, app_aws.c and app_listen.c. */
+/* The inside of app.h, shared by app*.c, worker.c and seat.c. */
 #include "base/list.h"
 #include "cmd/awsocks/app.h"
+#include "cmd/awsocks/worker.h"
 
 struct aws_client;
 struct chooser;
-struct host_guard;
 struct http;
 struct limits;
 struct limits_listener;
-struct listen_socket;
 struct provider;
-struct proxy;
 struct ws_context;
 
 struct app_profile {
@@ -24,17 +22,20 @@ struct app_profile {
 	struct backend *backend; /* NULL: not needed yet */
 };
 
+/* Read only while threads run, but for what says otherwise. */
 struct app_listener {
 	struct list node;
 	struct app *app;
 	char name[64];
 	struct addr address;
-	mode_t mode;                  /* of a Unix socket */
-	struct listen_socket *socket; /* NULL: the address is not there yet */
+	mode_t mode;       /* of a Unix socket */
+	struct seat *seat; /* one at each worker */
+	bool guarded;
+	/* worker 0's own */
+	bool handing; /* it alone accepts, and gives connections to the others */
 	struct loop_timer retry;
 	int complained; /* errno of the last failure that was logged */
 	struct limits_listener *limits;
-	struct proxy *proxy;
 	const struct router *(*router)(void *arg);
 	void *router_arg;
 	struct pattern *allow; /* peers that are let in; NULL: all */
@@ -43,6 +44,7 @@ struct app_listener {
 
 enum app_stage {
 	APP_RUNNING = 0,
+	APP_QUIETING, /* until no worker hands anything over any more */
 	APP_DRAINING,
 	APP_CLOSING_BACKENDS,
 	APP_CLOSING_NET,
@@ -50,18 +52,20 @@ enum app_stage {
 };
 
 struct app {
-	struct loop *loop;
+	struct worker *worker[WORKERS_MAX]; /* [0] is the main thread */
+	struct loop *every_loop[WORKERS_MAX];
+	size_t workers;
+	struct loop *loop; /* worker 0's */
 	struct audit *audit;
-	struct backend *direct;
-	struct host_guard *guard; /* of the guarded listeners */
-	struct http *http;        /* NULL until AWS is needed */
-	struct ws_context *ws;    /* the same */
+	struct http *http;     /* NULL until AWS is needed */
+	struct ws_context *ws; /* the same */
 	struct app_profile *profile;
 	size_t profile_count;
 	struct list listeners;
 	enum app_stage stage;
 	size_t pending; /* closings under way in this stage */
-	uint64_t started_ms, accepted;
+	unsigned grace_ms;
+	uint64_t started_ms;
 	struct chooser *chooser; /* NULL: no terminal to ask on */
 	struct limits *limits;   /* of all clients together */
 };
@@ -70,8 +74,10 @@ struct app {
 struct backend *app_aws_backend(struct app *, struct app_profile *, struct err *e);
 void app_aws_free(struct app_profile *); /* after its backend has closed */
 /* app_listen.c */
-size_t app_listeners_close(struct app *,
-			   unsigned grace_ms); /* how many will call app_closed_one() */
+void app_listeners_close(struct app *); /* worker 0 accepts no more */
+void app_listeners_free(struct app *);  /* after their seats have closed */
+bool listener_lets_in(const struct app_listener *, const struct addr *peer); /* any thread */
 /* app.c */
 void app_closed_one(struct app *); /* one of those that this stage waits for */
+void app_worker_ended(struct worker *);
 #endif

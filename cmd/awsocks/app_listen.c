@@ -1,4 +1,8 @@
-/* Listeners: who is let in, and what serves them. */
+/*
+ * Listeners: who is let in, how many, and their sockets. All of it is worker 0's
+ * work; a seat for each worker is made with the listener, a socket for each when
+ * the address is there and the system spreads connections over several.
+ */
 #include <errno.h>
 #include <unistd.h>
 
@@ -6,9 +10,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/awsocks/app_impl.h"
-#include "cmd/awsocks/rules.h"
-#include "config/options.h"
-#include "net/host_guard.h"
+#include "net/listen.h"
 #include "net/tcp.h"
 #include "proxy/limits.h"
 #include "proxy/proxy.h"
@@ -16,7 +18,7 @@
 
 enum { RETRY_MS = 1000 };
 
-static bool let_in(const struct app_listener *l, const struct addr *peer)
+bool listener_lets_in(const struct app_listener *l, const struct addr *peer)
 {
 	struct subject who;
 	char host[ADDR_TEXT];
@@ -30,58 +32,6 @@ static bool let_in(const struct app_listener *l, const struct addr *peer)
 		if (pattern_matches(&l->allow[i], &who))
 			return true;
 	return false;
-}
-
-static void on_accept(void *arg, int fd, const struct addr *peer)
-{
-	struct app_listener *l = arg;
-	char text[ADDR_TEXT];
-
-	if (!let_in(l, peer)) {
-		addr_format(peer, text);
-		log_warn("listen", "%s: %s is not in allow-from: refused", l->name, text);
-		proxy_turn_away(l->proxy, fd, peer, "not in allow-from");
-		return;
-	}
-	l->app->accepted++;
-	proxy_accept(l->proxy, fd, peer);
-}
-
-static bool enter(void *arg)
-{
-	return limits_enter(((struct app_listener *)arg)->limits);
-}
-
-static void leave(void *arg)
-{
-	limits_leave(((struct app_listener *)arg)->limits);
-}
-
-/* A place and descriptors are free: any listener may be waiting for them. */
-static void on_ended(void *arg)
-{
-	const struct app *a = ((struct app_listener *)arg)->app;
-
-	LIST_EACH (node, &a->listeners) {
-		struct app_listener *l = CONTAINER_OF(node, struct app_listener, node);
-
-		if (l->socket)
-			listen_resume(l->socket);
-	}
-}
-
-static struct backend *backend_of(void *arg, const struct route *route, struct err *e)
-{
-	struct app_listener *l = arg;
-
-	return app_backend(l->app, route, e);
-}
-
-static const struct router *router_of(void *arg)
-{
-	struct app_listener *l = arg;
-
-	return l->router(l->router_arg);
 }
 
 static int take_allow(struct app_listener *l, const struct app_listener_opts *o, struct err *e)
@@ -102,8 +52,22 @@ static void listener_free(struct app_listener *l)
 	for (size_t i = 0; i < l->allow_count; i++)
 		pattern_free(&l->allow[i]);
 	mem_free(l->allow);
+	mem_free(l->seat);
 	limits_listener_free(l->limits);
 	mem_free(l);
+}
+
+static int make_seats(struct app_listener *l, struct err *e)
+{
+	struct app *a = l->app;
+
+	l->seat = mem_alloc(a->workers * sizeof(*l->seat));
+	if (!l->seat)
+		return err_set(e, ERR_NOMEM, "listener");
+	for (size_t i = 0; i < a->workers; i++)
+		if (seat_open(&l->seat[i], a->worker[i], l, e) != 0)
+			return -1;
+	return 0;
 }
 
 static int make_limits(struct app_listener *l, const struct app_listener_opts *o, struct err *e)
@@ -113,28 +77,6 @@ static int make_limits(struct app_listener *l, const struct app_listener_opts *o
 					     .per_peer = o->max_per_peer };
 
 	return limits_listener_new(&l->limits, l->app->limits, &opts, e);
-}
-
-static int make_proxy(struct app *a, struct app_listener *l, bool guarded, struct err *e)
-{
-	const struct options *o = a->profile[0].options;
-	struct proxy_opts p = {
-		.loop = a->loop,
-		.listener = l->name,
-		.router = router_of,
-		.backend = backend_of,
-		.arg = l,
-		.policy = rules_policy(o, guarded),
-		.allow = guarded ? host_guard_allow : NULL,
-		.allow_arg = a->guard,
-		.audit = a->audit,
-		.handshake_ms = (unsigned)o->handshake_timeout,
-		.still_ms = (unsigned)o->idle_timeout,
-		.limits = l->limits,
-		.ended = on_ended,
-	};
-
-	return proxy_new(&l->proxy, &p, e);
 }
 
 /* All of a listener but its socket. */
@@ -152,27 +94,70 @@ static struct app_listener *listener_new(struct app *a, const struct app_listene
 	l->router_arg = o->router_arg;
 	l->address = o->address;
 	l->mode = o->mode ? (mode_t)o->mode : 0600;
+	l->guarded = o->guarded;
 	if (!str_fmt(l->name, sizeof(l->name), "%s", o->name))
 		(void)err_set(e, ERR_CONFIG, "listener name too long: %.80s", o->name);
-	else if (take_allow(l, o, e) == 0 && make_limits(l, o, e) == 0 &&
-		 make_proxy(a, l, o->guarded, e) == 0) {
+	else if (take_allow(l, o, e) == 0 && make_limits(l, o, e) == 0) {
+		/* From here on app_stop() ends it: there may be seats. */
 		list_add_tail(&a->listeners, &l->node);
-		return l;
+		return make_seats(l, e) == 0 ? l : NULL;
 	}
 	listener_free(l);
 	return NULL;
 }
 
+/* As many sockets as there are workers, or one; how many. 0: *e tells, and there is none. */
+static size_t bind_all(const struct app_listener *l, struct listen_bound *b, struct err *e)
+{
+	size_t n = 1;
+
+	if (listen_bind(&b[0], &l->address, l->mode, e) != 0)
+		return 0;
+	while (n < l->app->workers && listen_bind_more(&b[0], &b[n], e) == 0)
+		n++;
+	if (n == l->app->workers || (n == 1 && e->code == ERR_UNSUPPORTED))
+		return n;
+	while (n)
+		listen_drop(&b[--n]);
+	return 0;
+}
+
+/* Each seat gets its socket. A thread that runs already gets it by mail, and when that fails the
+ * kernel spreads connections over the others. */
+static int serve_all(struct app_listener *l, struct listen_bound *b, size_t n, struct err *e)
+{
+	struct err lost;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		struct seat *s = &l->seat[i];
+
+		if (!s->worker->running) {
+			if (seat_serve(s, &b[i], e) != 0)
+				break;
+		} else if (seat_send_socket(s, &b[i], &lost) != 0) {
+			log_error("listen", "%s: worker %zu: %s", l->name, i, lost.msg);
+		}
+	}
+	if (i == n)
+		return 0;
+	while (++i < n)
+		listen_drop(&b[i]);
+	return -1;
+}
+
 static int open_socket(struct app_listener *l, struct err *e)
 {
-	static const struct listen_gate gate = { enter, leave };
+	struct listen_bound bound[WORKERS_MAX];
+	size_t n = bind_all(l, bound, e);
 	char text[ADDR_TEXT];
 
-	l->socket = listen_open_mode(l->app->loop, &l->address, l->mode, on_accept, l, e);
-	if (!l->socket)
+	if (!n)
 		return -1;
-	listen_set_gate(l->socket, &gate);
-	addr_format(listen_addr(l->socket), text);
+	l->handing = n < l->app->workers;
+	addr_format(&bound[0].addr, text);
+	if (serve_all(l, bound, n, e) != 0)
+		return -1;
 	log_info("listen", "%s: %s", l->name, text);
 	return 0;
 }
@@ -217,33 +202,20 @@ int app_serve_pair(struct app *a, const struct app_listener_opts *o, int *fd, st
 	(void)limits_enter(l->limits); /* the only client there is */
 	peer.ss.ss_family = AF_UNIX;
 	*fd = pair[0];
-	proxy_accept(l->proxy, pair[1], &peer);
+	proxy_accept(l->seat[0].proxy, pair[1], &peer);
 	return 0;
 }
 
-static void on_proxy_closed(void *arg)
+void app_listeners_close(struct app *a)
 {
-	struct app_listener *l = arg;
-	struct app *a = l->app;
-
-	list_del(&l->node);
-	listener_free(l);
-	app_closed_one(a);
+	LIST_EACH (node, &a->listeners)
+		timer_disarm(a->loop, &CONTAINER_OF(node, struct app_listener, node)->retry);
+	worker_close_sockets(a->worker[0]);
 }
 
-size_t app_listeners_close(struct app *a, unsigned grace_ms)
+void app_listeners_free(struct app *a)
 {
-	size_t n = 0;
-
-	LIST_EACH (node, &a->listeners) {
-		struct app_listener *l = CONTAINER_OF(node, struct app_listener, node);
-
-		timer_disarm(a->loop, &l->retry);
-		if (l->socket)
-			listen_close(l->socket);
-		l->socket = NULL;
-		proxy_close(l->proxy, grace_ms, on_proxy_closed, l);
-		n++;
-	}
-	return n;
+	LIST_EACH (node, &a->listeners)
+		listener_free(CONTAINER_OF(node, struct app_listener, node));
+	list_init(&a->listeners);
 }

@@ -62,6 +62,7 @@ static void stop(void *arg)
 	if (r->stopping)
 		return;
 	r->stopping = true;
+	rule_slots_unwatch(r->rules);
 	if (r->ready) /* otherwise the reason has been told, and that is enough */
 		log_info("start", "stopping");
 	if (!r->control) {
@@ -88,6 +89,8 @@ static int reload(void *arg, struct err *e)
 {
 	struct run *r = arg;
 
+	if (r->stopping)
+		return err_set(e, ERR_CLOSED, "awsocks is stopping");
 	if (app_reopen_logs(r->app, e) != 0 || rule_slots_reload(r->rules, e) != 0)
 		return -1;
 	log_info("start", "reloaded");
@@ -313,7 +316,8 @@ static int make_app(struct run *r, struct err *e)
 	struct app_profile_opts *profiles = mem_alloc(r->setup.count * sizeof(*profiles));
 	struct app_opts opts = { .profile = profiles,
 				 .profile_count = r->setup.count,
-				 .audit_path = o->audit_log };
+				 .audit_path = o->audit_log,
+				 .workers = o->workers ? (size_t)o->workers : loop_cores() };
 	int result;
 
 	if (!profiles)
@@ -325,6 +329,16 @@ static int make_app(struct run *r, struct err *e)
 	result = app_new(&r->app, &opts, e);
 	mem_free(profiles);
 	return result;
+}
+
+static int start_workers(struct run *r, struct err *e)
+{
+	struct loop *const *others;
+	size_t n;
+
+	others = app_other_loops(r->app, &n);
+	rule_slots_readers(r->rules, others, n);
+	return app_start_workers(r->app, e);
 }
 
 static void say_missing_instance(const struct run *r)
@@ -378,6 +392,8 @@ static int prepare(struct run *r, struct err *e)
 	if (r->stopping) /* a signal came meanwhile, and all is closed */
 		return 0;
 	if (open_listeners(r, e) != 0 || open_control(r, e) != 0)
+		return -1;
+	if (start_workers(r, e) != 0)
 		return -1;
 	rule_slots_watch(r->rules, app_loop(r->app));
 	if (o->lazy)

@@ -75,9 +75,12 @@ static void print_status(const struct cJSON *s)
 {
 	const struct cJSON *item;
 
-	printf("awsocks %s, pid %.0f, up %.0f s, %.0f connections now, %.0f in all\n",
+	printf("awsocks %s, pid %.0f, up %.0f s, %.0f connections now, %.0f in all",
 	       text_of(s, "version"), number_of(s, "pid"), number_of(s, "uptime_s"),
 	       number_of(s, "connections"), number_of(s, "connections_total"));
+	if (number_of(s, "workers") > 1)
+		printf(", %.0f workers", number_of(s, "workers"));
+	printf("\n");
 	printf("listeners\n");
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "listeners"))
 		printf("  %-16s %s%s\n", text_of(item, "name"), text_of(item, "address"),

@@ -61,6 +61,7 @@ def clean_environment(home):
         env[f"XDG_{name}"] = path
     env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+    env.setdefault("TSAN_OPTIONS", "report_thread_leaks=0")     # a second SIGTERM ends without joining
     return env
 
 

@@ -14,9 +14,10 @@ import time
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TREE, os.environ.get("AWSOCKS_BUILD", "build"))
-SANITIZED = "-san" in os.path.basename(BUILD)
+SANITIZED = "-san" in os.path.basename(BUILD) or "-tsan" in os.path.basename(BUILD)
 LIMIT_S = 60 if SANITIZED else 30
-COMPLAINTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "Assertion `")
+COMPLAINTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "Assertion `",
+              "WARNING: ThreadSanitizer", "FATAL: ThreadSanitizer")
 
 
 class Failed(AssertionError):

@@ -83,7 +83,6 @@ def test_commands_that_are_not_built_say_so(cli, name):
 @pytest.mark.parametrize("args,what", [
     (["--mode", "vm"], "--mode vm"),
     (["--transport", "ssh"], "--transport ssh"),
-    (["--workers", "2"], "--workers 2"),
     (["--daemon"], "--daemon"),
     (["--learn"], "--learn"),
     (["--auto-start"], "--auto-start"),

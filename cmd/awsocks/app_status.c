@@ -1,0 +1,81 @@
+/* What `awsocks status` and the ready file say. Counters of other threads are read as they are. */
+#include <cjson/cJSON.h>
+#include <unistd.h>
+
+#include "backend/backend.h"
+#include "base/str.h"
+#include "cmd/awsocks/app_impl.h"
+#include "net/tcp.h"
+
+static void describe_profile(const struct app_profile *p, struct cJSON *array)
+{
+	struct cJSON *o = cJSON_CreateObject();
+	char name[80];
+
+	(void)str_fmt(name, sizeof(name), *p->name ? "proxy:%s" : "proxy", p->name);
+	cJSON_AddStringToObject(o, "name", name);
+	if (p->backend)
+		backend_describe(p->backend, o);
+	else
+		cJSON_AddStringToObject(o, "state", backend_state_name(BACKEND_IDLE));
+	cJSON_AddItemToArray(array, o);
+}
+
+/* Adds to the sums. */
+static void describe_worker(struct worker *w, struct cJSON *array, double *now, double *total)
+{
+	struct cJSON *o = cJSON_CreateObject();
+	double connected = (double)atomic_load(&w->connected);
+	double accepted = (double)atomic_load(&w->accepted);
+
+	cJSON_AddNumberToObject(o, "worker", w->index);
+	cJSON_AddNumberToObject(o, "connections", connected);
+	cJSON_AddNumberToObject(o, "connections_total", accepted);
+	cJSON_AddNumberToObject(o, "handed_over", (double)atomic_load(&w->handed_over));
+	cJSON_AddItemToArray(array, o);
+	*now += connected;
+	*total += accepted;
+}
+
+void app_describe(struct app *a, struct cJSON *into)
+{
+	uint64_t up_s = (loop_now_ms(a->loop) - a->started_ms) / 1000;
+	struct cJSON *listeners, *backends, *workers = cJSON_CreateArray();
+	double connections = 0, total = 0;
+
+	for (size_t i = 0; i < a->workers; i++)
+		describe_worker(a->worker[i], workers, &connections, &total);
+	cJSON_AddStringToObject(into, "version", AWSOCKS_VERSION);
+	cJSON_AddNumberToObject(into, "pid", getpid());
+	cJSON_AddNumberToObject(into, "uptime_s", (double)up_s);
+	cJSON_AddNumberToObject(into, "connections", connections);
+	cJSON_AddNumberToObject(into, "connections_total", total);
+	cJSON_AddNumberToObject(into, "workers", (double)a->workers);
+	cJSON_AddItemToObject(into, "per_worker", workers);
+	listeners = cJSON_AddArrayToObject(into, "listeners");
+	app_describe_listeners(a, listeners);
+	backends = cJSON_AddArrayToObject(into, "backends");
+	for (size_t i = 0; i < a->profile_count; i++)
+		describe_profile(&a->profile[i], backends);
+}
+
+void app_describe_listeners(struct app *a, struct cJSON *array)
+{
+	LIST_EACH (node, &a->listeners) {
+		const struct app_listener *l = CONTAINER_OF(node, struct app_listener, node);
+		const struct listen_socket *socket = l->seat[0].socket;
+		const struct addr *at = socket ? listen_addr(socket) : &l->address;
+		struct cJSON *o;
+		char text[ADDR_TEXT];
+
+		if (!at->len) /* app_serve_pair() */
+			continue;
+		o = cJSON_CreateObject();
+		addr_format(at, text);
+		cJSON_AddStringToObject(o, "name", l->name);
+		cJSON_AddStringToObject(o, "address", text);
+		cJSON_AddNumberToObject(o, "port", addr_port(at));
+		cJSON_AddBoolToObject(o, "open", socket != NULL);
+		cJSON_AddItemToArray(array, o);
+	}
+}

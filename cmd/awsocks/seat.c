@@ -1,0 +1,239 @@
+/*
+ * A listener's place at a worker: who is let in, who serves, and what goes
+ * from one worker to another.
+ *
+ * Where several sockets can share an address each seat accepts for itself.
+ * Elsewhere (Unix paths; systems that do not spread) only worker 0 has a
+ * socket, and gives each connection to the worker with the fewest.
+ */
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "cmd/awsocks/app_impl.h"
+#include "cmd/awsocks/rules.h"
+#include "cmd/awsocks/worker.h"
+#include "config/options.h"
+#include "net/host_guard.h"
+#include "net/listen.h"
+#include "proxy/handover.h"
+#include "proxy/limits.h"
+#include "proxy/proxy.h"
+
+/* One thread writes each counter, so that no locked instruction is needed. */
+static void count(atomic_uint_least64_t *counter)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
+
+/* ---- accepting ---- */
+
+static void serve(struct seat *s, int fd, const struct addr *peer)
+{
+	count(&s->worker->accepted);
+	proxy_accept(s->proxy, fd, peer);
+}
+
+/* A connection on its way to another worker, with its place in the limits. */
+struct parcel {
+	struct loop_mail mail;
+	struct seat *to;
+	int fd;
+	struct addr peer;
+};
+
+static void received(void *arg)
+{
+	struct parcel *p = arg;
+
+	count(&p->to->worker->received);
+	serve(p->to, p->fd, &p->peer);
+	mem_free(p);
+}
+
+/* Clients that it has and those under way to it. */
+static size_t load_of(const struct worker *w)
+{
+	uint64_t received_now = atomic_load_explicit(&w->received, memory_order_relaxed);
+
+	return atomic_load_explicit(&w->connected, memory_order_relaxed) +
+	       (size_t)(w->sent - received_now);
+}
+
+static struct seat *least_busy(struct app_listener *l)
+{
+	const struct app *a = l->app;
+	size_t best = 0;
+
+	for (size_t i = 1; i < a->workers; i++)
+		if (load_of(a->worker[i]) < load_of(a->worker[best]))
+			best = i;
+	return &l->seat[best];
+}
+
+static void give(struct seat *s, int fd, const struct addr *peer)
+{
+	struct seat *to = least_busy(s->listener);
+	struct parcel *p = to == s ? NULL : mem_alloc(sizeof(*p));
+
+	if (!p) { /* we are the least busy, or memory is short */
+		serve(s, fd, peer);
+		return;
+	}
+	*p = (struct parcel){ .to = to, .fd = fd, .peer = *peer };
+	to->worker->sent++;
+	loop_send(to->worker->loop, &p->mail, received, p);
+}
+
+static void on_accept(void *arg, int fd, const struct addr *peer)
+{
+	struct seat *s = arg;
+	char text[ADDR_TEXT];
+
+	if (!listener_lets_in(s->listener, peer)) {
+		addr_format(peer, text);
+		log_warn("listen", "%s: %s is not in allow-from: refused", s->listener->name, text);
+		proxy_turn_away(s->proxy, fd, peer, "not in allow-from");
+	} else if (s->listener->handing) {
+		give(s, fd, peer);
+	} else {
+		serve(s, fd, peer);
+	}
+}
+
+static bool enter(void *arg)
+{
+	return limits_enter(((struct seat *)arg)->listener->limits);
+}
+
+static void leave(void *arg)
+{
+	limits_leave(((struct seat *)arg)->listener->limits);
+}
+
+/* A place and descriptors are free: any listener may be waiting for them. Those of other workers
+ * see it when their pause is over. */
+static void on_ended(void *arg)
+{
+	const struct worker *w = ((struct seat *)arg)->worker;
+
+	LIST_EACH (node, &w->seats) {
+		struct seat *s = CONTAINER_OF(node, struct seat, node);
+
+		if (s->socket)
+			listen_resume(s->socket);
+	}
+}
+
+int seat_serve(struct seat *s, struct listen_bound *b, struct err *e)
+{
+	static const struct listen_gate gate = { enter, leave };
+
+	s->socket = listen_serve(s->worker->loop, b, on_accept, s, e);
+	if (!s->socket)
+		return -1;
+	listen_set_gate(s->socket, &gate);
+	return 0;
+}
+
+/* A socket on its way to the worker that will accept from it. */
+struct socket_parcel {
+	struct loop_mail mail;
+	struct seat *to;
+	struct listen_bound bound;
+};
+
+static void socket_received(void *arg)
+{
+	struct socket_parcel *p = arg;
+	struct err e;
+
+	/* The kernel goes on without this one. */
+	if (seat_serve(p->to, &p->bound, &e) != 0)
+		log_error("listen", "%s: worker %u: %s", p->to->listener->name,
+			  p->to->worker->index, e.msg);
+	mem_free(p);
+}
+
+int seat_send_socket(struct seat *s, struct listen_bound *b, struct err *e)
+{
+	struct socket_parcel *p = mem_alloc(sizeof(*p));
+
+	if (!p) {
+		listen_drop(b);
+		return err_set(e, ERR_NOMEM, "listener");
+	}
+	p->to = s;
+	p->bound = *b;
+	b->fd = -1;
+	loop_send(s->worker->loop, &p->mail, socket_received, p);
+	return 0;
+}
+
+/* ---- routes ---- */
+
+static void taken_over(void *arg)
+{
+	struct handover *h = arg;
+	struct seat *s = h->to;
+
+	proxy_take_over(s->proxy, h);
+}
+
+static void hand_over(void *arg, struct handover *h)
+{
+	struct seat *s = arg;
+
+	count(&s->worker->handed_over);
+	h->to = &s->listener->seat[0];
+	loop_send(app_loop(s->worker->app), &h->mail, taken_over, h);
+}
+
+static struct backend *backend_of(void *arg, const struct route *route, struct err *e)
+{
+	struct worker *w = ((struct seat *)arg)->worker;
+
+	if (route->kind == ROUTE_DIRECT)
+		return w->direct;
+	return app_backend(w->app, route, e); /* worker 0: the others hand over */
+}
+
+static const struct router *router_of(void *arg)
+{
+	const struct app_listener *l = ((struct seat *)arg)->listener;
+
+	return l->router(l->router_arg);
+}
+
+int seat_open(struct seat *s, struct worker *w, struct app_listener *l, struct err *e)
+{
+	struct app *a = l->app;
+	const struct options *o = a->profile[0].options;
+	struct proxy_opts p = {
+		.loop = w->loop,
+		.listener = l->name,
+		.router = router_of,
+		.backend = backend_of,
+		.arg = s,
+		.policy = rules_policy(o, l->guarded),
+		.allow = l->guarded ? host_guard_allow : NULL,
+		.allow_arg = w->guard,
+		.audit = a->audit,
+		.handshake_ms = (unsigned)o->handshake_timeout,
+		.still_ms = (unsigned)o->idle_timeout,
+		.limits = l->limits,
+		.ended = on_ended,
+		.hand_over = w->index ? hand_over : NULL,
+		.id_first = w->index,
+		.id_step = a->workers,
+		.connected = &w->connected,
+	};
+
+	s->worker = w;
+	s->listener = l;
+	if (proxy_new(&s->proxy, &p, e) != 0)
+		return -1;
+	list_add_tail(&w->seats, &s->node);
+	return 0;
+}

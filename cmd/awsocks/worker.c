@@ -1,0 +1,178 @@
+/*
+ * A worker's life. Everything it begins with is made in the main thread before
+ * its own thread exists, so that what can fail fails where it is told.
+ *
+ *   worker_new -> seats -> worker_start ==> loop_run
+ *   worker_stop ~~mail~~> sockets closed, seats closing ~~mail~~> quiet
+ *                         seats closed, direct closed   ~~mail~~> ended -> worker_join
+ *
+ * Mail from one sender keeps its order. So whatever worker 0 sent before the
+ * stop arrives before it, and whatever this worker handed over arrives before its "quiet".
+ */
+#include "cmd/awsocks/worker.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include "backend/backend.h"
+#include "backend/direct.h"
+#include "base/mem.h"
+#include "cmd/awsocks/app_impl.h"
+#include "config/options.h"
+#include "net/host_guard.h"
+#include "net/tcp.h"
+#include "proxy/proxy.h"
+
+int worker_new(struct worker **out, struct app *a, unsigned index, struct err *e)
+{
+	struct worker *w = mem_alloc(sizeof(*w));
+	struct direct_opts direct = { 0 };
+
+	*out = w;
+	if (!w)
+		return err_set(e, ERR_NOMEM, "worker");
+	w->app = a;
+	w->index = index;
+	list_init(&w->seats);
+	if (loop_new(&w->loop, e) != 0)
+		return -1;
+	direct.loop = w->loop;
+	direct.limit_ms = (unsigned)a->profile[0].options->connect_timeout;
+	w->guard = host_guard_new(w->loop, e);
+	w->direct = w->guard ? direct_backend_new(&direct, e) : NULL;
+	return w->direct ? 0 : -1;
+}
+
+static void *run(void *arg)
+{
+	loop_run(((struct worker *)arg)->loop);
+	return NULL;
+}
+
+int worker_start(struct worker *w, struct err *e)
+{
+	sigset_t all, before;
+	int sys;
+
+	/* Signals are the main thread's. */
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	sys = pthread_create(&w->thread, NULL, run, w);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (sys != 0)
+		return err_sys(e, sys, "worker %u", w->index);
+	w->running = true;
+	return 0;
+}
+
+/* ---- the end ---- */
+
+void worker_close_sockets(struct worker *w)
+{
+	LIST_EACH (node, &w->seats) {
+		struct seat *s = CONTAINER_OF(node, struct seat, node);
+
+		listen_close(s->socket);
+		s->socket = NULL;
+	}
+}
+
+static void closed_one(struct worker *w)
+{
+	if (--w->pending == 0)
+		w->closed(w->closed_arg);
+}
+
+static void on_proxy_closed(void *arg)
+{
+	struct seat *s = arg;
+
+	s->proxy = NULL;
+	closed_one(s->worker);
+}
+
+void worker_close_seats(struct worker *w, unsigned grace_ms, loop_fn *closed, void *arg)
+{
+	w->closed = closed;
+	w->closed_arg = arg;
+	w->pending = 1; /* so that closed() comes when all have begun to close */
+	LIST_EACH (node, &w->seats) {
+		struct seat *s = CONTAINER_OF(node, struct seat, node);
+
+		w->pending++;
+		proxy_close(s->proxy, grace_ms, on_proxy_closed, s);
+	}
+	closed_one(w);
+}
+
+static void on_ended(void *arg)
+{
+	app_worker_ended(arg);
+}
+
+static void direct_closed(void *arg)
+{
+	struct worker *w = arg;
+
+	w->direct = NULL;
+	loop_stop(w->loop);
+	loop_send(app_loop(w->app), &w->ended, on_ended, w);
+}
+
+static void seats_closed(void *arg)
+{
+	struct worker *w = arg;
+
+	backend_close(w->direct, direct_closed, w);
+}
+
+static void on_quiet(void *arg)
+{
+	app_closed_one(arg);
+}
+
+static void stop_here(void *arg)
+{
+	struct worker *w = arg;
+
+	worker_close_sockets(w);
+	worker_close_seats(w, w->grace_ms, seats_closed, w);
+	loop_send(app_loop(w->app), &w->quiet, on_quiet, w->app);
+}
+
+void worker_stop(struct worker *w, unsigned grace_ms)
+{
+	w->grace_ms = grace_ms;
+	if (w->running) {
+		loop_send(w->loop, &w->stop, stop_here, w);
+		return;
+	}
+	/* The start failed before there was a thread. It has served nobody. */
+	stop_here(w);
+	loop_run(w->loop);
+}
+
+void worker_join(struct worker *w)
+{
+	if (w->running)
+		(void)pthread_join(w->thread, NULL);
+	w->running = false;
+	loop_free(w->loop);
+	w->loop = NULL;
+}
+
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+void worker_free(struct worker *w)
+{
+	if (!w)
+		return;
+	if (w->direct) /* app_new() failed; the loop's end lets it end */
+		backend_close(w->direct, nothing, NULL);
+	host_guard_free(w->guard);
+	loop_free(w->loop);
+	mem_free(w);
+}
