@@ -11,7 +11,14 @@
 
 enum { TOKEN_MAX = 16384, REASON_MAX = 256 };
 
-static const char document[] = "AWS-StartPortForwardingSessionToRemoteHost";
+static const struct {
+	const char *name;
+	bool has_host, has_local_port;
+} documents[] = {
+	[API_REMOTE_HOST] = { "AWS-StartPortForwardingSessionToRemoteHost", true, true },
+	[API_PORT] = { "AWS-StartPortForwardingSession", false, true },
+	[API_SSH] = { "AWS-StartSSHSession", false, false },
+};
 
 struct api_call {
 	struct aws_call *call;
@@ -163,7 +170,8 @@ static bool add_parameter(cJSON *parameters, const char *name, const char *value
 	return false;
 }
 
-static cJSON *start_body(const char *target, const char *host, uint16_t port)
+static cJSON *start_body(const char *target, enum api_document document, const char *host,
+			 uint16_t port)
 {
 	cJSON *root = cJSON_CreateObject(), *parameters;
 	char number[8], reason[REASON_MAX + 1];
@@ -172,11 +180,13 @@ static cJSON *start_body(const char *target, const char *host, uint16_t port)
 	str_fmt(number, sizeof(number), "%u", port);
 	str_fmt(reason, sizeof(reason), "awsocks %s:%u", host, port);
 	good = cJSON_AddStringToObject(root, "Target", target) &&
-	       cJSON_AddStringToObject(root, "DocumentName", document);
+	       cJSON_AddStringToObject(root, "DocumentName", documents[document].name);
 	parameters = cJSON_AddObjectToObject(root, "Parameters");
-	good = good && parameters && add_parameter(parameters, "host", host) &&
+	good = good && parameters &&
+	       (!documents[document].has_host || add_parameter(parameters, "host", host)) &&
 	       add_parameter(parameters, "portNumber", number) &&
-	       add_parameter(parameters, "localPortNumber", "0") &&
+	       (!documents[document].has_local_port ||
+		add_parameter(parameters, "localPortNumber", "0")) &&
 	       cJSON_AddStringToObject(root, "Reason", reason);
 	if (good)
 		return root;
@@ -194,13 +204,14 @@ static cJSON *one_field(const char *key, const char *value)
 	return NULL;
 }
 
-struct api_call *api_start(const struct api *api, const char *target, const char *host,
-			   uint16_t port, unsigned limit_ms, api_session_fn *fn, void *arg,
-			   struct err *e)
+struct api_call *api_start(const struct api *api, const char *target, enum api_document document,
+			   const char *host, uint16_t port, unsigned limit_ms, api_session_fn *fn,
+			   void *arg, struct err *e)
 {
 	struct api_call like = { .session = fn, .arg = arg, .needs_url = true };
 
-	return send_call(api, "StartSession", start_body(target, host, port), limit_ms, &like, e);
+	return send_call(api, "StartSession", start_body(target, document, host, port), limit_ms,
+			 &like, e);
 }
 
 struct api_call *api_resume(const struct api *api, const char *session_id, unsigned limit_ms,

@@ -25,6 +25,13 @@ struct api {
 
 enum { API_ID_MAX = 97, API_URL_MAX = 4096 };
 
+/* The documents of port sessions; those without a host go to the instance itself. */
+enum api_document {
+	API_REMOTE_HOST = 0, /* AWS-StartPortForwardingSessionToRemoteHost */
+	API_PORT,            /* AWS-StartPortForwardingSession */
+	API_SSH              /* AWS-StartSSHSession */
+};
+
 struct api_session {                  /* valid until return of the callback */
 	const char *id, *url, *token; /* token "": the session is gone */
 };
@@ -37,8 +44,9 @@ typedef void api_status_fn(void *arg, bool connected, const char *aws_code, cons
 typedef void api_done_fn(void *arg, const struct err *why);
 
 /* All: NULL: *e tells, and the callback never comes. */
-struct api_call *api_start(const struct api *, const char *target, const char *host, uint16_t port,
-			   unsigned limit_ms, api_session_fn *, void *arg, struct err *e);
+struct api_call *api_start(const struct api *, const char *target, enum api_document,
+			   const char *host, uint16_t port, unsigned limit_ms, api_session_fn *,
+			   void *arg, struct err *e);
 struct api_call *api_resume(const struct api *, const char *session_id, unsigned limit_ms,
 			    api_session_fn *, void *arg, struct err *e);
 struct api_call *api_terminate(const struct api *, const char *session_id, unsigned limit_ms,

@@ -54,9 +54,11 @@ static bool is_of_one_host(enum err_code code)
 	return code == ERR_RESOLVE || code == ERR_DENIED || code == ERR_DIAL || code == ERR_NOMEM;
 }
 
-static void on_session_failed(void *arg, const struct err *why)
+static void on_session_failed(void *arg, const struct err *why, const char *aws_code)
 {
 	struct ssm *s = arg;
+
+	(void)aws_code;
 
 	if (s->fsm.state == FSM_SESSION && is_of_one_host(why->code)) {
 		fsm_done(&s->fsm, s->step, FSM_ACTIVE); /* AWS and the agent have answered */

@@ -277,7 +277,7 @@ static size_t pull_max(struct channel *c)
 	if (c->paused_until || !unacked_room(&c->unacked))
 		return 0;
 	if (c->phase == SETTLING)
-		return c->probed ? 0 : PROBE_MAX;
+		return c->probed || c->o.use == HANDSHAKE_RAW ? 0 : PROBE_MAX;
 	if (c->phase != OPEN || c->unacked.bytes >= c->window)
 		return 0;
 	return c->o.payload_size;
@@ -418,7 +418,7 @@ static int on_request(struct channel *c, const uint8_t *p, size_t n, struct err 
 	buf_init(&answer, c->o.payload_size);
 	r = handshake_answer(p, n, &c->handshake, &answer, e);
 	if (r == 0)
-		r = handshake_gate(c->handshake.agent_version, e);
+		r = handshake_gate(c->handshake.agent_version, c->o.use, e);
 	len = buf_len(&answer);
 	if (r == 0) {
 		memcpy(c->scratch + MESSAGE_HEADER, buf_ptr(&answer), len);

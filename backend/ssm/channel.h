@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "backend/ssm/handshake.h"
 #include "base/err.h"
 
 struct channel;
@@ -32,14 +33,16 @@ struct channel_opts {
 	const char *name;    /* for log lines; must outlive the channel */
 	size_t payload_size; /* 1024..65536; 0: 1024 */
 	size_t window_max;   /* unacknowledged payload bytes; 0: 2 MiB */
-	size_t ahead_max;    /* bytes kept ahead of their turn; 0: 32 MiB */
+	enum handshake_use use;
+	size_t ahead_max; /* bytes kept ahead of their turn; 0: 32 MiB */
 };
 
 struct channel_handler {
 	/* One binary websocket message, copied; false: no room, channel_flush() comes later. */
 	bool (*send)(void *arg, const void *p, size_t n);
 	/* The next bytes of the stream, at most max, to travel in message seq. The
-	 * first call after complete() has max 8: an smux NOP, whose loss is harmless. */
+	 * first call after complete() has max 8: an smux NOP, whose loss is harmless; a raw
+	 * session has nothing like it, and nothing is asked for until 100 ms have passed. */
 	size_t (*pull)(void *arg, uint8_t *to, size_t max, int64_t seq);
 	int (*data)(void *arg, const uint8_t *p, size_t n, struct err *);
 	void (*flag)(void *arg, unsigned flag);        /* enum payload_flag; in order with data */

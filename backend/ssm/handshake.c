@@ -34,9 +34,9 @@ int version_compare(const char *a, const char *b)
 	return 0;
 }
 
-int handshake_gate(const char *v, struct err *e)
+int handshake_gate(const char *v, enum handshake_use use, struct err *e)
 {
-	if (!isdigit((unsigned char)v[0]))
+	if (!isdigit((unsigned char)v[0]) || use == HANDSHAKE_RAW)
 		return 0; /* an agent that does not say: let it show what it can */
 	if (version_compare(v, "3.0.196.0") <= 0)
 		return err_set(
@@ -45,7 +45,7 @@ int handshake_gate(const char *v, struct err *e)
 			"connections (needs 3.1.1374.0 or newer); update it, for example with "
 			"the document AWS-UpdateSSMAgent",
 			v);
-	if (version_compare(v, "3.1.1374.0") < 0)
+	if (use == HANDSHAKE_REMOTE && version_compare(v, "3.1.1374.0") < 0)
 		return err_set(
 			e, ERR_UNSUPPORTED,
 			"the instance's SSM agent %s is too old to forward to other hosts "

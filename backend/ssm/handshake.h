@@ -28,8 +28,11 @@ MUST_CHECK int handshake_answer(const uint8_t *p, size_t n, struct handshake *h,
 				struct buf *response, struct err *);
 /* CustomerMessage of a HandshakeComplete, cut to size; "" for none. */
 void handshake_complete(const uint8_t *p, size_t n, char *out, size_t size);
-/* Can an agent of this version multiplex, and forward to other hosts? */
-MUST_CHECK int handshake_gate(const char *agent_version, struct err *);
+/* What a session is used for: many streams to any host, many streams to the instance itself, or
+ * one stream without frames (docs/PROTOCOL.ssm, 9). */
+enum handshake_use { HANDSHAKE_REMOTE = 0, HANDSHAKE_MUX, HANDSHAKE_RAW };
+/* Can an agent of this version do that? ERR_UNSUPPORTED. */
+MUST_CHECK int handshake_gate(const char *agent_version, enum handshake_use, struct err *);
 /* Component by component, numerically: < 0, 0, > 0. Missing components are 0,
  * anything that is not a number ends the comparison. */
 int version_compare(const char *a, const char *b);

@@ -354,7 +354,7 @@ static void on_ended(void *arg, const struct err *why)
 	if (p->closing)
 		return;
 	if (failed)
-		p->handler->session_failed(p->arg, why);
+		p->handler->session_failed(p->arg, why, session_aws_code(m->session));
 	p->handler->changed(p->arg);
 }
 
@@ -385,6 +385,7 @@ static struct member *add_member(struct target *t, struct err *e)
 {
 	struct pool *p = t->pool;
 	struct member *m = mem_alloc(sizeof(*m));
+	struct session_goal goal = { API_REMOTE_HOST, t->host, t->port };
 
 	if (!m) {
 		(void)err_set(e, ERR_NOMEM, "session");
@@ -392,7 +393,7 @@ static struct member *add_member(struct target *t, struct err *e)
 	}
 	m->target = t;
 	list_init(&m->dials);
-	m->session = session_new(p->o.env, t->host, t->port, &session_handler, m, e);
+	m->session = session_new(p->o.env, &goal, &session_handler, m, e);
 	if (!m->session) {
 		mem_free(m);
 		return NULL;

@@ -36,8 +36,9 @@ struct pool_opts {
 
 struct pool_handler {
 	void (*session_up)(void *arg);
-	/* A session failed before it was active (StartSession, connection, handshake). */
-	void (*session_failed)(void *arg, const struct err *why);
+	/* A session failed before it was active (StartSession, connection, handshake); the dials
+	 * that waited for it hear of it later. aws_code: see session_aws_code(). */
+	void (*session_failed)(void *arg, const struct err *why, const char *aws_code);
 	void (*changed)(void *arg); /* pool_lost() may have changed */
 };
 

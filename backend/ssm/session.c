@@ -15,6 +15,7 @@
 #include "credentials/provider.h"
 #include "net/loop.h"
 #include "net/ws.h"
+#include "stream/stream.h"
 
 /*
  * Everything below reports by flags and session_kick(); work(), a post, does what is to
@@ -195,9 +196,9 @@ static void on_started(void *arg, const struct api_session *reply, const char *a
 	struct session *s = arg;
 	struct err e;
 
-	(void)aws_code;
 	s->call = NULL;
 	if (!reply) {
+		str_fmt(s->aws_code, sizeof(s->aws_code), "%s", aws_code);
 		session_fail(s, why);
 		return;
 	}
@@ -218,7 +219,8 @@ static void enter_starting(struct session *s)
 {
 	struct err e;
 
-	s->call = api_start(&s->env->api, s->env->target, s->host, s->port, 0, on_started, s, &e);
+	s->call = api_start(&s->env->api, s->env->target, s->document, s->host, s->port, 0,
+			    on_started, s, &e);
 	if (!s->call)
 		session_fail(s, &e);
 }
@@ -341,7 +343,7 @@ static void enter_ending(struct session *s)
 static void enter_active(struct session *s)
 {
 	s->active_ms = now_ms(s);
-	if (!s->was_active && channel_wants_nop(s->channel))
+	if (!s->was_active && channel_wants_nop(s->channel) && s->document != API_SSH)
 		log_info("ssm", "%s: agent %s is old: sending keep-alives", s->label,
 			 channel_agent_version(s->channel));
 	session_kick(s);
@@ -352,6 +354,9 @@ static void enter_dead(struct session *s)
 	session_close_link(s);
 	session_stop_waiting(s);
 	timer_disarm(s->env->loop, &s->nop);
+	if (s->raw)
+		stream_close(s->raw);
+	s->raw = NULL;
 	secret_free(&s->token);
 	session_kick(s);
 }
@@ -445,7 +450,7 @@ static void became_active(struct session *s)
 {
 	session_go(s, SESSION_ACTIVE);
 	s->was_active = true;
-	if (channel_wants_nop(s->channel))
+	if (channel_wants_nop(s->channel) && s->document != API_SSH)
 		timer_arm(s->env->loop, &s->nop, NOP_MS, on_nop, s);
 	s->handler->active(s->arg);
 }
@@ -552,20 +557,28 @@ static void begin(void *arg)
 
 static int make_parts(struct session *s, struct err *e)
 {
+	static const enum handshake_use uses[] = { [API_REMOTE_HOST] = HANDSHAKE_REMOTE,
+						   [API_PORT] = HANDSHAKE_MUX,
+						   [API_SSH] = HANDSHAKE_RAW };
 	struct channel_opts c = { .clock = loop_clock(s->env->loop),
 				  .name = s->label,
+				  .use = uses[s->document],
 				  .payload_size = s->env->payload_size };
 	struct smux_opts m = { .clock = loop_clock(s->env->loop),
+			       .raw = s->document == API_SSH,
 			       .idle_ms = s->env->stream_idle_ms };
 
 	s->mux = smux_new(&m, &mux_handler, s, e);
 	if (!s->mux)
 		return -1;
 	s->channel = channel_new(&c, &channel_handler, s, e);
-	return s->channel ? 0 : -1;
+	if (!s->channel || !m.raw)
+		return s->channel ? 0 : -1;
+	s->raw = smux_open(s->mux, e); /* sshd speaks first: it must be there */
+	return s->raw ? 0 : -1;
 }
 
-struct session *session_new(const struct session_env *env, const char *host, uint16_t port,
+struct session *session_new(const struct session_env *env, const struct session_goal *goal,
 			    const struct session_handler *handler, void *arg, struct err *e)
 {
 	struct session *s = mem_alloc(sizeof(*s));
@@ -575,9 +588,10 @@ struct session *session_new(const struct session_env *env, const char *host, uin
 		return NULL;
 	}
 	s->env = env;
-	s->port = port;
-	str_fmt(s->host, sizeof(s->host), "%s", host);
-	str_fmt(s->label, sizeof(s->label), "session to %s:%u", host, port);
+	s->port = goal->port;
+	s->document = goal->document;
+	str_fmt(s->host, sizeof(s->host), "%s", goal->host);
+	str_fmt(s->label, sizeof(s->label), "session to %s:%u", goal->host, goal->port);
 	if (make_parts(s, e) != 0) {
 		release(s); /* no handler yet: silent */
 		return NULL;
@@ -624,6 +638,12 @@ struct stream *session_stream(struct session *s, struct err *e)
 		(void)err_set(e, ERR_CLOSED, "the session takes no streams");
 		return NULL;
 	}
+	if (s->raw) {
+		struct stream *raw = s->raw;
+
+		s->raw = NULL;
+		return raw;
+	}
 	return smux_open(s->mux, e);
 }
 
@@ -663,6 +683,11 @@ size_t session_streams(const struct session *s)
 unsigned session_srtt_ms(const struct session *s)
 {
 	return channel_srtt_ms(s->channel);
+}
+
+const char *session_aws_code(const struct session *s)
+{
+	return s->aws_code;
 }
 
 const char *session_id(const struct session *s)

@@ -1,7 +1,8 @@
 #ifndef SSM_SESSION_H
 #define SSM_SESSION_H
 /*
- * One SSM session to one host:port, from StartSession to TerminateSession:
+ * One SSM session to one host:port (or to the instance's sshd), from StartSession to
+ * TerminateSession:
  *
  *   starting -> connecting -> handshake -> active <-> lost -> resuming
  *                                            |                   |
@@ -38,6 +39,13 @@ struct session_env { /* what all sessions of a backend share; outlives them */
 	unsigned stream_idle_ms;
 };
 
+/* What it is to reach: which document, and how its bytes are used. */
+struct session_goal {
+	enum api_document document;
+	const char *host; /* "localhost" where the document has none; copied */
+	uint16_t port;
+};
+
 struct session_handler {
 	void (*active)(void *arg); /* streams can be opened now; once */
 	void (*decided)(void *arg, struct stream *, enum smux_fate);
@@ -50,7 +58,7 @@ struct session_handler {
 };
 
 /* Begins at once. Calls back from the loop only. NULL: *e tells. */
-struct session *session_new(const struct session_env *, const char *host, uint16_t port,
+struct session *session_new(const struct session_env *, const struct session_goal *,
 			    const struct session_handler *, void *arg, struct err *e);
 /* Ends it politely: AWS is told by flag or call, at most for some seconds; streams
  * still there are closed with ERR_CLOSED. Idempotent. freed() follows when
@@ -59,7 +67,8 @@ void session_end(struct session *);
 /* Ends it now; AWS may not hear of it. freed() follows as above. */
 void session_drop(struct session *);
 
-struct stream *session_stream(struct session *, struct err *e); /* see smux_open() */
+/* See smux_open(). Of an SSH session there is one, once; what has come before waits in it. */
+struct stream *session_stream(struct session *, struct err *e);
 bool session_syn_acked(const struct session *, const struct stream *);
 bool session_active(const struct session *);
 bool session_usable(const struct session *); /* active, not lost, and no reader holds it up */
@@ -67,6 +76,8 @@ bool session_slow(const struct session *);   /* it works, but others are a bette
 bool session_lost(const struct session *);   /* its websocket is being renewed */
 size_t session_streams(const struct session *);
 unsigned session_srtt_ms(const struct session *);
+/* AWS's code of why StartSession was refused, "" otherwise. */
+const char *session_aws_code(const struct session *);
 const char *session_id(const struct session *); /* "" before StartSession's reply */
 void session_describe(const struct session *, struct cJSON *into);
 /* An error for a session that ended with this Output (its text for people). */

@@ -32,8 +32,10 @@ struct session {
 	const struct session_handler *handler;
 	void *arg;
 	enum session_state state;
-	char host[256], id[API_ID_MAX], label[400];
+	char host[256], id[API_ID_MAX], label[400], aws_code[64];
+	enum api_document document;
 	uint16_t port;
+	struct stream *raw; /* of an SSH session, until it is taken */
 	char url[API_URL_MAX];
 	struct secret token;
 	struct channel *channel;

@@ -76,7 +76,7 @@ struct stream *smux_open(struct smux *m, struct err *e)
 {
 	struct smux_stream *s;
 
-	if (m->dead || m->next_id > UINT32_MAX - 2) {
+	if (m->dead || m->next_id > UINT32_MAX - 2 || (m->o.raw && m->next_id != FIRST_ID)) {
 		(void)err_set(e, ERR_CLOSED, "the session takes no more streams");
 		return NULL;
 	}
@@ -89,14 +89,15 @@ struct stream *smux_open(struct smux *m, struct err *e)
 	s->mux = m;
 	s->id = m->next_id;
 	s->syn_seq = -1;
-	s->syn_due = true;
+	s->syn_due = !m->o.raw;
 	s->moved_ms = smux_now_ms(m);
 	buf_init(&s->in, m->o.hold_max + HOLD_SLACK);
 	buf_init(&s->out, m->o.send_max);
 	m->next_id += 2;
 	*slot_of(m, s->id) = s;
 	list_add_tail(&m->streams, &s->node);
-	list_add_tail(&m->ready, &s->ready);
+	if (s->syn_due)
+		list_add_tail(&m->ready, &s->ready);
 	m->count++;
 	m->handler->kick(m->arg);
 	return &s->stream;
@@ -321,11 +322,21 @@ static void on_data(struct smux_stream *s, const uint8_t *p, size_t n)
 	}
 }
 
+static void raw_input(struct smux *m, const uint8_t *p, size_t n)
+{
+	if (!list_empty(&m->streams) && !m->dead)
+		on_data(CONTAINER_OF(m->streams.next, struct smux_stream, node), p, n);
+}
+
 int smux_input(struct smux *m, const uint8_t *p, size_t n, struct err *e)
 {
 	struct smux_frame f;
 	int r;
 
+	if (m->o.raw) {
+		raw_input(m, p, n);
+		return 0;
+	}
 	while ((r = smux_parse(&m->parser, &p, &n, &f, e)) == 1) {
 		struct smux_stream *s = *slot_of(m, f.id);
 
@@ -395,10 +406,32 @@ void smux_run(struct smux *m)
 
 /* --- sending --- */
 
+static void pulled(struct smux_stream *s, size_t n)
+{
+	buf_drop(&s->out, n);
+	s->mux->up += n;
+	s->moved_ms = smux_now_ms(s->mux);
+	if (s->want_write && buf_room(&s->out) >= s->mux->o.send_max / 2)
+		smux_want_run(s);
+}
+
+static size_t pull_raw(struct smux_stream *s, uint8_t *to, size_t max)
+{
+	size_t n = buf_len(&s->out) < max ? buf_len(&s->out) : max;
+
+	if (n == 0)
+		s->fin_sent = s->fin_due;
+	memcpy(to, buf_ptr(&s->out), n);
+	pulled(s, n);
+	return n;
+}
+
 static size_t pull_stream(struct smux_stream *s, uint8_t *to, size_t max, int64_t seq)
 {
 	size_t n = buf_len(&s->out);
 
+	if (s->mux->o.raw)
+		return pull_raw(s, to, max);
 	if (s->syn_due) {
 		s->syn_due = false;
 		s->syn_seq = seq;
@@ -416,11 +449,7 @@ static size_t pull_stream(struct smux_stream *s, uint8_t *to, size_t max, int64_
 		}
 		smux_header(to, SMUX_PSH, (uint16_t)n, s->id);
 		memcpy(to + SMUX_HEADER, buf_ptr(&s->out), n);
-		buf_drop(&s->out, n);
-		s->mux->up += n;
-		s->moved_ms = smux_now_ms(s->mux);
-		if (s->want_write && buf_room(&s->out) >= s->mux->o.send_max / 2)
-			smux_want_run(s);
+		pulled(s, n);
 		return SMUX_HEADER + n;
 	}
 	if (!s->fin_due || s->fin_sent)
@@ -469,7 +498,7 @@ bool smux_pending(const struct smux *m)
 
 void smux_nop(struct smux *m)
 {
-	m->nop_due = true;
+	m->nop_due = !m->o.raw;
 	m->handler->kick(m->arg);
 }
 

@@ -21,6 +21,9 @@
  * until it or a later one carries data, or it ends; that settles which stream
  * a flag was for.
  *
+ * A raw one has a single stream and no frames: what an SSH session carries. It cannot tell the
+ * far end of its close, the session's end does that.
+ *
  * No timer and no socket of its own: kick() asks the owner to come from the
  * event loop, pull what is to be sent, and call smux_run().
  */
@@ -36,6 +39,7 @@ struct stream;
 
 struct smux_opts {
 	const struct clock *clock;
+	bool raw;          /* no frames: one stream alone, which is all the session's bytes */
 	size_t hold_max;   /* bytes held for one slow reader; 0: 4 MiB */
 	size_t send_max;   /* bytes a stream may have waiting to be sent; 0: 128 KiB */
 	size_t frame_max;  /* payload of one frame we send; 0: 4 KiB */
@@ -61,7 +65,7 @@ struct smux *smux_new(const struct smux_opts *, const struct smux_handler *, voi
 void smux_free(struct smux *); /* after its last stream has gone; NULL allowed */
 
 /* A stream without handler: what it receives waits until stream_attach() and
- * smux_wake(). NULL: ERR_NOMEM, or ERR_CLOSED after smux_break(). */
+ * smux_wake(). NULL: ERR_NOMEM, or ERR_CLOSED after smux_break(), or the second of a raw one. */
 struct stream *smux_open(struct smux *, struct err *);
 void smux_wake(struct stream *); /* its handler has been attached */
 /* The seq given to smux_pull() when its SYN left, or -1. */
@@ -72,7 +76,7 @@ MUST_CHECK int smux_input(struct smux *, const uint8_t *p, size_t n, struct err 
 /* Fills at most max bytes with whole frames; 0: nothing to send (or no room). */
 size_t smux_pull(struct smux *, uint8_t *to, size_t max, int64_t seq);
 bool smux_pending(const struct smux *);
-void smux_nop(struct smux *); /* a NOP goes out before anything else */
+void smux_nop(struct smux *); /* a NOP goes out before anything else; raw: nothing does */
 void smux_refused(struct smux *);
 /* Tells the streams what there is to tell. From the event loop only. */
 void smux_run(struct smux *);
