@@ -146,8 +146,12 @@ void admin_handle(struct world *w, const struct request *q, struct reply *r)
 		get_stats(w, r);
 	else if (is(q, "GET", "/_localaws/faults"))
 		get_faults(w, r);
+	else if (is(q, "GET", "/_localaws/ssh-keys"))
+		put_json(r, 200, ssh_keys_describe(&w->ssh_keys));
 	else if (is(q, "POST", "/_localaws/faults"))
 		post_faults(w, q, r);
 	else
-		put_error(r, 404, "there are GET /_localaws/stats and GET, POST /_localaws/faults");
+		put_error(r, 404,
+			  "there are GET /_localaws/stats, GET /_localaws/ssh-keys and GET, POST "
+			  "/_localaws/faults");
 }

@@ -42,5 +42,6 @@ void api_xml_text(struct buf *, const char *text);
 /* <name>text</name> */
 void api_xml(struct buf *, const char *name, const char *text);
 
-extern const struct api_op api_ssm_ops[], api_sts_ops[], api_ec2_ops[]; /* end with NULL */
+extern const struct api_op api_ssm_ops[], api_sts_ops[], api_ec2_ops[],
+	api_eic_ops[]; /* end with NULL */
 #endif

@@ -187,7 +187,7 @@ static const struct document *read_document(struct api_call *c)
 }
 
 /* By itself, or by a fault. true: refused, and the error is written. */
-static bool refused(struct api_call *c, const char *target)
+static bool refused(struct api_call *c, const struct document *d, const char *target)
 {
 	const struct instance *in = instances_find(&c->w->opts->instances, target);
 
@@ -197,6 +197,14 @@ static bool refused(struct api_call *c, const char *target)
 			  "arn:aws:ec2:us-east-1:" KEYS_ACCOUNT ":instance/%s because no "
 			  "identity-based policy allows the ssm:StartSession action",
 			  c->caller->arn, target);
+		return true;
+	}
+	if (d->kind == SESSION_SSH && fault_take(&c->w->faults, FAULT_REFUSE_SSH)) {
+		api_error(c, 400, "AccessDeniedException",
+			  "User: %s is not authorized to perform: ssm:StartSession on resource: "
+			  "arn:aws:ssm:us-east-1::document/%s because no identity-based policy "
+			  "allows the ssm:StartSession action",
+			  c->caller->arn, d->name);
 		return true;
 	}
 	if (!in || in->state != INSTANCE_RUNNING ||
@@ -233,7 +241,7 @@ static void start_session(struct api_call *c)
 	if (reason && !cJSON_IsNull(reason) && !text_member(c, "Reason", "reason", REASON_MAX))
 		return;
 	d = read_document(c);
-	if (!d || refused(c, target))
+	if (!d || refused(c, d, target))
 		return;
 	take_parameters(d, member(c, "Parameters"), &params);
 	(void)str_fmt(params.target, sizeof(params.target), "%s", target);

@@ -24,6 +24,10 @@ enum fault_kind {
 	  "StartSession answers TargetNotConnected")                                            \
 	X(REFUSE_REMOTE_HOST, "refuse-remote-host", TIMES, 0, 1, 1e9,                           \
 	  "StartSession of a remote-host document answers InvalidDocument")                     \
+	X(REFUSE_SSH, "refuse-ssh", TIMES, 0, 1, 1e9,                                           \
+	  "StartSession of AWS-StartSSHSession answers AccessDeniedException")                  \
+	X(REFUSE_KEY, "refuse-key", TIMES, 0, 1, 1e9,                                           \
+	  "SendSSHPublicKey answers AccessDeniedException")                                     \
 	X(REFUSE_RESUME, "refuse-resume", TIMES, 0, 1, 1e9,                                     \
 	  "ResumeSession answers without a token, as for a session that is over")               \
 	X(THROTTLE_API, "throttle-api", TIMES, 0, 1, 1e9, "API calls are throttled")            \

@@ -109,6 +109,7 @@ static int make_world(struct program *p, const struct options *o, struct err *e)
 	w->opts = o;
 	w->dice.state = 1;
 	keys_init(&w->keys);
+	ssh_keys_init(&w->ssh_keys, w);
 	list_init(&w->legs);
 	list_init(&w->conns);
 	if (loop_new(&w->loop, e) != 0)
@@ -155,6 +156,7 @@ static void finish(struct program *p)
 		listen_close(p->listener);
 	sessions_free(p->w.sessions);
 	keys_free(&p->w.keys);
+	ssh_keys_free(&p->w.ssh_keys);
 	wire_hash_free(p->w.hash);
 	if (p->term)
 		signal_close(p->term);

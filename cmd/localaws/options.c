@@ -44,6 +44,13 @@ static int set_state_dir(struct options *o, const char *v, struct err *e)
 	return 0;
 }
 
+static int set_authorized_keys(struct options *o, const char *v, struct err *e)
+{
+	(void)e;
+	o->authorized_keys = v;
+	return 0;
+}
+
 static int set_region(struct options *o, const char *v, struct err *e)
 {
 	(void)e;
@@ -123,6 +130,8 @@ static const struct {
 	{ "ready-file", "FILE", set_ready_file, "written when it listens: one JSON object" },
 	{ "state-dir", "DIR", set_state_dir,
 	  "where the CA certificate goes (beside the ready file)" },
+	{ "authorized-keys", "FILE", set_authorized_keys,
+	  "keys given to EC2 Instance Connect, for 60 s each: for an sshd" },
 	{ "region", "REGION", set_region, "refuse signatures for another one (any is taken)" },
 	{ "instance", "id=ID[,name=N][,state=S][,ip=A]", set_instance,
 	  "repeatable (" INSTANCE_DEFAULT ")" },

@@ -19,7 +19,9 @@ enum throttle_kind { THROTTLE_NONE = 0, THROTTLE_AGENT, THROTTLE_RATE };
 struct options {
 	struct addr listen;
 	const char *ready_file; /* argv's; NULL: none */
-	const char *state_dir;  /* for the CA; NULL: beside the ready file, or a new one in /tmp */
+	const char
+		*authorized_keys; /* where pushed SSH keys stand while they live; NULL: nowhere */
+	const char *state_dir; /* for the CA; NULL: beside the ready file, or a new one in /tmp */
 	const char *region, *agent_version, *access_key_id, *secret_access_key;
 	bool tls, print_env, require_signed_ws, resolve_system, allow_dial, help, version;
 	enum throttle_kind throttle;

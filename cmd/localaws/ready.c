@@ -29,7 +29,7 @@ static int write_all(int fd, const char *p, size_t n)
 	return 0;
 }
 
-static int write_file(const char *file, const char *text, struct err *e)
+int ready_write_file(const char *file, const char *text, struct err *e)
 {
 	char temp[PATH_TEXT];
 	int fd, failed;
@@ -65,7 +65,7 @@ int ready_write(const struct world *w, const char *file, unsigned port, const ch
 	cJSON_Delete(root);
 	if (!text)
 		return err_set(e, ERR_NOMEM, "ready file");
-	failed = write_file(file, text, e);
+	failed = ready_write_file(file, text, e);
 	cJSON_free(text);
 	return failed;
 }

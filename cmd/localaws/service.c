@@ -126,13 +126,22 @@ static void run(struct api_call *c, const struct api_op *op, const char *service
 
 static void json_call(struct api_call *c, struct http1_text target)
 {
-	static const char prefix[] = "AmazonSSM.";
-	size_t skip = sizeof(prefix) - 1;
+	static const struct {
+		const char *prefix, *service;
+		const struct api_op *ops;
+	} services[] = { { "AmazonSSM.", "ssm", api_ssm_ops },
+			 { "AWSEC2InstanceConnectService.", "ec2-instance-connect", api_eic_ops } };
 	const struct api_op *op = NULL;
+	const char *service = NULL;
 	cJSON *input;
 
-	if (target.n > skip && memcmp(target.p, prefix, skip) == 0)
-		op = find_op(api_ssm_ops, target.p + skip, target.n - skip);
+	for (size_t i = 0; i < sizeof(services) / sizeof(*services) && !op; i++) {
+		size_t skip = strlen(services[i].prefix);
+
+		service = services[i].service;
+		if (target.n > skip && memcmp(target.p, services[i].prefix, skip) == 0)
+			op = find_op(services[i].ops, target.p + skip, target.n - skip);
+	}
 	if (!op) {
 		api_error(c, 400, "UnknownOperationException", "%s", "");
 		return;
@@ -140,7 +149,7 @@ static void json_call(struct api_call *c, struct http1_text target)
 	input = cJSON_ParseWithLength((const char *)c->request->body, c->request->body_len);
 	if (cJSON_IsObject(input)) {
 		c->input = input;
-		run(c, op, "ssm");
+		run(c, op, service);
 	} else {
 		api_error(c, 400, "SerializationException", "the body is not a JSON object");
 	}

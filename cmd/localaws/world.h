@@ -10,6 +10,7 @@
 #include "cmd/localaws/faults.h"
 #include "cmd/localaws/keys.h"
 #include "cmd/localaws/options.h"
+#include "cmd/localaws/ssh_keys.h"
 #include "cmd/localaws/stats.h"
 
 struct loop;
@@ -25,6 +26,7 @@ struct world {
 	struct api_counts apis;
 	struct dice dice;
 	struct keys keys;
+	struct ssh_keys ssh_keys;
 	struct wire_hash *hash;
 	struct sessions *sessions;
 	struct list legs, conns; /* open connections, to end them with the program */

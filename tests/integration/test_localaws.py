@@ -1134,3 +1134,52 @@ def test_the_end_of_the_program_is_clean_with_everything_open(aws, target):
     assert aws.stop() == 0
     with pytest.raises(Closed):
         chan.wait(lambda: False)
+
+
+# --- EC2 Instance Connect ---
+
+KEY = "ssh-ed25519 " + "A" * 68 + " test"
+
+
+def test_a_pushed_key_is_handed_out(localaws, tmp_path):
+    keys = tmp_path / "authorized_keys"
+    aws = localaws("--authorized-keys", str(keys))
+    connect = api_of(aws).client("ec2-instance-connect")
+    for _ in range(2):
+        answer = connect.send_ssh_public_key(InstanceId=INSTANCE, InstanceOSUser="ec2-user", SSHPublicKey=KEY,
+                                             AvailabilityZone="us-east-1a")
+        assert answer["Success"] is True
+    connect.send_ssh_public_key(InstanceId=INSTANCE, InstanceOSUser="root", SSHPublicKey=KEY + "2")
+    assert keys.read_text() == KEY + "\n" + KEY + "2\n"
+    given = json.loads(aws.open("/_localaws/ssh-keys"))
+    assert [(k["instance"], k["user"], k["key"]) for k in given] == [(INSTANCE, "ec2-user", KEY),
+                                                                   (INSTANCE, "root", KEY + "2")]
+    assert all(0 < k["left_ms"] <= 60000 for k in given)
+
+
+@pytest.mark.parametrize("change, code", [
+    ({"InstanceId": "i-0000000000000dead"}, "EC2InstanceNotFoundException"),
+    ({"AvailabilityZone": "eu-west-9z"}, "EC2InstanceNotFoundException"),
+    ({"InstanceOSUser": "no blanks"}, "InvalidArgsException"),
+    ({"SSHPublicKey": "x" * 90}, "InvalidArgsException"),
+    ({"SSHPublicKey": KEY + "\n" + KEY}, "InvalidArgsException"),
+], ids=["instance", "zone", "user", "key", "two keys"])
+def test_keys_that_are_refused(aws, change, code):
+    good = {"InstanceId": INSTANCE, "InstanceOSUser": "ec2-user", "SSHPublicKey": KEY}
+    with pytest.raises(botocore.exceptions.ClientError) as caught:
+        api_of(aws).client("ec2-instance-connect").send_ssh_public_key(**{**good, **change})
+    assert code_of(caught) == code
+    assert json.loads(aws.open("/_localaws/ssh-keys")) == []
+
+
+def test_faults_of_ssh(localaws):
+    aws = localaws("--fault", "refuse-key=1", "--fault", "refuse-ssh=1")
+    with pytest.raises(botocore.exceptions.ClientError) as caught:
+        api_of(aws).client("ec2-instance-connect").send_ssh_public_key(
+            InstanceId=INSTANCE, InstanceOSUser="ec2-user", SSHPublicKey=KEY)
+    assert code_of(caught) == "AccessDeniedException"
+    ssm = api_of(aws).client("ssm")
+    with pytest.raises(botocore.exceptions.ClientError) as caught:
+        ssm.start_session(Target=INSTANCE, DocumentName=SSH)
+    assert code_of(caught) == "AccessDeniedException"
+    assert ssm.start_session(Target=INSTANCE, DocumentName=SSH)["SessionId"]
