@@ -1,6 +1,12 @@
+/*
+ * A line is written at once or not at all: a pipe or terminal that takes nothing now (its reader
+ * stands still) must not hold up who logs. What was lost is counted, and said once there is room.
+ */
 #include "base/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,6 +27,7 @@ static struct {
 		char name[16];
 		enum log_level level;
 	} area[AREAS];
+	atomic_uint lost; /* lines since the last that was written */
 } settings = { .level = LOG_INFO };
 
 static bool parse_level(const char *s, size_t n, enum log_level *out)
@@ -96,18 +103,21 @@ static void escape(char *out, size_t size, const char *text, bool json)
 	out[o] = '\0';
 }
 
-void log_at(enum log_level level, const char *area, const char *fmt, ...)
+/* PIPE_BUF bytes fit where poll() says that there is room, and a line is shorter. */
+_Static_assert(LINE + 128 <= 4096, "a line fits into a pipe that has room");
+
+static bool has_room(void)
 {
-	char raw[LINE], text[LINE], line[LINE + 128], when[25];
-	va_list ap;
+	struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+	return poll(&out, 1, 0) != 0;
+}
+
+static void put(enum log_level level, const char *area, const char *text)
+{
+	char line[LINE + 128], when[25];
 	int n;
 
-	if (!log_wants(level, area))
-		return;
-	va_start(ap, fmt);
-	vsnprintf(raw, sizeof(raw), fmt, ap);
-	va_end(ap);
-	escape(text, sizeof(text), raw, settings.format == LOG_JSON);
 	clock_iso(clock_wall_ms(&clock_system), when);
 	if (settings.format == LOG_JSON)
 		n = snprintf(line, sizeof(line),
@@ -118,4 +128,32 @@ void log_at(enum log_level level, const char *area, const char *fmt, ...)
 			     area, text);
 	if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0)
 		return; /* nobody left to tell */
+}
+
+void log_at(enum log_level level, const char *area, const char *fmt, ...)
+{
+	char raw[LINE], text[LINE];
+	unsigned lost;
+	va_list ap;
+
+	if (!log_wants(level, area))
+		return;
+	if (!has_room()) {
+		atomic_fetch_add(&settings.lost, 1);
+		return;
+	}
+	lost = atomic_exchange(&settings.lost, 0);
+	if (lost) {
+		snprintf(text, sizeof(text), "%u lines were lost: nobody read them", lost);
+		put(LOG_WARN, "log", text);
+		if (!has_room()) {
+			atomic_fetch_add(&settings.lost, 1);
+			return;
+		}
+	}
+	va_start(ap, fmt);
+	vsnprintf(raw, sizeof(raw), fmt, ap);
+	va_end(ap);
+	escape(text, sizeof(text), raw, settings.format == LOG_JSON);
+	put(level, area, text);
 }

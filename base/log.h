@@ -1,7 +1,7 @@
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 /*
- * One log, lines of `level area: text` to stderr, one write each. The one
+ * One log, lines of `level area: text` to stderr, one write each, never waiting for room. The one
  * exception to "no globals" (its level, format and descriptor). What a peer
  * sent is escaped; secrets are `struct secret`, which no format prints.
  */

@@ -83,6 +83,7 @@ int main(int argc, char **argv)
 	fill_standard_descriptors();
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes: write() says EFBIG instead */
 	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
 		return cmd_help(1, argv + 1);
 	if (strcmp(word, "--version") == 0)

@@ -1,5 +1,6 @@
 """A running awsocks under control: status, reload, stop, signals, files, and the exit statuses of a start
 that cannot be."""
+import contextlib
 import json
 import os
 import signal
@@ -161,6 +162,30 @@ def test_an_audit_log_that_nobody_reads_holds_nothing_up(awsocks, tmp_path, proc
     p.signal(signal.SIGHUP)
     p.wait_for(lambda: "nobody reads from it" in p.log(), what="the complaint")
     assert not goes(p, "three.example", 80)
+
+
+def test_a_limit_of_file_sizes_loses_lines_and_ends_nothing(awsocks):
+    """Beyond it the system sends SIGXFSZ, whose default is to end the process."""
+    p = awsocks(*DIRECT, wrap=("prlimit", "--fsize=1500"))
+    for i in range(20):
+        assert not goes(p, f"h{i}.example", 80)
+    assert "a line is lost" in p.log() and len(p.audit()) < 20
+
+
+def test_a_log_that_nobody_reads_holds_nothing_up(tmp_path, processes):
+    """As with `awsocks 2>&1 | less`: lines are lost, clients are served."""
+    ready, env = tmp_path / "ready.json", conftest.clean_environment(tmp_path)
+    with subprocess.Popen([harness.program("awsocks"), "start", *DIRECT, "--log-level", "debug", "--listen",
+                           "127.0.0.1:0", "--ready-file", str(ready), "--no-project-file"], env=env,
+                          stderr=subprocess.PIPE) as child:
+        try:
+            said = harness.wait_for(lambda: harness.read_json(ready), what="the proxy")
+            listener = conftest.listener_of(said["listeners"][0]["address"])
+            for i in range(400):        # more lines than a pipe holds
+                with contextlib.suppress(client.Refused):
+                    client.socks5(listener, f"h{i}.example", 80).close()
+        finally:
+            child.kill()
 
 
 # --- stop ------------------------------------------------------------------

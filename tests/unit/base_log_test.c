@@ -1,6 +1,7 @@
 /* base/log.h: levels by area, and lines that a peer cannot forge. */
 #include <stdio.h>
 #include <string.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -110,12 +111,44 @@ static void a_long_line_is_cut(void **state)
 	assert_int_equal(line[strlen(line) - 1], '\n');
 }
 
+/* Nobody reads: the lines are lost, nothing waits, and it is said once there is room. */
+static void a_full_pipe_holds_nothing_up(void **state)
+{
+	int ends[2], saved = dup(STDERR_FILENO), size, lost;
+	char page[4096] = { 0 }, text[8192];
+	ssize_t n;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	assert_true(fcntl(ends[1], F_SETFL, O_NONBLOCK) == 0);
+	for (size = 0; (n = write(ends[1], page, sizeof(page))) > 0; size += (int)n)
+		;
+	assert_true(fcntl(ends[1], F_SETFL, 0) == 0);
+	assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
+	close(ends[1]);
+	for (lost = 0; lost < 3; lost++)
+		log_error("area", "nobody reads this");
+	for (; size > 0; size -= (int)n)
+		assert_true((n = read(ends[0], page, sizeof(page))) > 0);
+	log_error("area", "somebody reads this");
+	assert_true(dup2(saved, STDERR_FILENO) >= 0);
+	close(saved);
+	n = read(ends[0], text, sizeof(text) - 1);
+	assert_true(n > 0);
+	text[n] = '\0';
+	assert_non_null(strstr(text, "3 lines were lost"));
+	assert_non_null(strstr(text, "somebody reads this"));
+	assert_null(strstr(text, "nobody reads this"));
+	close(ends[0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(levels),
 		cmocka_unit_test(lines),
 		cmocka_unit_test(a_long_line_is_cut),
+		cmocka_unit_test(a_full_pipe_holds_nothing_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
