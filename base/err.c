@@ -21,6 +21,16 @@ static void printable(char *s)
 			*s = '?';
 }
 
+/* Whoever gets no memory says what it was for; the reader wants to know that it was memory. */
+static void add_cause(struct err *e)
+{
+	const char *cause = err_text(ERR_NOMEM);
+	size_t n = strlen(e->msg);
+
+	if (strcmp(e->msg, cause) != 0)
+		snprintf(e->msg + n, sizeof(e->msg) - n, ": %s", cause);
+}
+
 int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 {
 	va_list ap;
@@ -32,6 +42,8 @@ int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
 	va_end(ap);
+	if (code == ERR_NOMEM)
+		add_cause(e);
 	printable(e->msg);
 	return -1;
 }

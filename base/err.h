@@ -55,7 +55,8 @@ struct err {
 
 /* Fills *e and returns -1, so that a failing function can end in
  * `return err_set(e, ERR_PROTO, "...")`. A NULL e is allowed. Control bytes
- * in the formatted text are replaced by '?': messages may quote a peer. */
+ * in the formatted text are replaced by '?': messages may quote a peer. Behind what ERR_NOMEM says
+ * stands ": out of memory". */
 int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* The same with errno's text behind it ("open x: Permission denied"); `sys`

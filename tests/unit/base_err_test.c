@@ -20,6 +20,22 @@ static void grows_outward(void **state)
 	assert_int_equal(err_wrap(NULL, "x"), -1);
 }
 
+static void lack_of_memory_is_named(void **state)
+{
+	struct err e;
+	char big[1000];
+
+	(void)state;
+	err_set(&e, ERR_NOMEM, "buffer of %d bytes", 7);
+	assert_string_equal(e.msg, "buffer of 7 bytes: out of memory");
+	err_set(&e, ERR_NOMEM, "out of memory");
+	assert_string_equal(e.msg, "out of memory");
+	memset(big, 'x', sizeof(big) - 1);
+	big[sizeof(big) - 1] = '\0';
+	err_set(&e, ERR_NOMEM, "%s", big);
+	assert_int_equal(strlen(e.msg), sizeof(e.msg) - 1);
+}
+
 static void is_bounded_and_printable(void **state)
 {
 	struct err e = { 0 };
@@ -100,6 +116,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(grows_outward),
+		cmocka_unit_test(lack_of_memory_is_named),
 		cmocka_unit_test(is_bounded_and_printable),
 		cmocka_unit_test(errno_gives_the_code),
 		cmocka_unit_test(the_table_is_whole),
