@@ -427,3 +427,44 @@ def test_names_that_cannot_be_looked_up_for_want_of_descriptors(awsocks):
         with client.dial(p.listener) as s:          # and it was not kept as an answer
             s.sendall(b"\5\1\0\5\1\0\3\x0cname.invalid\0\x50")
             assert client.read_exactly(s, 4) == b"\5\0\5\4"
+
+
+# --- out of memory -----------------------------------------------------------------------
+
+
+def data_size(p):
+    """What RLIMIT_DATA counts: heap and private memory that can be written to."""
+    with open(f"/proc/{p.pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmData:"))
+
+
+@pytest.mark.nosan
+@pytest.mark.skipif(harness.SANITIZED, reason="sanitizers need address space without end")
+def test_out_of_memory_open_tunnels_go_on(awsocks, echo):
+    """Not a page more from here on: clients are turned away cleanly, the others never notice, and it passes."""
+    p = awsocks(*DIRECT, "--handshake-timeout", "5m")
+    tunnels = [client.socks5(p.listener, "127.0.0.1", echo.port) for _ in range(5)]
+    limits = resource.prlimit(p.pid, resource.RLIMIT_DATA)
+    resource.prlimit(p.pid, resource.RLIMIT_DATA, (data_size(p), limits[1]))
+    greedy = []
+    head = b"GET http://127.0.0.1:1/ HTTP/1.1\r\nX: " + b"x" * 30000         # kept until the head is whole
+    for _ in range(100):
+        s = client.dial(p.listener)
+        with contextlib.suppress(ConnectionError):
+            s.sendall(head)
+        greedy.append(s)
+    harness.wait_for(lambda: any("out of memory" in line.get("error", "") for line in p.audit()), what="the shortage")
+    assert all(answers(s) for s in tunnels)
+    before = p.cpu_s()
+    time.sleep(1)
+    assert p.cpu_s() - before < 0.2
+    assert p.log().count("clients are turned away") <= 1
+    resource.prlimit(p.pid, resource.RLIMIT_DATA, limits)
+    for s in greedy:
+        s.close()
+    harness.wait_for(lambda: p.status()["connections"] == len(tunnels), what="their end")
+    with client.socks5(p.listener, "127.0.0.1", echo.port) as s:
+        assert answers(s)
+    for s in tunnels:
+        assert answers(s)
+        s.close()
