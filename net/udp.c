@@ -1,5 +1,7 @@
 /*
- * The watch is a level one: what a turn leaves is reported again. A socket that
+ * The watch is a level one: what a turn leaves is reported again. While datagrams come
+ * singly one is read per turn, since a second read would only say EAGAIN; more while
+ * every turn finds as many as it reads. A socket that
  * is not connected hears of no ICMP error on Linux; elsewhere one may come as
  * the error of a read, which takes it away. Only a socket on which nothing but
  * errors is read has come to its end.
@@ -16,7 +18,7 @@
 #include "net/loop_impl.h"
 #include "net/sock.h"
 
-enum { FAILURES_MAX = 64 };
+enum { FAILURES_MAX = 64, STREAK = 4 };
 
 _Static_assert(UDP_FRONT + UDP_MAX + 1 <= LOOP_SHARED, "a datagram fits in the shared buffer");
 
@@ -27,7 +29,8 @@ struct udp {
 	void *arg;
 	struct addr addr;
 	uint64_t overlong;
-	unsigned failures; /* reads in a row */
+	unsigned failures;      /* reads in a row */
+	unsigned burst, streak; /* to read per turn; turns in a row that read as many */
 	bool busy, dead;
 };
 
@@ -71,14 +74,26 @@ static bool receive(struct udp *u)
 	return true;
 }
 
+/* A turn read as much as it was to, or less. */
+static void adapt(struct udp *u, bool full)
+{
+	u->streak = full ? u->streak + 1 : 0;
+	if (!full)
+		u->burst = 1;
+	else if (u->streak >= STREAK && u->burst < UDP_PER_TURN)
+		u->burst *= 2;
+}
+
 static void readable(void *arg, unsigned ready)
 {
 	struct udp *u = arg;
+	unsigned n = 0;
 
 	(void)ready;
 	u->busy = true;
-	for (int i = 0; i < UDP_PER_TURN && !u->dead && receive(u); i++)
-		;
+	while (n < u->burst && !u->dead && receive(u))
+		n++;
+	adapt(u, n == u->burst);
 	u->busy = false;
 	if (u->dead)
 		mem_free(u);
@@ -111,6 +126,7 @@ struct udp *udp_open(struct loop *l, const struct addr *at, const struct udp_han
 	u->loop = l;
 	u->handler = handler;
 	u->arg = arg;
+	u->burst = 1;
 	fd = sock_open_udp(at->ss.ss_family);
 	if (fd >= 0 && !loop_may_use_fd(l, fd))
 		(void)err_sys(e, EMFILE, "UDP socket");

@@ -17,7 +17,7 @@ struct udp;
 enum {
 	UDP_FRONT = 24,   /* bytes in front of each datagram that its receiver may write to */
 	UDP_MAX = 65511,  /* longer ones (only IPv6 has them) are dropped, never cut */
-	UDP_PER_TURN = 32 /* read at most before others have their turn */
+	UDP_PER_TURN = 32 /* a power of two; read at most before others have their turn */
 };
 
 struct udp_handler {
