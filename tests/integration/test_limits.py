@@ -88,9 +88,10 @@ def configured(folder, text):
 # --- how many ----------------------------------------------------------------------------
 
 
-def test_over_the_total_clients_wait_and_are_then_served(awsocks, echo):
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_over_the_total_clients_wait_and_are_then_served(awsocks, echo, workers):
     """Over all listeners: the third waits in the backlog, whichever it came to, and is served when one ends."""
-    p = awsocks(*DIRECT, "--max-connections", "2", "--listen", "127.0.0.1:0")
+    p = awsocks(*DIRECT, "--workers", workers, "--max-connections", "2", "--listen", "127.0.0.1:0")
     other = conftest.listener_of(p.ready["listeners"][1]["address"])
     a = client.socks5(p.listener, "127.0.0.1", echo.port)
     b = client.socks5(other, "127.0.0.1", echo.port)
@@ -120,9 +121,10 @@ def test_waiting_costs_no_processor_time(awsocks, echo):
         assert answers(a)
 
 
-def test_many_more_clients_than_places(awsocks, web):
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_many_more_clients_than_places(awsocks, web, workers):
     """All are served, a few at a time."""
-    p = awsocks(*DIRECT, "--max-connections", "3")
+    p = awsocks(*DIRECT, "--workers", workers, "--max-connections", "3")
     got = []
 
     def fetch():
@@ -160,8 +162,9 @@ def from_address(address, listener):
     return s
 
 
-def test_a_peer_over_its_share_is_refused_and_others_are_not(awsocks, echo):
-    p = awsocks(*DIRECT, "--max-connections-per-peer", "2", "--listen", "127.0.0.1:0")
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_a_peer_over_its_share_is_refused_and_others_are_not(awsocks, echo, workers):
+    p = awsocks(*DIRECT, "--workers", workers, "--max-connections-per-peer", "2", "--listen", "127.0.0.1:0")
     other = conftest.listener_of(p.ready["listeners"][1]["address"])
     a = client.socks5(p.listener, "127.0.0.1", echo.port)
     with from_address("127.0.0.1", other) as b:
