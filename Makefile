@@ -66,7 +66,8 @@ SUPPORT := $(filter-out $(MEM_FAIL),$(patsubst %.c,$B/obj/%.o,$(wildcard tests/s
 # What pkg-config did not find stops the first compilation, with the cure.
 NEED    := $(if $(PKG_LIBS),,need-setup)
 
-.PHONY: all lib test-unit test-tools test test-long lint fuzz bench bench-ssm bench-workers bench-docs demo install clean setup need-setup man
+.PHONY: all lib test-unit test-tools test test-long lint fuzz bench bench-ssm bench-workers bench-docs \
+	demo install clean setup need-setup man
 .SECONDARY:
 .DELETE_ON_ERROR:
 all: $B/awsocks $B/awsocks-localaws
@@ -144,6 +145,7 @@ demo:
 bench:
 	@sh tests/setup.sh bench
 	@MAKEFLAGS= MAKELEVEL= $(MAKE) -s all
+	@MAKEFLAGS= MAKELEVEL= $(MAKE) -s PORTABLE=1 build-portable/awsocks
 	@/usr/bin/env python3 -B tests/bench/run.py --awsocks $B/awsocks --rounds $(or $(ROUNDS),3) $(BENCH_ARGS)
 
 bench-ssm:

@@ -63,12 +63,11 @@ def main():
     ap.add_argument("--bench", default="build/bench/results.jsonl")
     ap.add_argument("--workers", default="build/bench-workers/results.jsonl")
     ap.add_argument("--page", default="docs/BENCHMARKS.md")
-    ap.add_argument("--ref", default="floor-auto,microsocks", help="ratios are taken against these")
+    ap.add_argument("--ref", default="floor-auto,floor-copy,microsocks", help="ratios are taken against these")
     a = ap.parse_args()
     text = "\n".join([
         f"Machine: {machine()}.\n\nPeers: {versions()}.\n",
-        section("One loop", a.bench, run.TABLES, a.ref.split(","), "make bench ROUNDS=7 BENCH_ARGS='--tests "
-                "verify,bulk,conn,rtt,idle,drip,mix,sys'"),
+        section("One loop", a.bench, run.TABLES, a.ref.split(","), "make bench ROUNDS=7"),
         section("Several workers", a.workers, workers.TABLES, workers.REFS, "make bench-workers ROUNDS=7")])
     with open(a.page, encoding="utf-8") as f:
         page = f.read()

@@ -5,13 +5,14 @@ Every test is run once for each proxy before any test is repeated, and the order
 of the proxies is rotated each round, so that a slow minute of the machine falls
 on all of them alike. Ratios are taken within a round and their median reported.
 
-    make bench                          # three rounds, a few minutes
-    make bench ROUNDS=7                 # figures to keep
+    make bench                          # three rounds, some ten minutes
+    make bench ROUNDS=7                 # figures to keep, about 20 minutes
     make bench BENCH_ARGS='--tests conn,rtt --peers awsocks,floor-auto,microsocks'
     run.py --report                     # print the last tables again
     run.py --peer 'mine;socks5;/path/mine --listen 127.0.0.1:{port}'
 
-`awsocks` has a rule file of 100 rules and goes direct. `floor-*` is splicefwd.c,
+`awsocks` has a rule file of 100 rules and goes direct; `awsocks-copy` is the same
+of a PORTABLE=1 build, which copies as on other systems. `floor-*` is splicefwd.c,
 about the least that a user-space relay can cost; the peers are those that apt
 has. A --peer command is split like a shell line; {port}, {dir} and {sock} are
 filled in, its kind is socks5, http, socks5-unix or http-unix. Proxies that are
@@ -37,6 +38,8 @@ import statistics
 import subprocess
 import sys
 import time
+
+import goals
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASE_PORT = 17000          # target server; proxies use the ports above it
@@ -156,6 +159,7 @@ PEERS = collections.OrderedDict([
     ("floor-copy",    ("splicefwd", "socks5", floor("-m", "copy", "-b", "64"))),
     ("floor-copy256", ("splicefwd", "socks5", floor("-m", "copy", "-b", "256"))),
     ("awsocks",       ("awsocks", "socks5", awsocks())),
+    ("awsocks-copy",  ("awsocks-copy", "socks5", awsocks())),
     ("awsocks-http",  ("awsocks", "http", awsocks())),
     ("microsocks",    ("microsocks", "socks5", cmd_microsocks)),
     ("dante",         ("danted", "socks5", cmd_dante)),
@@ -273,6 +277,10 @@ def tests_of(a):
     want = a.tests.split(",")
     return collections.OrderedDict((k, v) for k, v in t.items()
                                    if any(k == w or k.startswith(w + "-") for w in want))
+
+
+# Counts, which hardly differ from round to round, and slow tests are not repeated as often as the others.
+MOST_ROUNDS = {"verify": 1, "drip": 2, "sys": 3}
 
 
 def run_one(bench, server, peer, test, args, timeout):
@@ -426,6 +434,7 @@ def report(path, refs):
                     cells.append(fmt(v, 2))
                 if any(c != "-" for c in cells):
                     print(f"| {n} | " + " | ".join(cells) + " |")
+    goals.show(data)
     load = [r["other_cpu_s"] / r["wall_s"] for r in rows if r.get("wall_s", 0) > 0.2]
     if load:
         print(f"\nProcessors kept busy by others meanwhile: {fmt(load, 2)}")
@@ -439,9 +448,10 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--out", default="build/bench", help="folder for results, logs and configurations")
     ap.add_argument("--awsocks", default="build/awsocks", help="the program to measure")
+    ap.add_argument("--awsocks-copy", default="build-portable/awsocks", help="the same built with PORTABLE=1")
     ap.add_argument("--rounds", type=int, default=3)
-    ap.add_argument("--tests", default="verify,bulk,conn,rtt,idle-2000,sys",
-                    help="also: drip (1000 slow handshakes), mix (round trips beside bulk), idle-9500")
+    ap.add_argument("--tests", default="verify,bulk,conn,rtt,idle-2000,drip,mix,sys",
+                    help="mix: round trips beside bulk; drip: 1000 slow handshakes; also: idle-9500")
     ap.add_argument("--peers", help="only these, comma separated (default: all found but a few variants)")
     ap.add_argument("--peer", action="append", default=[], metavar="NAME;KIND;COMMAND")
     ap.add_argument("--twice", default="", metavar="NAMES",
@@ -452,7 +462,7 @@ def main():
                     help="connections in one conn test; many more than this in a minute exhausts the "
                          "ports of proxies that bind before they connect")
     ap.add_argument("--timeout", type=int, default=60, help="seconds for one measurement")
-    ap.add_argument("--ref", default="floor-auto,microsocks,ssh-D", help="ratios are taken against these")
+    ap.add_argument("--ref", default="floor-auto,floor-copy,microsocks", help="ratios are taken against these")
     ap.add_argument("--cpus", default=str(max(os.sched_getaffinity(0))),
                     help="run server, proxies and client on these processors only, e.g. 0,1 (the last one; "
                          "mix runs on all)")
@@ -467,6 +477,7 @@ def main():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     PATHS["awsocks"] = os.path.abspath(a.awsocks)
+    PATHS["awsocks-copy"] = os.path.abspath(a.awsocks_copy)
     for b in a.bin:
         k, v = b.split("=", 1)
         PATHS[k] = os.path.abspath(v)
@@ -514,6 +525,8 @@ def main():
         tests = tests_of(a)
         for rnd in range(first, first + a.rounds):
             for test, (args, fresh, with_direct) in tests.items():
+                if rnd - first >= MOST_ROUNDS.get(test.split("-")[0], a.rounds):
+                    continue
                 on_cpus(test, a.cpus, server)
                 order = peers[rnd % len(peers):] + peers[:rnd % len(peers)]
                 if rnd % 2:
