@@ -21,12 +21,7 @@ PIPE, PIPES_KEPT = "pipe:[N]", 32       # by net/sock_relay_splice.c
 
 
 def run(awsocks, folder, workers, seconds, rate, conc, handshake_ms):
-    try:
-        s = soak.Soak(awsocks, folder, SEED, handshake_ms, "--workers", str(workers))
-    except harness.Failed as e:
-        if "is not built yet" in str(e):
-            pytest.skip("--workers is not built yet")
-        raise
+    s = soak.Soak(awsocks, folder, SEED, handshake_ms, "--workers", str(workers))
     print(f"SOAK_SEED={SEED}")
     s.load(2, rate, conc, SEED + 1)        # all that is made once is there
     s.quiet()
