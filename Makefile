@@ -23,7 +23,7 @@ OS      := $(shell uname -s)
 SAN_NAME := $(if $(filter thread,$(SAN)),tsan,san)
 B       ?= build$(if $(SAN),-$(SAN_NAME))$(if $(PORTABLE),-portable)
 
-PKGS    := libuv libcurl openssl libwebsockets libcjson yaml-0.1 expat libidn2
+PKGS    := libuv libcurl openssl libcjson yaml-0.1 expat libidn2
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
            -Wmissing-prototypes -Wvla -Wformat=2 -Wundef $(if $(WERROR),-Werror)
 HARDEN  := -fPIE -fstack-protector-strong -fstack-clash-protection \
@@ -93,6 +93,12 @@ $B/unit/localaws_%_test: $B/obj/tests/unit/localaws_%_test.o $(call cmd_objs,loc
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
 $B/unit/awsocks_%_test: $B/obj/tests/unit/awsocks_%_test.o $(call cmd_objs,awsocks) $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
+
+# A peer for the websocket client, by others: the one program that uses libwebsockets.
+$B/obj/tests/unit/lws_peer_cli.o: PKG_CFLAGS += $(shell pkg-config --cflags libwebsockets 2>/dev/null | \
+           sed 's/-I/-isystem /g')
+$B/unit/lws_peer_cli: LIBS += $(shell pkg-config --libs libwebsockets 2>/dev/null)
+$B/unit/net_ws_lws_test: | $B/unit/lws_peer_cli
 
 need-setup:
 	@echo "Libraries are missing: of $(PKGS)"; \

@@ -3,7 +3,7 @@
  * does the middle two:
  *
  *     wait until the next timer, or not at all while posts are pending
- *     call the watches that are ready; run libuv (curl, lws, signals, pool)
+ *     call the watches that are ready; run libuv (curl, signals, pool)
  *     timers that are due
  *     posts that were there when this step began
  *

@@ -4,7 +4,7 @@
  * costs a third fewer system calls per connection than a uv_poll per socket.
  *
  *     epoll_wait --+--> reg -> watch -> owner
- *                  +--> uv_backend_fd -> uv_run(NOWAIT) -> curl, lws, pool, signals
+ *                  +--> uv_backend_fd -> uv_run(NOWAIT) -> curl, pool, signals
  *
  * A registration (struct reg) belongs to a descriptor and outlives its watch
  * until the batch of events in hand has been dealt with, so that an owner may

@@ -1,55 +1,16 @@
-/*
- * The reason comes from two places: the certificate check, which knows best,
- * and OpenSSL's error queue at the end of a failed handshake step. Handshakes
- * of one loop run one step at a time, and the owner takes the reason before
- * the next one, so one place to keep it in is enough.
- */
 #include "net/tls_trust.h"
 
 #include <openssl/err.h>
-#include <openssl/x509_vfy.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/mem.h"
-#include "base/str.h"
 
 struct tls_trust {
 	SSL_CTX *ctx;
 	char *ca_file;
 	struct stat seen; /* the file as it was read */
-	char reason[TLS_REASON];
 };
-
-static void on_info(const SSL *ssl, int where, int ret)
-{
-	struct tls_trust *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-	unsigned long code;
-
-	if (!(where & SSL_CB_EXIT) || ret > 0 || !t || t->reason[0])
-		return;
-	code = ERR_peek_last_error();
-	if (code && ERR_reason_error_string(code))
-		(void)str_fmt(t->reason, sizeof(t->reason), "%s", ERR_reason_error_string(code));
-}
-
-void tls_trust_verified(X509_STORE_CTX *x, int ok)
-{
-	SSL *ssl = X509_STORE_CTX_get_ex_data(x, SSL_get_ex_data_X509_STORE_CTX_idx());
-	struct tls_trust *t = ssl ? SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)) : NULL;
-	int code = X509_STORE_CTX_get_error(x);
-
-	if (ok || !t || code == X509_V_OK)
-		return;
-	(void)str_fmt(t->reason, sizeof(t->reason), "certificate not accepted: %s",
-		      X509_verify_cert_error_string(code));
-}
-
-void tls_trust_take_reason(struct tls_trust *t, char out[static TLS_REASON])
-{
-	memcpy(out, t->reason, TLS_REASON);
-	t->reason[0] = '\0';
-}
 
 /* As it stands in OpenSSL's queue, which is emptied. */
 static int openssl_err(struct err *e, const char *what)
@@ -102,10 +63,7 @@ static int set_up(struct tls_trust *t, const char *ca_file, struct err *e)
 	t->ctx = SSL_CTX_new(TLS_client_method());
 	if (!t->ctx)
 		return openssl_err(e, "TLS");
-	SSL_CTX_set_app_data(t->ctx, t);
-	SSL_CTX_set_info_callback(t->ctx, on_info);
-	SSL_CTX_set_options(t->ctx, SSL_OP_NO_COMPRESSION);
-	SSL_CTX_set_mode(t->ctx, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_options(t->ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
 	if (SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION) != 1)
 		return openssl_err(e, "TLS 1.2");

@@ -1,9 +1,8 @@
 #ifndef NET_TLS_TRUST_H
 #define NET_TLS_TRUST_H
 /*
- * Whom a TLS client trusts, as an OpenSSL context to be given to a library:
- * TLS 1.2 or later, the system's authorities, or one file instead of them.
- * It also remembers why a handshake failed, which the library does not tell.
+ * Whom a TLS client trusts, as an OpenSSL context: TLS 1.2 or later, the
+ * system's authorities, or one file instead of them.
  */
 #include <openssl/ssl.h>
 #include <stddef.h>
@@ -11,7 +10,6 @@
 #include "base/err.h"
 
 struct tls_trust;
-enum { TLS_REASON = 200 };
 
 /* ca_file: NULL for the system's. Fails (ERR_TLS) when the file has no
  * certificate in it or cannot be read. */
@@ -21,8 +19,4 @@ SSL_CTX *tls_trust_ctx(const struct tls_trust *);
 const char *tls_trust_file(const struct tls_trust *); /* NULL: the system's */
 /* Reads the file again if it is another one by now. */
 MUST_CHECK int tls_trust_refresh(struct tls_trust *, struct err *);
-/* To be called from the certificate check of a connection made with the context. */
-void tls_trust_verified(X509_STORE_CTX *, int ok);
-/* Why the last handshake failed, "" if none has; forgets it. */
-void tls_trust_take_reason(struct tls_trust *, char out[static TLS_REASON]);
 #endif

@@ -2,56 +2,41 @@
  * One websocket connection. Its life, and who still holds what:
  *
  *     DIAL      net_dial() is under way
- *     UPGRADE   the bridge (ws_bridge.c) and lws are connected; TLS, HTTP
+ *     HELLO     TLS; plain passes through it
+ *     UPGRADE   the request is on its way, or its answer
  *     OPEN      messages
  *     CLOSING   a close frame has come or is on its way out; no messages
- *     ENDING    what is left of lws' connection and of the bridge goes; when
- *               both have gone, closed() is posted and the memory freed
+ *     ENDING    closed() is posted; the connection is closed and the memory freed there
  *
- * lws closes in its own time and reports the end of its connection only by
- * WSI_DESTROY, whatever happened before; it is never ended from inside one of
- * its callbacks but from a post.
+ * Bytes in: io -> the loop's shared buffer -> parser -> message(), where they
+ * stand. What is not a whole frame, or comes while paused, is kept in `left`
+ * and stands before what is read next. Bytes out: ws_send() -> out -> io, one
+ * write for all that was sent in a turn.
  *
- * Why a connection ended is known by the first that says so: a failed dial,
- * the TLS check, the HTTP status, a close frame; otherwise the bridge tells
- * how the connection below it ended.
+ * Everything happens in turn(), which runs from the watch or a post; the calls
+ * of the owner only queue and ask for a turn, except that a queue which has
+ * grown long is written at once.
+ *
+ * Why a connection ended is known by the first that says so.
  */
 #include "net/ws.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 
-#include "base/mem.h"
 #include "base/str.h"
 #include "net/dialer.h"
-#include "net/relay.h"
+#include "net/loop_impl.h"
 #include "net/ws_impl.h"
 
 enum {
-	LIMIT_MS = 30000,
-	PING_MS = 30000,
-	PONG_LIMIT_MS = 15000,
-	MESSAGE_MAX = 2 * 1024 * 1024,
-	CLOSE_MS = 2000,  /* from our close frame to the peer's end */
-	LINGER_MS = 1000, /* from lws' end to the bridge's */
-	HOST_MAX = 118,   /* what lws takes for SNI and Host */
+	CLOSE_MS = 2000,        /* from our close frame to the peer's end */
+	ANSWER_MS = 5000,       /* from its first byte to the end of an answer */
+	WRITE_NOW = 128 * 1024, /* a longer queue would leave the processor's cache */
 };
 
-/* ---- the end ---- */
+static void turn(void *arg);
 
-static void ws_free(struct ws *ws)
-{
-	for (size_t i = 0; i < ws->header_count; i++) {
-		mem_free_str((char *)ws->headers[i].name);
-		mem_free_str((char *)ws->headers[i].value);
-	}
-	mem_free(ws->headers);
-	mem_free_str(ws->target);
-	ws_out_free(&ws->out);
-	buf_free(&ws->in);
-	mem_free(ws);
-}
+/* ---- the end ---- */
 
 static const struct err *cause(struct ws *ws)
 {
@@ -59,15 +44,9 @@ static const struct err *cause(struct ws *ws)
 
 	if (ws->by_us)
 		return NULL;
-	if (e->code != ERR_NONE)
-		;
-	else if (ws->peer_closed)
+	if (e->code == ERR_NONE && ws->peer_closed)
 		(void)err_set(e, ERR_CLOSED, "closed by the peer: %d %s", ws->code, ws->reason);
-	else if (ws->relay_why.code != ERR_NONE)
-		*e = ws->relay_why;
-	else if (ws->dropped)
-		(void)err_set(e, ERR_PROTO, "websocket protocol broken by the peer");
-	else
+	else if (e->code == ERR_NONE)
 		(void)err_set(e, ERR_CLOSED, "connection closed by the peer");
 	(void)err_wrap(e, "%s", ws->url.authority);
 	return e;
@@ -78,41 +57,13 @@ static void finish(void *arg)
 	struct ws *ws = arg;
 	struct ws_context *c = ws->ctx;
 
+	loop_unpost(&ws->turn);
+	ws_io_close(&ws->io);
 	ws->handler->closed(ws->arg, ws->code, ws->reason, cause(ws));
 	list_del(&ws->node);
+	c->count--;
 	ws_free(ws);
 	ws_context_gone(c);
-}
-
-static void finish_if_gone(struct ws *ws)
-{
-	if (ws->wsi || ws->relay)
-		return;
-	timer_disarm(ws->ctx->loop, &ws->limit);
-	loop_post(ws->ctx->loop, &ws->post, finish, ws);
-}
-
-/* Ends what is left; outside of lws' callbacks. The bridge goes first: lws
- * would wait for room to write what it holds. */
-static void hang_up(void *arg)
-{
-	struct ws *ws = arg;
-
-	if (ws->relay)
-		net_relay_abort(ws->relay);
-	if (ws->wsi)
-		lws_set_timeout(ws->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
-	finish_if_gone(ws);
-}
-
-static void enter_ending(struct ws *ws)
-{
-	ws->state = WS_ENDING;
-	timer_disarm(ws->ctx->loop, &ws->limit);
-	ws_alive_stop(ws);
-	if (ws->dial)
-		net_dial_cancel(ws->dial);
-	ws->dial = NULL;
 }
 
 void ws_end(struct ws *ws, const struct err *why)
@@ -121,79 +72,52 @@ void ws_end(struct ws *ws, const struct err *why)
 		ws->why = *why;
 	if (ws->state == WS_ENDING)
 		return;
-	enter_ending(ws);
-	loop_post(ws->ctx->loop, &ws->post, hang_up, ws);
+	ws->state = WS_ENDING;
+	timer_disarm(ws->ctx->loop, &ws->limit);
+	ws_alive_stop(ws);
+	if (ws->dial)
+		net_dial_cancel(ws->dial);
+	ws->dial = NULL;
+	loop_post(ws->ctx->loop, &ws->end, finish, ws);
 }
 
-void ws_bridge_ended(struct ws *ws)
-{
-	/* Otherwise lws sees the end of its socket, after what is still in it. */
-	if (ws->state == WS_ENDING)
-		finish_if_gone(ws);
-}
-
-/* lws is about to close. Has the peer ended, or has lws seen something that it
- * does not stand, which it does not tell? */
-static void on_closing(struct ws *ws)
-{
-	SSL *ssl = lws_get_ssl(ws->wsi);
-	ssize_t n;
-	char c;
-
-	if (ssl && (SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN))
-		return;
-	n = recv(lws_get_socket_fd(ws->wsi), &c, 1, MSG_PEEK | MSG_DONTWAIT);
-	ws->dropped = n > 0 || (n < 0 && errno == EAGAIN);
-}
-
-/* lws has let go. If it did so by itself, the bridge gets a moment to bring
- * the last bytes out and to tell how the connection ended. */
-static void on_destroyed(struct ws *ws)
-{
-	ws->wsi = NULL;
-	if (ws->state != WS_ENDING) {
-		enter_ending(ws);
-		if (ws->relay && ws->why.code == ERR_NONE) {
-			timer_arm(ws->ctx->loop, &ws->limit, LINGER_MS, hang_up, ws);
-			return;
-		}
-		loop_post(ws->ctx->loop, &ws->post, hang_up, ws);
-		return;
-	}
-	finish_if_gone(ws);
-}
-
-/* ---- messages ---- */
+/* ---- writing ---- */
 
 void ws_ask_write(struct ws *ws)
 {
-	if (ws->want_write || !ws->wsi)
-		return;
-	ws->want_write = true; /* asking lws again is not free */
-	(void)lws_callback_on_writable(ws->wsi);
+	if (ws->state != WS_ENDING)
+		loop_post(ws->ctx->loop, &ws->turn, turn, ws);
 }
 
-static int on_writeable(struct ws *ws)
+/* A failed write does not end the connection at once: what the peer said before it went (a close
+ * frame with its reason) is read first. */
+static void write_out(struct ws *ws)
 {
-	size_t n = 0;
-	uint8_t *p;
+	size_t before = ws->out.len;
 
-	ws->want_write = false;
-	p = ws_out_piece(&ws->out, &n);
-	if (p) {
-		/* LWS_WRITE_HTTP: as it is. One write per callback; what the
-		 * socket does not take lws keeps and sends before it calls again. */
-		if (lws_write(ws->wsi, p, n, LWS_WRITE_HTTP) < 0)
-			return -1;
-		ws_out_drop_piece(&ws->out);
+	if (ws->out.len == 0 || ws->mute || !ws->io.writable)
+		return;
+	if (ws_io_write(&ws->io, &ws->out, &ws->why_mute) != 0) {
+		ws->mute = true;
+		ws->io.readable = true;
+		ws_out_free(&ws->out);
+		ws_ask_write(ws);
+	} else if (ws->out.len < before) {
 		ws_alive_written(ws);
 	}
-	if (ws->out.len)
-		ws_ask_write(ws);
-	if (ws->want_room && ws->state == WS_OPEN && ws->out.len <= WS_SEND_MAX / 2) {
-		ws->want_room = false;
-		ws->handler->writable(ws->arg);
+}
+
+static int put(struct ws *ws, enum ws_opcode op, const void *p, size_t n)
+{
+	struct err e;
+
+	if (ws->mute)
+		return 0; /* the end is near */
+	if (ws_out_add(&ws->out, &ws->ctx->keys, op, p, n, &e) != 0) {
+		ws_end(ws, &e);
+		return -1;
 	}
+	ws_ask_write(ws);
 	return 0;
 }
 
@@ -214,44 +138,206 @@ bool ws_send(struct ws *ws, bool text, const void *p, size_t n)
 		ws->want_room = true;
 		return false;
 	}
-	if (ws_out_add(&ws->out, &ws->ctx->keys, text ? WS_TEXT : WS_BINARY, p, n, &e) != 0) {
-		ws_end(ws, &e);
+	if (put(ws, text ? WS_TEXT : WS_BINARY, p, n) != 0)
 		return false;
-	}
-	ws_ask_write(ws);
+	if (ws->out.len >= WRITE_NOW)
+		write_out(ws);
 	return true;
 }
 
-static void on_message(struct ws *ws, const uint8_t *p, size_t n)
+/* ---- closing ---- */
+
+static void enter_closing(struct ws *ws)
 {
-	ws->handler->message(ws->arg, ws->in_text, p, n);
+	ws->state = WS_CLOSING;
+	ws_alive_stop(ws);
+	timer_arm(ws->ctx->loop, &ws->limit, CLOSE_MS, ws_on_limit, ws);
 }
 
-static void on_piece(struct ws *ws, const uint8_t *p, size_t n)
+static int put_close(struct ws *ws, int code)
 {
-	bool last = lws_is_final_fragment(ws->wsi);
+	uint8_t body[2] = { (uint8_t)(code >> 8), (uint8_t)code };
+
+	return put(ws, WS_CLOSE, body, code ? sizeof(body) : 0);
+}
+
+void ws_close(struct ws *ws)
+{
+	if (ws->by_us)
+		return;
+	ws->by_us = true;
+	if (ws->state == WS_OPEN) {
+		enter_closing(ws);
+		(void)put_close(ws, 1000);
+	} else if (ws->state != WS_CLOSING) {
+		ws_end(ws, NULL);
+	}
+}
+
+/* It is answered with the same code, and when that has left, or when it is the answer to ours,
+ * this is the end (RFC 6455, 5.5.1). */
+static void on_peer_close(struct ws *ws, const struct ws_event *ev)
+{
+	ws->peer_closed = true;
+	if (ev->n >= 2) {
+		ws->code = ev->p[0] << 8 | ev->p[1];
+		(void)str_fmt(ws->reason, sizeof(ws->reason), "%.*s", (int)(ev->n - 2),
+			      (const char *)ev->p + 2);
+	}
+	if (ws->state != WS_OPEN) {
+		ws_end(ws, NULL);
+		return;
+	}
+	enter_closing(ws);
+	(void)put_close(ws, ws->code);
+}
+
+/* The peer is told what it did, as far as that leaves at once. */
+static void on_broken(struct ws *ws, const struct err *why)
+{
+	if (ws->state == WS_OPEN) {
+		(void)put_close(ws, ws->parser.close_code);
+		write_out(ws);
+	}
+	ws_end(ws, why);
+}
+
+/* ---- reading ---- */
+
+/* Only the last of several pings needs an answer (RFC 6455, 5.5.3), so a flood of them fills no
+ * queue. */
+static void on_ping(struct ws *ws, const uint8_t *p, size_t n)
+{
+	if (ws->out.total - ws->out.len < ws->pong_end) {
+		memcpy(ws->pong, p, n);
+		ws->pong_len = n;
+		ws->pong_due = true;
+		return;
+	}
+	ws->pong_due = false;
+	if (put(ws, WS_PONG, p, n) == 0)
+		ws->pong_end = ws->out.total;
+}
+
+static void pong_again(struct ws *ws)
+{
+	if (ws->pong_due && ws->out.total - ws->out.len >= ws->pong_end)
+		on_ping(ws, ws->pong, ws->pong_len);
+}
+
+static void on_control(struct ws *ws, const struct ws_event *ev)
+{
+	if (ev->op == WS_CLOSE)
+		on_peer_close(ws, ev);
+	else if (ev->op == WS_PING && ws->state == WS_OPEN)
+		on_ping(ws, ev->p, ev->n);
+}
+
+/* Does the connection use what comes? */
+static bool reads(const struct ws *ws)
+{
+	return ws->state == WS_UPGRADE || (ws->state == WS_OPEN && !ws->paused) ||
+	       (ws->state == WS_CLOSING && !ws->peer_closed);
+}
+
+static size_t take_frames(struct ws *ws, const uint8_t *p, size_t n)
+{
+	size_t all = 0, used;
+	struct ws_event ev;
 	struct err e;
 
-	if (!ws->in_pieces)
-		ws->in_text = !lws_frame_is_binary(ws->wsi);
-	if (buf_len(&ws->in) + n > ws->message_max) {
-		(void)err_set(&e, ERR_LIMIT, "message of more than %zu bytes", ws->message_max);
-		ws_end(ws, &e);
-		return;
+	while (reads(ws)) {
+		enum ws_got got = ws_parse(&ws->parser, p + all, n - all, &used, &ev, &e);
+
+		all += used;
+		if (got == WS_GOT_BAD)
+			on_broken(ws, &e);
+		else if (got == WS_GOT_CONTROL)
+			on_control(ws, &ev);
+		else if (got == WS_GOT_MESSAGE && ws->state == WS_OPEN)
+			ws->handler->message(ws->arg, ev.op == WS_TEXT, ev.p, ev.n);
+		ws->stuck = got == WS_GOT_MORE;
+		if (ws->stuck)
+			break;
 	}
-	if (last && !ws->in_pieces) {
-		on_message(ws, p, n);
-		return;
+	return all;
+}
+
+static void enter_open(struct ws *ws)
+{
+	ws->state = WS_OPEN;
+	timer_disarm(ws->ctx->loop, &ws->limit);
+	ws_alive_start(ws);
+	ws->handler->open(ws->arg);
+}
+
+static size_t take_answer(struct ws *ws, const uint8_t *p, size_t n, bool ended)
+{
+	size_t used = 0;
+	struct err e;
+
+	switch (ws_upgrade_answer((const char *)p, n, ended, ws->key, &used, &e)) {
+	case WS_ANSWER_BAD: ws_end(ws, &e); break;
+	case WS_ANSWER_OPEN:
+		ws->stuck = false;
+		enter_open(ws);
+		break;
+	default:
+		if (!ws->stuck && ws->limit_ms > ANSWER_MS)
+			timer_arm(ws->ctx->loop, &ws->limit, ANSWER_MS, ws_on_limit, ws);
+		ws->stuck = true;
+		break;
 	}
-	if (buf_add(&ws->in, p, n, &e) != 0) {
-		ws_end(ws, &e);
+	return used;
+}
+
+static void keep(struct ws *ws, const uint8_t *p, size_t n)
+{
+	struct err e;
+
+	if (ws->state == WS_ENDING)
 		return;
+	if (ws->stuck && n == LOOP_SHARED)
+		(void)err_set(&e, ERR_LIMIT, "upgrade: answer of more than %d bytes", LOOP_SHARED);
+	else if (buf_add(&ws->left, p, n, &e) == 0)
+		return;
+	ws_end(ws, &e);
+}
+
+static void take(struct ws *ws, const uint8_t *p, size_t n, bool ended)
+{
+	size_t used = 0;
+
+	/* Frames that came with the answer are for the next turn: open() comes alone. */
+	if (ws->state == WS_UPGRADE)
+		used = take_answer(ws, p, n, ended);
+	else
+		used = take_frames(ws, p, n);
+	keep(ws, p + used, n - used);
+}
+
+/* One read, behind what was left over. */
+static void read_in(struct ws *ws)
+{
+	uint8_t *shared = ws->ctx->loop->shared;
+	size_t have = buf_len(&ws->left);
+	struct err e;
+	long n = 0;
+
+	if (!reads(ws) || (!ws->io.readable && (have == 0 || ws->stuck)))
+		return;
+	memcpy(shared, buf_ptr(&ws->left), have);
+	buf_drop(&ws->left, have);
+	if (ws->io.readable && have < LOOP_SHARED)
+		n = ws_io_read(&ws->io, shared + have, LOOP_SHARED - have, &e);
+	if (n > 0) {
+		have += (size_t)n;
+		ws_alive_heard(ws);
 	}
-	ws->in_pieces = !last;
-	if (!last)
-		return;
-	on_message(ws, buf_ptr(&ws->in), buf_len(&ws->in));
-	buf_drop(&ws->in, buf_len(&ws->in));
+	if (have)
+		take(ws, shared, have, n < 0);
+	if (n < 0 && reads(ws))
+		ws_end(ws, ws->mute && !ws->peer_closed ? &ws->why_mute : &e);
 }
 
 void ws_pause(struct ws *ws, bool paused)
@@ -260,269 +346,102 @@ void ws_pause(struct ws *ws, bool paused)
 		return;
 	ws->paused = paused;
 	if (ws->state != WS_OPEN)
-		return; /* on_open() looks */
-	(void)lws_rx_flow_control(ws->wsi, !paused);
+		return; /* enter_open() comes later */
 	ws_alive_paused(ws);
-	if (!paused)
-		ws_ask_write(ws); /* an event makes lws look at what it had kept */
+	ws_ask_write(ws);
 }
 
-/* ---- open and close ---- */
+/* ---- a turn ---- */
 
-static void on_open(struct ws *ws)
+static void say_hello(struct ws *ws)
 {
-	ws->state = WS_OPEN;
-	timer_disarm(ws->ctx->loop, &ws->limit);
-	if (ws->paused)
-		(void)lws_rx_flow_control(ws->wsi, 0);
-	ws_alive_start(ws);
-	ws->handler->open(ws->arg);
+	struct err e;
+	struct buf head;
+	int r = ws_io_handshake(&ws->io, &e);
+
+	if (r == 0)
+		return;
+	buf_init(&head, WS_REQUEST_MAX);
+	ws_upgrade_key(ws->key);
+	if (r > 0)
+		r = ws_upgrade_request(&head, ws->url.authority, ws->target, ws->key, ws->headers,
+				       ws->header_count, &e);
+	if (r == 0)
+		r = ws_out_add_raw(&ws->out, buf_ptr(&head), buf_len(&head), &e);
+	buf_free(&head);
+	if (r != 0)
+		ws_end(ws, &e);
+	else
+		ws->state = WS_UPGRADE;
 }
 
-static void on_limit(void *arg)
+static void tell_room(struct ws *ws)
+{
+	if (!ws->want_room || ws->state != WS_OPEN || ws->out.len > WS_SEND_MAX / 2)
+		return;
+	ws->want_room = false;
+	ws->handler->writable(ws->arg);
+}
+
+static void after_writing(struct ws *ws)
+{
+	if (ws->state == WS_OPEN)
+		pong_again(ws);
+	if (ws->state == WS_CLOSING && ws->peer_closed && ws->out.len == 0)
+		ws_end(ws, NULL); /* the answer has left */
+	if (ws->mute && ws->state != WS_ENDING && !(reads(ws) && ws->io.readable))
+		ws_end(ws, ws->peer_closed ? NULL : &ws->why_mute);
+}
+
+static void turn(void *arg)
+{
+	struct ws *ws = arg;
+
+	if (ws->state == WS_HELLO)
+		say_hello(ws);
+	read_in(ws);
+	if (ws->state != WS_ENDING && ws->state != WS_HELLO) {
+		write_out(ws);
+		after_writing(ws);
+		tell_room(ws);
+	}
+	if (ws->state == WS_ENDING)
+		return;
+	/* Others have their turn first. */
+	if (reads(ws) && (ws->io.readable || (buf_len(&ws->left) && !ws->stuck)))
+		ws_ask_write(ws);
+	ws_io_want(&ws->io, ws->state == WS_HELLO || reads(ws),
+		   !ws->io.writable && (ws->out.len || ws->state == WS_HELLO));
+}
+
+void ws_on_ready(void *arg, unsigned ready)
+{
+	struct ws *ws = arg;
+
+	ws_io_ready(&ws->io, ready);
+	if (ws->state != WS_ENDING)
+		turn(ws);
+}
+
+/* ---- its limits ---- */
+
+void ws_on_limit(void *arg)
 {
 	struct ws *ws = arg;
 	struct err e;
 
+	if (ws->state == WS_UPGRADE && buf_len(&ws->left)) {
+		(void)take_answer(ws, buf_ptr(&ws->left), buf_len(&ws->left), true);
+		return;
+	}
 	if (ws->state == WS_CLOSING) {
 		ws_end(ws, NULL);
 		return;
 	}
 	(void)err_set(&e, ERR_TIMEOUT, "no %s within %u ms",
-		      ws->state == WS_DIAL ? "connection" : "answer to the upgrade", ws->limit_ms);
+		      ws->state == WS_DIAL    ? "connection"
+		      : ws->state == WS_HELLO ? "end of the TLS handshake"
+					      : "answer to the upgrade",
+		      ws->limit_ms);
 	ws_end(ws, &e);
-}
-
-static void enter_closing(struct ws *ws)
-{
-	ws->state = WS_CLOSING;
-	ws_alive_stop(ws);
-	timer_arm(ws->ctx->loop, &ws->limit, CLOSE_MS, on_limit, ws);
-	if (ws->paused)
-		(void)lws_rx_flow_control(ws->wsi, 1);
-}
-
-void ws_close(struct ws *ws)
-{
-	static const uint8_t normal[2] = { 1000 >> 8, 1000 & 0xff };
-
-	if (ws->by_us)
-		return;
-	ws->by_us = true;
-	if (ws->state == WS_OPEN &&
-	    ws_out_add(&ws->out, &ws->ctx->keys, WS_CLOSE, normal, sizeof(normal), NULL) == 0) {
-		enter_closing(ws);
-		ws_ask_write(ws);
-	} else if (ws->state != WS_CLOSING) {
-		ws_end(ws, NULL);
-	}
-}
-
-/* 0: lws answers with the same code, then closes. */
-static int on_peer_close(struct ws *ws, const uint8_t *p, size_t n)
-{
-	ws->peer_closed = true;
-	if (n >= 2) {
-		ws->code = p[0] << 8 | p[1];
-		(void)str_fmt(ws->reason, sizeof(ws->reason), "%.*s", (int)(n - 2),
-			      (const char *)p + 2);
-	}
-	if (ws->state != WS_OPEN)
-		return -1; /* it is the answer to ours */
-	enter_closing(ws);
-	return 0;
-}
-
-/* The head of the answer has come. */
-static int on_answer(struct ws *ws, struct lws *wsi)
-{
-	int status = (int)lws_http_client_http_response(wsi);
-
-	if (status == 101)
-		return 0;
-	return err_set(&ws->why, status == 401 || status == 403 ? ERR_CREDS : ERR_PROTO,
-		       "upgrade refused with HTTP status %d", status);
-}
-
-/* lws' own words are all there is when neither TLS nor HTTP has said why. */
-static void on_error(struct ws *ws, const char *text, size_t n)
-{
-	char reason[TLS_REASON] = "";
-
-	if (ws->trust->tls)
-		tls_trust_take_reason(ws->trust->tls, reason);
-	if (ws->why.code != ERR_NONE)
-		return;
-	if (reason[0])
-		(void)err_set(&ws->why, ERR_TLS, "TLS: %s", reason);
-	else if (n >= 3 && strncmp(text, "HS:", 3) == 0)
-		(void)err_set(&ws->why, ERR_PROTO, "upgrade: %.*s", (int)n, text);
-	/* else: the connection ended; the bridge knows how */
-}
-
-/* ---- what lws says ---- */
-
-/* The ws of this wsi; NULL: it is gone, or the wsi is another one of lws'. */
-static struct ws *find(struct lws *wsi)
-{
-	struct ws_context *c = lws_context_user(lws_get_context(wsi));
-	const struct ws *want = lws_get_opaque_user_data(wsi);
-	struct ws *ws;
-
-	if (!c || !want)
-		return NULL;
-	if (c->connecting == want)
-		return c->connecting;
-	LIST_EACH (it, &c->all) {
-		ws = CONTAINER_OF(it, struct ws, node);
-		if (ws == want)
-			return ws->wsi == wsi ? ws : NULL;
-	}
-	return NULL;
-}
-
-static int on_rare(struct lws *wsi, enum lws_callback_reasons why, void *in, size_t len)
-{
-	struct ws *ws = find(wsi);
-
-	if (!ws)
-		return 0;
-	switch (why) {
-	case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER: return ws_request_head(ws, wsi, in, len);
-	case LWS_CALLBACK_ESTABLISHED_CLIENT_HTTP: return on_answer(ws, wsi);
-	case LWS_CALLBACK_CLIENT_CONNECTION_ERROR: on_error(ws, in ? in : "", in ? len : 0); break;
-	case LWS_CALLBACK_CLIENT_ESTABLISHED:
-		if (ws->state == WS_UPGRADE)
-			on_open(ws);
-		break;
-	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE: return on_peer_close(ws, in, len);
-	case LWS_CALLBACK_CLIENT_CLOSED: on_closing(ws); break;
-	case LWS_CALLBACK_WSI_DESTROY:
-		if (ws->wsi) /* else ws_bridge() is told by a NULL */
-			on_destroyed(ws);
-		break;
-	default: break;
-	}
-	return 0;
-}
-
-int ws_on_lws(struct lws *wsi, enum lws_callback_reasons why, void *in, size_t len)
-{
-	struct ws *ws;
-
-	switch (why) {
-	case LWS_CALLBACK_CLIENT_RECEIVE:
-	case LWS_CALLBACK_CLIENT_RECEIVE_PONG:
-		ws = lws_get_opaque_user_data(wsi);
-		ws_alive_heard(ws);
-		if (why == LWS_CALLBACK_CLIENT_RECEIVE && ws->state == WS_OPEN)
-			on_piece(ws, in, len);
-		return 0;
-	case LWS_CALLBACK_CLIENT_WRITEABLE: return on_writeable(lws_get_opaque_user_data(wsi));
-	default: return on_rare(wsi, why, in, len);
-	}
-}
-
-/* ---- opening ---- */
-
-static void on_dialed(void *arg, int fd, const struct addr *to, const struct err *why)
-{
-	struct ws *ws = arg;
-	struct err e;
-
-	(void)to;
-	ws->dial = NULL;
-	if (fd < 0) {
-		ws_end(ws, why);
-		return;
-	}
-	ws->state = WS_UPGRADE;
-	if (ws_bridge(ws, fd, &e) != 0)
-		ws_end(ws, &e);
-}
-
-static bool fits_in_head(const char *s)
-{
-	return s[strcspn(s, "\r\n")] == '\0';
-}
-
-static int copy_headers(struct ws *ws, const struct ws_opts *o, struct err *e)
-{
-	if (o->header_count == 0)
-		return 0;
-	ws->headers = mem_alloc(o->header_count * sizeof(*ws->headers));
-	if (!ws->headers)
-		return err_set(e, ERR_NOMEM, "websocket");
-	for (size_t i = 0; i < o->header_count; i++) {
-		struct http_header *h = &ws->headers[i];
-
-		if (!fits_in_head(o->headers[i].name) || !fits_in_head(o->headers[i].value))
-			return err_set(e, ERR_USAGE, "header with a line end");
-		h->name = mem_strdup(o->headers[i].name);
-		h->value = mem_strdup(o->headers[i].value);
-		ws->header_count = i + 1;
-		if (!h->name || !h->value)
-			return err_set(e, ERR_NOMEM, "websocket");
-	}
-	return 0;
-}
-
-static int prepare(struct ws *ws, const struct ws_opts *o, struct err *e)
-{
-	if (url_parse(o->url, "ws", "wss", &ws->url, e) != 0)
-		return -1;
-	if (strlen(ws->url.authority) > HOST_MAX)
-		return err_set(e, ERR_USAGE, "URL with a host of more than %d bytes", HOST_MAX);
-	if (ws->url.tls && ws->url.v6)
-		return err_set(e, ERR_UNSUPPORTED, "wss to an IPv6 literal: use a name");
-	ws->target = url_target(&ws->url);
-	if (!ws->target)
-		return err_set(e, ERR_NOMEM, "websocket");
-	if (strlen(ws->target) > WS_IO_BUFFER / 4)
-		return err_set(e, ERR_USAGE, "URL with a path of more than %d bytes",
-			       WS_IO_BUFFER / 4);
-	if (copy_headers(ws, o, e) != 0 || ws_context_start(ws->ctx, e) != 0)
-		return -1;
-	ws->trust = ws_context_trust(ws->ctx, ws->url.tls, o->ca_file, e);
-	return ws->trust ? 0 : -1;
-}
-
-static struct ws *ws_new(struct ws_context *c, const struct ws_opts *o,
-			 const struct ws_handler *handler, void *arg)
-{
-	struct ws *ws = mem_alloc(sizeof(*ws));
-
-	if (!ws)
-		return NULL;
-	ws->ctx = c;
-	ws->handler = handler;
-	ws->arg = arg;
-	ws->limit_ms = o->limit_ms ? o->limit_ms : LIMIT_MS;
-	ws->ping_ms = o->ping_ms ? o->ping_ms : PING_MS;
-	ws->pong_limit_ms = o->pong_limit_ms ? o->pong_limit_ms : PONG_LIMIT_MS;
-	ws->message_max = o->message_max ? o->message_max : MESSAGE_MAX;
-	ws_out_init(&ws->out, LWS_PRE);
-	buf_init(&ws->in, ws->message_max);
-	return ws;
-}
-
-struct ws *ws_open(struct ws_context *c, const struct ws_opts *o, const struct ws_handler *handler,
-		   void *arg, struct err *e)
-{
-	struct ws *ws = ws_new(c, o, handler, arg);
-	struct net_dial_opts dial = { .limit_ms = o->limit_ms ? o->limit_ms : LIMIT_MS };
-
-	if (!ws) {
-		(void)err_set(e, ERR_NOMEM, "websocket");
-		return NULL;
-	}
-	if (prepare(ws, o, e) == 0)
-		ws->dial = net_dial(c->loop, ws->url.host, ws->url.port, &dial, on_dialed, ws, e);
-	if (!ws->dial) {
-		ws_free(ws);
-		return NULL;
-	}
-	list_add_tail(&c->all, &ws->node);
-	timer_arm(c->loop, &ws->limit, ws->limit_ms, on_limit, ws);
-	return ws;
 }

@@ -1,11 +1,11 @@
 #ifndef NET_WS_H
 #define NET_WS_H
 /*
- * A websocket client (RFC 6455) on libwebsockets. The connection is made by
- * net/dialer.c and reaches lws through a private Unix socket, so that DNS
- * never blocks the loop and the cause of a failure is kept. Outgoing messages
- * are masked frames of ours, gathered into batches of one TLS record, because
- * a write per message costs six times the CPU.
+ * A websocket client (RFC 6455). The connection is made by net/dialer.c, so
+ * that DNS never blocks the loop and the cause of a failure is kept; frames are
+ * made and read by ws_frame.c and ws_parse.c. Messages that are sent in one
+ * turn of the loop leave in one write, and many that come in one read are
+ * told from where they stand. No subprotocols, no extensions.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,22 +35,18 @@ struct ws_handler {
 	void (*writable)(void *arg); /* after ws_send() had no room */
 	/* The last call, once; also when it never opened. code: the peer's close
 	 * code (1000 ...), 0 when there was none. why: what happened, in words
-	 * (ERR_REFUSED, ERR_TLS, ERR_PROTO with the HTTP status of a refused
-	 * upgrade ...); NULL after ws_close(). */
+	 * (ERR_REFUSED, ERR_TLS, ERR_PROTO or ERR_CREDS with the HTTP status and
+	 * the text of a refused upgrade ...); NULL after ws_close(). */
 	void (*closed)(void *arg, int code, const char *reason, const struct err *why);
 };
 
 /* Bytes waiting to be sent; a longer message is taken when nothing waits. */
 enum { WS_SEND_MAX = 512 * 1024 };
 
-/* Cheap: libwebsockets itself (a plug-in of its is loaded) starts with the first connection. */
 struct ws_context *ws_context_new(struct loop *, struct err *);
 /* Ends what is open at once; each one's closed() comes first, with why == NULL. */
 void ws_context_free(struct ws_context *, loop_fn *freed, void *arg);
-/* NULL: *e tells, and no handler is called. Not possible with this library:
- * a host of more than 118 bytes with its port, wss to an IPv6 literal. For the
- * moment of connecting it needs a directory to put a Unix socket in:
- * $XDG_RUNTIME_DIR, $TMPDIR or /tmp. */
+/* NULL: *e tells, and no handler is called. */
 struct ws *ws_open(struct ws_context *, const struct ws_opts *, const struct ws_handler *,
 		   void *arg, struct err *);
 /* Copies the message; false: no room now, writable() follows. Only when open. */

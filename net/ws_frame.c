@@ -1,21 +1,20 @@
 /*
- * The queue is a list of blocks of whole frames. A block is handed to the
- * writer as it is and freed; a frame is never cut in two, because lws puts pongs of
- * its own between two pieces, where they would land inside it. A frame that
- * is longer than a block gets one of its own size. Bytes are masked as they are
- * copied in, once.
+ * The queue is a list of blocks, filled one after another without regard to
+ * where frames begin: the bytes that wait are one run. Bytes are masked as they
+ * are copied in, once.
  */
 #include "net/ws_frame.h"
 
 #include <string.h>
+#include <sys/uio.h>
 
 #include "base/mem.h"
 #include "base/random.h"
 
 struct block {
 	struct list node;
-	size_t used, size;
-	uint8_t mem[]; /* pre bytes, then size */
+	size_t start, end; /* what waits in it */
+	uint8_t mem[WS_BLOCK];
 };
 
 size_t ws_frame_head(uint8_t out[static WS_HEAD_MAX], enum ws_opcode op,
@@ -59,84 +58,164 @@ void ws_key(struct ws_keys *k, uint8_t out[static 4])
 	memcpy(out, k->pool + k->left, 4);
 }
 
-void ws_out_init(struct ws_out *o, size_t pre)
+void ws_blocks_init(struct ws_blocks *b)
 {
-	*o = (struct ws_out){ .pre = pre };
+	*b = (struct ws_blocks){ 0 };
+	list_init(&b->spare);
+}
+
+void ws_blocks_free(struct ws_blocks *b)
+{
+	while (!list_empty(&b->spare))
+		mem_free(CONTAINER_OF(list_pop(&b->spare), struct block, node));
+	b->count = 0;
+}
+
+static struct block *take(struct ws_blocks *b)
+{
+	struct block *block;
+
+	if (list_empty(&b->spare))
+		return mem_alloc(sizeof(*block));
+	b->count--;
+	block = CONTAINER_OF(list_pop(&b->spare), struct block, node);
+	block->start = block->end = 0;
+	return block;
+}
+
+static void give_back(struct ws_blocks *b, struct block *block)
+{
+	mem_wipe(block->mem, block->end); /* there was a token in it, or somebody's data */
+	if (b->count == WS_SPARE_MAX) {
+		mem_free(block);
+		return;
+	}
+	b->count++;
+	list_add_tail(&b->spare, &block->node);
+}
+
+void ws_out_init(struct ws_out *o, struct ws_blocks *from)
+{
+	*o = (struct ws_out){ .from = from };
 	list_init(&o->blocks);
 }
 
-static struct block *first(struct ws_out *o)
+static struct block *first(const struct ws_out *o)
 {
 	return CONTAINER_OF(o->blocks.next, struct block, node);
 }
 
-static struct block *last(struct ws_out *o)
+static struct block *last(const struct ws_out *o)
 {
 	return CONTAINER_OF(o->blocks.prev, struct block, node);
 }
 
-static void block_free(struct ws_out *o, struct block *b)
+void ws_out_sent(struct ws_out *o, size_t n)
 {
-	list_del(&b->node);
-	o->len -= b->used;
-	mem_wipe(b->mem + o->pre, b->used);
-	mem_free(b);
-}
+	o->len -= n;
+	while (n) {
+		struct block *b = first(o);
+		size_t part = b->end - b->start < n ? b->end - b->start : n;
 
-void ws_out_drop_piece(struct ws_out *o)
-{
-	block_free(o, first(o));
+		b->start += part;
+		n -= part;
+		if (b->start == b->end) {
+			list_del(&b->node);
+			give_back(o->from, b);
+		}
+	}
 }
 
 void ws_out_free(struct ws_out *o)
 {
-	while (!list_empty(&o->blocks))
-		ws_out_drop_piece(o);
+	ws_out_sent(o, o->len);
 }
 
-uint8_t *ws_out_piece(struct ws_out *o, size_t *n)
+size_t ws_out_pieces(const struct ws_out *o, struct iovec *out, size_t max)
 {
-	if (list_empty(&o->blocks))
-		return NULL;
-	*n = first(o)->used;
-	return first(o)->mem + o->pre;
-}
+	size_t n = 0;
 
-/* A block with room for a frame of n bytes: the last one, or a new one. */
-static struct block *room_for(struct ws_out *o, size_t n, struct err *e)
-{
-	size_t size = n > WS_BLOCK ? n : WS_BLOCK;
-	struct block *b;
+	for (struct list *it = o->blocks.next; it != &o->blocks && n < max; it = it->next, n++) {
+		struct block *b = CONTAINER_OF(it, struct block, node);
 
-	if (!list_empty(&o->blocks) && last(o)->size - last(o)->used >= n)
-		return last(o);
-	b = mem_alloc(sizeof(*b) + o->pre + size);
-	if (!b) {
-		(void)err_set(e, ERR_NOMEM, "websocket queue");
-		return NULL;
+		out[n] = (struct iovec){ b->mem + b->start, b->end - b->start };
 	}
-	b->size = size;
-	list_add_tail(&o->blocks, &b->node);
-	return b;
+	return n;
+}
+
+/* Room for n bytes, all of it or none: empty blocks at the end, the first of which `*at` is. */
+static int make_room(struct ws_out *o, size_t n, struct block **at, struct err *e)
+{
+	size_t room = list_empty(&o->blocks) ? 0 : WS_BLOCK - last(o)->end;
+	struct list fresh;
+
+	*at = room ? last(o) : NULL;
+	if (room >= n)
+		return 0;
+	list_init(&fresh);
+	while (room < n) {
+		struct block *b = take(o->from);
+
+		if (!b) {
+			while (!list_empty(&fresh))
+				give_back(o->from,
+					  CONTAINER_OF(list_pop(&fresh), struct block, node));
+			return err_set(e, ERR_NOMEM, "websocket queue");
+		}
+		list_add_tail(&fresh, &b->node);
+		room += WS_BLOCK;
+	}
+	if (!*at)
+		*at = CONTAINER_OF(fresh.next, struct block, node);
+	while (!list_empty(&fresh))
+		list_add_tail(&o->blocks, list_pop(&fresh));
+	return 0;
+}
+
+/* Copies into the room that was made; key: masked with it, as payload from its first byte. */
+static void put(struct ws_out *o, struct block **at, const uint8_t *p, size_t n, const uint8_t *key)
+{
+	size_t done = 0;
+
+	o->len += n;
+	o->total += n;
+	while (done < n) {
+		struct block *b = *at;
+		size_t part = WS_BLOCK - b->end < n - done ? WS_BLOCK - b->end : n - done;
+
+		if (key)
+			ws_mask(b->mem + b->end, p + done, part, key, done);
+		else
+			memcpy(b->mem + b->end, p + done, part);
+		b->end += part;
+		done += part;
+		if (b->end == WS_BLOCK)
+			*at = CONTAINER_OF(b->node.next, struct block, node);
+	}
 }
 
 int ws_out_add(struct ws_out *o, struct ws_keys *keys, enum ws_opcode op, const void *p, size_t n,
 	       struct err *e)
 {
-	uint8_t head[WS_HEAD_MAX], key[4], *to;
-	struct block *b;
+	uint8_t head[WS_HEAD_MAX], key[4];
+	struct block *at;
 	size_t head_len;
 
 	ws_key(keys, key);
 	head_len = ws_frame_head(head, op, key, n);
-	b = room_for(o, head_len + n, e);
-	if (!b)
+	if (make_room(o, head_len + n, &at, e) != 0)
 		return -1;
-	to = b->mem + o->pre + b->used;
-	memcpy(to, head, head_len);
-	ws_mask(to + head_len, p, n, key, 0);
-	b->used += head_len + n;
-	o->len += head_len + n;
-	o->total += head_len + n;
+	put(o, &at, head, head_len, NULL);
+	put(o, &at, p, n, key);
+	return 0;
+}
+
+int ws_out_add_raw(struct ws_out *o, const void *p, size_t n, struct err *e)
+{
+	struct block *at;
+
+	if (make_room(o, n, &at, e) != 0)
+		return -1;
+	put(o, &at, p, n, NULL);
 	return 0;
 }

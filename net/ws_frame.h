@@ -1,9 +1,9 @@
 #ifndef NET_WS_FRAME_H
 #define NET_WS_FRAME_H
 /*
- * Frames of a websocket client (RFC 6455, 5.2): whole messages in one masked
- * frame each, packed into blocks of the size of one TLS record, so that many
- * small messages leave in one write. Pure: no I/O.
+ * Frames of a websocket client (RFC 6455, 5.2) on their way out: whole
+ * messages in one masked frame each, packed into blocks of the size of one TLS
+ * record, so that many small messages leave in one write. Pure: no I/O.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -12,6 +12,7 @@
 #include "base/list.h"
 
 enum ws_opcode {
+	WS_CONTINUATION = 0,
 	WS_TEXT = 1,
 	WS_BINARY = 2,
 	WS_CLOSE = 8,
@@ -35,20 +36,33 @@ struct ws_keys {
 };
 void ws_key(struct ws_keys *, uint8_t out[static 4]);
 
-/* Frames waiting to be written. */
+/* Blocks that are not in use, kept for the next bytes: sending then allocates
+ * nothing. One for all queues of a loop; they are wiped when they come here. */
+struct ws_blocks {
+	struct list spare;
+	size_t count;
+};
+enum { WS_SPARE_MAX = 32 };
+void ws_blocks_init(struct ws_blocks *);
+void ws_blocks_free(struct ws_blocks *);
+
+/* Bytes waiting to be written. */
 struct ws_out {
 	struct list blocks;
-	size_t len;     /* bytes in all blocks */
-	uint64_t total; /* bytes ever added */
-	size_t pre;     /* bytes that the writer wants to own before each piece */
+	struct ws_blocks *from; /* must outlive the queue */
+	size_t len;             /* bytes in all blocks */
+	uint64_t total;         /* bytes ever added */
 };
-void ws_out_init(struct ws_out *, size_t pre);
-void ws_out_free(struct ws_out *); /* wipes */
+void ws_out_init(struct ws_out *, struct ws_blocks *);
+void ws_out_free(struct ws_out *);
 /* A whole frame, or nothing when it fails (ERR_NOMEM). */
 MUST_CHECK int ws_out_add(struct ws_out *, struct ws_keys *, enum ws_opcode, const void *p,
 			  size_t n, struct err *);
-/* The first piece: whole frames, *n <= WS_BLOCK bytes or one longer frame, with
- * `pre` writable bytes before it; NULL when empty. Valid until the next call but this one. */
-uint8_t *ws_out_piece(struct ws_out *, size_t *n);
-void ws_out_drop_piece(struct ws_out *);
+/* Bytes as they are: the request that comes before all frames. */
+MUST_CHECK int ws_out_add_raw(struct ws_out *, const void *p, size_t n, struct err *);
+/* The first pieces, at most max of them, each of at most WS_BLOCK bytes; how many. Valid until
+ * the next call but this one. */
+struct iovec;
+size_t ws_out_pieces(const struct ws_out *, struct iovec *out, size_t max);
+void ws_out_sent(struct ws_out *, size_t n); /* the first n <= len bytes have left */
 #endif

@@ -22,7 +22,7 @@ static const char *const *environment(void)
 	return (const char *const *)environ;
 }
 
-/* curl's and libwebsockets' contexts serve all profiles. */
+/* curl's context and the websockets' serve all profiles. */
 static int make_net(struct app *a, struct err *e)
 {
 	if (!a->http)

@@ -17,7 +17,7 @@ static void need(int ok, const char *what)
 void clients_peer_start(struct clients_peer *p)
 {
 	int in[2], out[2];
-	unsigned plain, tls;
+	unsigned plain, tls, v6;
 	FILE *f;
 
 	snprintf(p->dir, sizeof(p->dir), "/tmp/awsocks-test-XXXXXX");
@@ -38,10 +38,11 @@ void clients_peer_start(struct clients_peer *p)
 	close(out[1]);
 	p->in = in[1];
 	f = fdopen(out[0], "r");
-	need(f && fscanf(f, "%u %u", &plain, &tls) == 2, "clients_peer.py");
+	need(f && fscanf(f, "%u %u %u", &plain, &tls, &v6) == 3, "clients_peer.py");
 	fclose(f);
 	p->plain = (uint16_t)plain;
 	p->tls = (uint16_t)tls;
+	p->v6 = v6;
 }
 
 void clients_peer_stop(struct clients_peer *p)

@@ -1,12 +1,14 @@
 #ifndef TESTS_SUPPORT_CLIENTS_PEER_H
 #define TESTS_SUPPORT_CLIENTS_PEER_H
 /* tests/support/clients_peer.py as a child of the test. */
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 struct clients_peer {
 	char dir[64]; /* ca.pem, other.pem */
 	uint16_t plain, tls;
+	bool v6; /* it listens on ::1, too */
 	pid_t pid;
 	int in; /* its end is the peer's */
 };

@@ -3,7 +3,7 @@
 that it can also do what servers should not.
 
 Usage: clients_peer.py DIR. Makes certificates in DIR (ca.pem, other.pem), listens on
-127.0.0.1, prints one line "PLAIN_PORT TLS_PORT\n" and serves until its standard
+127.0.0.1 and ::1, prints one line "PLAIN_PORT TLS_PORT HAS_IPV6\n" and serves until its standard
 input ends. What it does is chosen by the path of the request; a record of what has
 been seen is at /seen.
 """
@@ -23,7 +23,7 @@ def make_certificates(d):
                 "-keyout", f"{d}/{ca}.key", "-out", f"{d}/{ca}.pem", "-days", "2",
                 "-subj", f"/CN=test {ca}")
     with open(f"{d}/ext", "w") as f:
-        f.write("subjectAltName=DNS:localhost\n")
+        f.write("subjectAltName=DNS:localhost,IP:::1\n")
     openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
             f"{d}/host.key", "-out", f"{d}/host.csr", "-subj", "/CN=localhost")
     openssl("x509", "-req", "-in", f"{d}/host.csr", "-CA", f"{d}/ca.pem", "-CAkey",
@@ -189,8 +189,8 @@ def websocket(c, target, fields):
         while True:
             fin, op, data = w.read()
             if op == 8:
-                w.send(8, data)
                 seen.append("close %d" % struct.unpack(">H", data[:2])[0])
+                w.send(8, data)
                 return
             if op == 9:
                 w.send(10, data)
@@ -269,12 +269,22 @@ def websocket(c, target, fields):
         w.until_close()
     elif path == "/ws/badframe":
         c.sendall(b"\xf3\x02ab")
-        w.until_close()
+        seen.append("badframe " + w.until_close())
     elif path == "/ws/masked":
         c.sendall(b"\x81\x82\0\0\0\0ab")
-        w.until_close()
+        seen.append("masked " + w.until_close())
     elif path == "/ws/badutf8":
         w.send(1, b"\xff\xfe")
+        seen.append("badutf8 " + w.until_close())
+    elif path == "/ws/pings":  # N of them at once; says which pong came last
+        n = int(query)
+        threading.Thread(target=c.sendall, args=(b"".join(w.frame(9, b"%d" % i) for i in range(n)),),
+                         daemon=True).start()
+        while True:
+            _, op, data = w.read()
+            if op == 10 and data == b"%d" % (n - 1):
+                break
+        w.send(1, b"last " + data)
         w.until_close()
     elif path == "/ws/huge":  # a length that nobody can hold
         c.sendall(b"\x82\x7f" + struct.pack(">Q", 1 << 40) + b"x" * 100000)
@@ -307,8 +317,18 @@ def serve(c, tls):
 
 
 def listen(tls):
+    """A port on 127.0.0.1, and whether it is one on ::1 as well."""
     s = socket.create_server(("127.0.0.1", 0), backlog=128)
+    port = s.getsockname()[1]
+    accept_all(s, tls)
+    try:
+        accept_all(socket.create_server(("::1", port), family=socket.AF_INET6, backlog=128), tls)
+    except OSError:
+        return port, False
+    return port, True
 
+
+def accept_all(s, tls):
     def accept():
         while True:
             c, _ = s.accept()
@@ -316,7 +336,6 @@ def listen(tls):
             threading.Thread(target=serve, args=(c, tls), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
-    return s.getsockname()[1]
 
 
 def main():
@@ -324,7 +343,8 @@ def main():
     make_certificates(d)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(f"{d}/host.pem", f"{d}/host.key")
-    print(listen(None), listen(tls), flush=True)
+    (plain, plain6), (secure, secure6) = listen(None), listen(tls)
+    print(plain, secure, int(plain6 and secure6), flush=True)
     sys.stdin.read()
     os._exit(0)
 

@@ -1,6 +1,7 @@
 /* Masked frames and the queue of them, read back by a decoder of the test's own. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "base/mem.h"
 #include "base/random.h"
@@ -78,46 +79,28 @@ static void keys_differ(void **state)
 	assert_true(same < 3);
 }
 
-/* Bytes of the frame at p. */
-static size_t frame_length(const uint8_t *p)
+/* All that is queued, as it leaves: `step` bytes at a time. */
+static uint8_t *drain(struct ws_out *o, size_t step, size_t *len)
 {
-	size_t bytes = (p[1] & 127) == 126 ? 2 : (p[1] & 127) == 127 ? 8 : 0, len = p[1] & 127;
-
-	if (bytes)
-		len = 0;
-	for (size_t i = 0; i < bytes; i++)
-		len = len << 8 | p[2 + i];
-	return 2 + bytes + 4 + len;
-}
-
-/* lws writes pongs of its own between two pieces: a frame cut in two would have one inside. */
-static void assert_whole_frames(const uint8_t *p, size_t n)
-{
-	size_t at = 0, frames = 0;
-
-	for (; at < n; frames++)
-		at += frame_length(p + at);
-	assert_int_equal(at, n);
-	assert_true(n <= WS_BLOCK || frames == 1);
-}
-
-/* All that is queued, in pieces of whole frames. */
-static uint8_t *drain(struct ws_out *o, size_t *len)
-{
-	size_t n, at = 0;
-	uint8_t *all = mem_alloc(o->len + 1), *p;
+	size_t at = 0;
+	uint8_t *all = mem_alloc(o->len + 1);
 
 	*len = o->len;
-	while ((p = ws_out_piece(o, &n)) != NULL) {
-		assert_true(n > 0);
-		assert_whole_frames(p, n);
-		memset(p - o->pre, 0x55, o->pre); /* the writer's own */
-		memcpy(all + at, p, n);
+	while (o->len) {
+		struct iovec v[3];
+		size_t count = ws_out_pieces(o, v, COUNT(v)), have = 0, n;
+
+		assert_true(count > 0);
+		for (size_t i = 0; i < count; i++) {
+			assert_true(v[i].iov_len > 0 && v[i].iov_len <= WS_BLOCK);
+			memcpy(all + at + have, v[i].iov_base, v[i].iov_len);
+			have += v[i].iov_len;
+		}
+		n = have < step ? have : step;
 		at += n;
-		ws_out_drop_piece(o);
+		ws_out_sent(o, n);
 	}
 	assert_int_equal(at, *len);
-	assert_int_equal(o->len, 0);
 	return all;
 }
 
@@ -148,7 +131,9 @@ static void queue_gives_back_what_it_took(void **state)
 		0,     1,     125,    126, 127, 1144, WS_BLOCK - 8, WS_BLOCK, WS_BLOCK + 1,
 		65535, 65536, 200000, 3,   0
 	};
+	static const size_t steps[] = { 999, WS_BLOCK, SIZE_MAX };
 	struct ws_keys keys = { 0 };
+	struct ws_blocks blocks;
 	struct ws_out o;
 	uint8_t *src = mem_alloc(200016), *all, *at, *data;
 	size_t total, n;
@@ -156,49 +141,71 @@ static void queue_gives_back_what_it_took(void **state)
 
 	(void)state;
 	random_bytes(src, 200000);
-	for (size_t pre = 0; pre <= 16; pre += 16) {
-		ws_out_init(&o, pre);
-		for (int round = 0; round < 3; round++) {
-			for (size_t i = 0; i < COUNT(sizes); i++)
-				assert_int_equal(ws_out_add(&o, &keys, i % 2 ? WS_TEXT : WS_BINARY,
-							    src + i, sizes[i] ? sizes[i] - 1 : 0,
-							    NULL),
-						 0);
-			all = at = drain(&o, &total);
-			for (size_t i = 0; i < COUNT(sizes); i++) {
-				at = unframe(at, &op, &data, &n);
-				assert_int_equal(op, i % 2 ? WS_TEXT : WS_BINARY);
-				assert_int_equal(n, sizes[i] ? sizes[i] - 1 : 0);
-				assert_memory_equal(data, src + i, n);
-			}
-			assert_ptr_equal(at, all + total);
-			mem_free(all);
+	ws_blocks_init(&blocks);
+	ws_out_init(&o, &blocks);
+	for (size_t round = 0; round < COUNT(steps); round++) {
+		for (size_t i = 0; i < COUNT(sizes); i++)
+			assert_int_equal(ws_out_add(&o, &keys, i % 2 ? WS_TEXT : WS_BINARY, src + i,
+						    sizes[i] ? sizes[i] - 1 : 0, NULL),
+					 0);
+		all = at = drain(&o, steps[round], &total);
+		for (size_t i = 0; i < COUNT(sizes); i++) {
+			at = unframe(at, &op, &data, &n);
+			assert_int_equal(op, i % 2 ? WS_TEXT : WS_BINARY);
+			assert_int_equal(n, sizes[i] ? sizes[i] - 1 : 0);
+			assert_memory_equal(data, src + i, n);
 		}
-		ws_out_free(&o);
+		assert_ptr_equal(at, all + total);
+		mem_free(all);
 	}
+	assert_true(blocks.count > 0 && blocks.count <= WS_SPARE_MAX);
+	ws_out_free(&o);
+	ws_blocks_free(&blocks);
 	mem_free(src);
 }
 
-static void pieces_leave_while_others_come(void **state)
+static void raw_bytes_stay_as_they_are(void **state)
 {
 	struct ws_keys keys = { 0 };
+	struct ws_blocks blocks;
 	struct ws_out o;
-	uint8_t msg[1144] = { 0 };
-	size_t n, left = 0;
+	uint8_t *all;
+	size_t n;
 
 	(void)state;
-	ws_out_init(&o, 16);
+	ws_blocks_init(&blocks);
+	ws_out_init(&o, &blocks);
+	assert_int_equal(ws_out_add_raw(&o, "GET /", 5, NULL), 0);
+	assert_int_equal(ws_out_add(&o, &keys, WS_PING, NULL, 0, NULL), 0);
+	all = drain(&o, SIZE_MAX, &n);
+	assert_int_equal(n, 11);
+	assert_memory_equal(all, "GET /\x89\x80", 7);
+	mem_free(all);
+	ws_blocks_free(&blocks);
+}
+
+static void bytes_leave_while_others_come(void **state)
+{
+	struct ws_keys keys = { 0 };
+	struct ws_blocks blocks;
+	struct ws_out o;
+	uint8_t msg[1144] = { 0 };
+	size_t left = 0;
+
+	(void)state;
+	ws_blocks_init(&blocks);
+	ws_out_init(&o, &blocks);
 	for (int i = 0; i < 1000; i++) {
 		assert_int_equal(ws_out_add(&o, &keys, WS_BINARY, msg, sizeof(msg), NULL), 0);
 		if (i % 10 == 9) {
-			assert_non_null(ws_out_piece(&o, &n));
-			left += n;
-			ws_out_drop_piece(&o);
+			ws_out_sent(&o, 10000);
+			left += 10000;
 		}
 		assert_int_equal(o.total, left + o.len);
 	}
 	ws_out_free(&o);
 	assert_int_equal(o.len, 0);
+	ws_blocks_free(&blocks);
 }
 
 int main(void)
@@ -209,7 +216,8 @@ int main(void)
 		cmocka_unit_test(masking_in_place),
 		cmocka_unit_test(keys_differ),
 		cmocka_unit_test(queue_gives_back_what_it_took),
-		cmocka_unit_test(pieces_leave_while_others_come),
+		cmocka_unit_test(raw_bytes_stay_as_they_are),
+		cmocka_unit_test(bytes_leave_while_others_come),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -455,7 +455,85 @@ static void ends(void **state)
 			    (cases[i].or &&f->why.code == cases[i].or));
 		assert_non_null(strstr(f->why.msg, cases[i].words));
 	}
-	assert_true(peer_saw(f, "bye close 1000")); /* lws has answered it */
+	assert_true(peer_saw(f, "bye close 1000")); /* it was answered */
+}
+
+/* What the other side says about a refusal reaches whoever reads the log. */
+static void refusals_have_their_text(void **state)
+{
+	struct fix *f = *state;
+
+	start(f, "/ws/403");
+	run_until(f, 0);
+	assert_int_equal(f->why.code, ERR_CREDS);
+	assert_non_null(strstr(f->why.msg, "HTTP status 403: <AccessDeniedException/>"));
+	start(f, "/ws/500"); /* it keeps the connection open */
+	run_until(f, 0);
+	assert_non_null(strstr(f->why.msg, "HTTP status 500: oops"));
+}
+
+static void ipv6_literal(void **state)
+{
+	struct fix *f = *state;
+	char ca[128];
+
+	if (!peer.v6)
+		skip();
+	snprintf(ca, sizeof(ca), "%s/ca.pem", peer.dir);
+	for (int tls = 0; tls < 2; tls++) {
+		f->on_open = stop_on_open;
+		start_with(f,
+			   &(struct ws_opts){ .url = url(tls, "[::1]", "/ws/who"), .ca_file = ca });
+		run_until(f, 0);
+		if (!f->opened)
+			print_error("%s\n", f->why.msg);
+		assert_int_equal(f->opened, 1);
+		if (f->messages == 0)
+			run_until(f, 1);
+		assert_true(last_has(f, "host: [::1]:"));
+		end(f);
+	}
+}
+
+/* Each is told to the peer by its code (RFC 6455, 7.4.1). */
+static void broken_rules_have_codes(void **state)
+{
+	static const struct {
+		const char *path, *seen, *words;
+	} cases[] = {
+		{ "/ws/badframe", "badframe close 1002", "reserved bit" },
+		{ "/ws/masked", "masked close 1002", "masked" },
+		{ "/ws/badutf8", "badutf8 close 1007", "not UTF-8" },
+	};
+	struct fix *f = *state;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		start(f, cases[i].path);
+		run_until(f, 0);
+		assert_int_equal(f->why.code, ERR_PROTO);
+		assert_non_null(strstr(f->why.msg, cases[i].words));
+		while (!peer_saw(f, cases[i].seen)) /* its thread may be behind */
+			assert_false(f->late);
+	}
+}
+
+static void ping_until_close(struct fix *f, const uint8_t *p, size_t n)
+{
+	(void)p;
+	(void)n;
+	loop_stop(f->l);
+}
+
+/* A hundred thousand pings fill no queue, and the last one is answered. */
+static void flood_of_pings(void **state)
+{
+	struct fix *f = *state;
+
+	f->on_message = ping_until_close;
+	start(f, "/ws/pings?100000");
+	run_until(f, 1);
+	assert_true(last_is(f, "last 99999"));
+	end(f);
 }
 
 static void tls_failures(void **state)
@@ -583,7 +661,6 @@ static void wrong_options(void **state)
 		{ .url = "ws://localhost/a b" },
 		{ .url = "ws://localhost:0/" },
 		{ .url = "ws://localhost/#x" },
-		{ .url = "wss://[::1]/" },
 		{ .url = "ws://localhost/", .headers = &line_end, .header_count = 1 },
 	};
 	struct fix *f = *state;
@@ -952,6 +1029,10 @@ int main(void)
 		T(fragments_and_pings),
 		T(frames_behind_the_head),
 		T(ends),
+		T(refusals_have_their_text),
+		T(ipv6_literal),
+		T(broken_rules_have_codes),
+		T(flood_of_pings),
 		T(tls_failures),
 		T(tls_to_a_plain_server),
 		T(ca_file_is_read_again_when_it_changes),
