@@ -55,6 +55,7 @@ struct app {
 	struct worker *worker[WORKERS_MAX]; /* [0] is the main thread */
 	struct loop *every_loop[WORKERS_MAX];
 	size_t workers;
+	size_t gave_to;    /* the worker that got the last connection that worker 0 gave away */
 	struct loop *loop; /* worker 0's */
 	struct audit *audit;
 	struct http *http;     /* NULL until AWS is needed */

@@ -61,14 +61,19 @@ static size_t load_of(const struct worker *w)
 	       (size_t)(w->sent - received_now);
 }
 
+/* Of equals the next one round, so that short connections are spread too. */
 static struct seat *least_busy(struct app_listener *l)
 {
-	const struct app *a = l->app;
-	size_t best = 0;
+	struct app *a = l->app;
+	size_t first = (a->gave_to + 1) % a->workers, best = first;
 
-	for (size_t i = 1; i < a->workers; i++)
+	for (size_t k = 1; k < a->workers; k++) {
+		size_t i = (first + k) % a->workers;
+
 		if (load_of(a->worker[i]) < load_of(a->worker[best]))
 			best = i;
+	}
+	a->gave_to = best;
 	return &l->seat[best];
 }
 

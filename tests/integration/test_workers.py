@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +27,11 @@ BOTH = ("--workers", str(WORKERS), "--route-default", "block", "--route-direct",
 @pytest.fixture
 def aws(localaws):
     return localaws("--resolve", f"{HOST}=127.0.0.1")
+
+
+def has_namespaces():
+    return shutil.which("unshare") and shutil.which("ip") and subprocess.run(
+        ["unshare", "-rn", "true"], check=False, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def workers(p):
@@ -374,3 +380,15 @@ def test_the_audit_log_is_reopened_for_all(awsocks, web):
     harness.wait_for(lambda: len(p.audit()) == MANY, what="the new file's lines")
     with open(path + ".1", encoding="utf-8") as f:
         assert len(f.readlines()) == MANY
+
+
+@pytest.mark.skipif(not has_namespaces(), reason="needs network namespaces and iproute2")
+def test_an_address_that_comes_later_is_served_by_all(awsocks):
+    p = awsocks("--workers", str(WORKERS), "--route-default", "block", "--allow-from", "192.0.2.0/24",
+                listen="192.0.2.7:1080", wrap=("unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$0" "$@"'))
+    inside = ["nsenter", f"--target={p.pid}", "--user", "--net", "--preserve-credentials"]
+    harness.run([*inside, "ip", "address", "add", "192.0.2.7/32", "dev", "lo"])
+    p.wait_for(lambda: p.status()["listeners"][0]["open"], what="the listener")
+    harness.run([*inside, "bash", "-c", f"for i in $(seq {MANY}); do : </dev/tcp/192.0.2.7/1080; done"])
+    p.wait_for(lambda: p.status()["connections_total"] == MANY, what="all connections")
+    assert all(w["connections_total"] > 0 for w in workers(p)), workers(p)

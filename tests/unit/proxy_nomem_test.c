@@ -12,6 +12,7 @@
 #include "net/addr.h"
 #include "net/loop.h"
 #include "net/tcp.h"
+#include "proxy/handover.h"
 #include "proxy/limits.h"
 #include "proxy/proxy.h"
 #include "stream/stream.h"
@@ -28,11 +29,14 @@ static const struct router *the_router(void *arg)
 	return router;
 }
 
+struct turn;
+
 /* A backend without allocations: the far side is a socket pair that has already answered. */
 struct near_backend {
 	struct backend backend;
 	struct loop *loop;
 	const char *says; /* NULL: no connection */
+	struct turn *turn;
 	struct dial dial;
 	struct loop_post post;
 };
@@ -86,17 +90,42 @@ struct turn {
 	struct limits *limits;
 	struct limits_listener *listener;
 	struct proxy *proxy;
+	struct proxy *other; /* to which `proxy` hands clients over; NULL: it serves them itself */
 	struct loop_watch watch;
 	struct loop_timer limit;
 	int fd;
 	char got[4096];
 	size_t n;
-	bool late;
+	bool late, handed;
 };
 
 static void closed(void *arg)
 {
-	loop_stop(((struct turn *)arg)->loop);
+	struct turn *t = arg;
+	struct proxy *other = t->other;
+
+	t->other = NULL;
+	if (other)
+		proxy_close(other, 0, closed, t);
+	else
+		loop_stop(t->loop);
+}
+
+static void arrived(void *arg)
+{
+	struct handover *h = arg;
+	struct turn *t = h->to;
+
+	t->handed = true;
+	proxy_take_over(t->other, h);
+}
+
+static void hand_over(void *arg, struct handover *h)
+{
+	struct near_backend *near = arg;
+
+	h->to = near->turn;
+	loop_send(near->loop, &h->mail, arrived, h);
 }
 
 static void too_late(void *arg)
@@ -149,10 +178,25 @@ static const struct {
 	{ "blocked get", T("GET http://b.test/ HTTP/1.1\r\n\r\n"), NULL, NULL, 0 },
 };
 
-/* False: the proxy could not even begin. */
-static bool one_client(struct loop *loop, size_t i, struct turn *t)
+static int make_proxies(struct turn *t, struct proxy_opts *o, bool over, struct err *e)
 {
-	struct near_backend near = { .loop = loop, .says = cases[i].server };
+	o->limits = t->listener;
+	if (over && proxy_new(&t->other, o, e))
+		return -1;
+	o->hand_over = over ? hand_over : NULL;
+	if (proxy_new(&t->proxy, o, e) == 0)
+		return 0;
+	if (over) {
+		closed(t); /* the other one; then this stops the loop */
+		loop_run(t->loop);
+	}
+	return -1;
+}
+
+/* False: the proxy could not even begin. over: by way of a proxy that does not have the route. */
+static bool one_client(struct loop *loop, size_t i, bool over, struct turn *t)
+{
+	struct near_backend near = { .loop = loop, .says = cases[i].server, .turn = t };
 	struct proxy_opts opts = { .loop = loop,
 				   .listener = "test",
 				   .router = the_router,
@@ -168,7 +212,7 @@ static bool one_client(struct loop *loop, size_t i, struct turn *t)
 	*t = (struct turn){ .loop = loop };
 	if (limits_new(&t->limits, &all, &e) ||
 	    limits_listener_new(&t->listener, t->limits, &here, &e) ||
-	    ((opts.limits = t->listener), proxy_new(&t->proxy, &opts, &e))) {
+	    make_proxies(t, &opts, over, &e)) {
 		assert_int_equal(e.code, ERR_NOMEM);
 		limits_listener_free(t->listener);
 		limits_free(t->limits);
@@ -225,13 +269,15 @@ static void each_allocation_fails(void **state)
 	assert_int_equal(loop_new(&loop, &e), 0);
 	assert_int_equal(router_new(&router, &r, &e), 0);
 	assert_int_equal(router_add_yaml(router, rules, strlen(rules), "r", 0, NULL, NULL, &e), 0);
-	for (size_t i = 0; i < COUNT(cases); i++) {
-		one_client(loop, i, &t); /* what the loop keeps for good is there now */
+	for (size_t k = 0; k < 2 * COUNT(cases); k++) {
+		size_t i = k / 2;
+
+		one_client(loop, i, k % 2, &t); /* what the loop keeps for good is there now */
 		settle(loop);
 		held = mem_held;
 		fds = fds_open();
 		while (mem_fail_next()) {
-			one_client(loop, i, &t);
+			one_client(loop, i, k % 2, &t);
 			settle(loop);
 			if (t.late)
 				fail_msg("%s: neither an answer nor an end", cases[i].name);
@@ -245,6 +291,8 @@ static void each_allocation_fails(void **state)
 		if (cases[i].wants &&
 		    (t.n != cases[i].wants_n || memcmp(t.got, cases[i].wants, t.n) != 0))
 			fail_msg("%s: \"%.*s\"", cases[i].name, (int)t.n, t.got);
+		if (t.handed != (k % 2 && !strstr(cases[i].name, "blocked")))
+			fail_msg("%s: handed over or not", cases[i].name);
 	}
 	router_free(router);
 	loop_free(loop);
