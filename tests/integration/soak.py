@@ -81,7 +81,7 @@ class Soak:
                              f"{handshake_ms}ms", *options)
         self.lines = collections.Counter()
         self.expected = collections.Counter()
-        self.memory = []            # (second of the load, Rss and Pss in KiB)
+        self.memory = []            # (second of the load, Rss and its anonymous part in KiB)
         self.rounds = self.wrong = self.reports = 0
 
     # ---- once a second ----
@@ -124,8 +124,8 @@ class Soak:
 
     def look(self, second):
         with open(f"/proc/{self.proxy.pid}/smaps_rollup", encoding="ascii") as f:
-            fields = dict(line.split()[:2] for line in f if line[0] in "RP")
-        self.memory.append((second, int(fields["Rss:"]), int(fields["Pss:"])))
+            fields = dict(line.split()[:2] for line in f if line[0] in "RA")
+        self.memory.append((second, int(fields["Rss:"]), int(fields["Anonymous:"])))
         if self.rounds % 3 == 0:
             s = self.proxy.status()
             assert s["pid"] == self.proxy.pid and s["connections"] >= 0
@@ -193,6 +193,6 @@ class Soak:
         assert not self.wrong or "the old rules stay" in self.proxy.log()
 
     def medians(self, since, until):
-        """Of Rss and Pss, over a span of seconds of the load."""
+        """Of both kinds of memory, over a span of seconds of the load."""
         of = [m[1:] for m in self.memory if since <= m[0] < until]
         return [statistics.median(column) for column in zip(*of)]
