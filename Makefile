@@ -23,7 +23,8 @@ OS      := $(shell uname -s)
 SAN_NAME := $(if $(filter thread,$(SAN)),tsan,san)
 B       ?= build$(if $(SAN),-$(SAN_NAME))$(if $(PORTABLE),-portable)
 
-PKGS    := libuv libcurl openssl libcjson yaml-0.1 expat libidn2
+PKGS    := libuv libcurl openssl libcjson yaml-0.1 expat libidn2 \
+           $(if $(filter Linux,$(OS)),libseccomp)
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
            -Wmissing-prototypes -Wvla -Wformat=2 -Wundef $(if $(WERROR),-Werror)
 HARDEN  := -fPIE -fstack-protector-strong -fstack-clash-protection \
@@ -90,6 +91,8 @@ $B/unit/%_nomem_test: $B/obj/tests/unit/%_nomem_test.o $(MEM_FAIL) $(SUPPORT) $B
 # What a program's own files are tested by: cmd/NAME/*.c without its main.c.
 cmd_objs = $(filter-out %/main.o,$(call prog_objs,$1))
 $B/unit/localaws_%_test: $B/obj/tests/unit/localaws_%_test.o $(call cmd_objs,localaws) $(SUPPORT) $B/libawsocks.a
+	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
+$B/unit/awsocks_%_cli: $B/obj/tests/unit/awsocks_%_cli.o $(call cmd_objs,awsocks) $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
 $B/unit/awsocks_%_test: $B/obj/tests/unit/awsocks_%_test.o $(call cmd_objs,awsocks) $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@

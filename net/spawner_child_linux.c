@@ -37,7 +37,7 @@ struct seat {
 	uint32_t id;
 	pid_t pid;
 	int exec; /* its pipe: an errno comes, or its end when exec has worked; -1: done with */
-	char name[80];
+	char name[256];
 };
 
 struct box {
@@ -214,7 +214,7 @@ static void start(struct box *b, const struct asked *q, struct seat *s)
 			    .id = q->head.id,
 			    .pid = pid,
 			    .exec = pipe_fd[0] };
-	(void)str_fmt(s->name, sizeof(s->name), "%.60s", name);
+	(void)str_fmt(s->name, sizeof(s->name), "%.250s", name);
 }
 
 /* ---- requests ---- */

@@ -7,6 +7,9 @@
  *   ts id listener peer [uid pid exe] proto host port rule action route
  *   [bypass|fallback: true] address session bytes_up bytes_down [dropped] ms [error]
  *
+ * exe: the path of the program behind a Unix socket; inside the fence (--sandbox), where that
+ * cannot be read, the process's short name, which has no '/'.
+ *
  * action: "allow" (a rule let it go; error says if it failed), "block" (a rule
  * said block), "refuse" (malformed, too slow, against the host guard, or UDP for a route that
  * cannot carry it).

@@ -47,6 +47,7 @@ struct app_opts {
 	size_t profile_count;
 	const char *audit_path; /* NULL: none */
 	size_t workers;         /* 1..64; 0: 1 */
+	const char *private_dir; /* ours alone, for Unix sockets; borrowed. NULL: none */
 };
 
 MUST_CHECK int app_new(struct app **, const struct app_opts *, struct err *);

@@ -60,6 +60,7 @@ struct app {
 	struct audit *audit;
 	struct http *http;     /* NULL until AWS is needed */
 	struct ws_context *ws; /* the same */
+	const char *private_dir; /* NULL: none */
 	struct app_profile *profile;
 	size_t profile_count;
 	struct list listeners;

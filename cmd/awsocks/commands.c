@@ -2,6 +2,8 @@
 #include "cmd/awsocks/cmd.h"
 
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "cmd/awsocks/own.h"
 
@@ -63,3 +65,17 @@ const struct command commands[] = {
 	{ "man", cmd_man, "[TEMPLATE]", NULL, NULL, NULL, false },
 	{ NULL, NULL, NULL, NULL, NULL, NULL, false },
 };
+
+const struct command *command_find(const char *name)
+{
+	for (const struct command *c = commands; c->name; c++)
+		if (strcmp(c->name, name) == 0)
+			return c;
+	return NULL;
+}
+
+int command_fail(const struct err *e)
+{
+	fprintf(stderr, "awsocks: %s\n", e->msg);
+	return err_exit_status(e->code);
+}

@@ -19,20 +19,6 @@ static const char *next_command(const void *arg, size_t i)
 	return commands[i].name;
 }
 
-const struct command *command_find(const char *name)
-{
-	for (const struct command *c = commands; c->name; c++)
-		if (strcmp(c->name, name) == 0)
-			return c;
-	return NULL;
-}
-
-int command_fail(const struct err *e)
-{
-	fprintf(stderr, "awsocks: %s\n", e->msg);
-	return err_exit_status(e->code);
-}
-
 static int run(const struct command *c, int argc, char **argv)
 {
 	struct err e;

@@ -1,7 +1,7 @@
 /*
  * `awsocks [start] [PROFILE...]`: from settings to a running proxy.
  *
- *   settings -> rules -> (with --no-lazy: AWS) -> listeners -> ready -> the loop
+ *   settings -> the fence -> rules -> (with --no-lazy: AWS) -> listeners -> ready -> the loop
  *
  * Everything that can be wrong with files and options is found before the
  * first listener opens; the exit status says which kind it was (sysexits.h).
@@ -20,6 +20,7 @@
 #include "base/str.h"
 #include "cmd/awsocks/app.h"
 #include "cmd/awsocks/cmd.h"
+#include "cmd/awsocks/confine.h"
 #include "cmd/awsocks/control.h"
 #include "cmd/awsocks/rule_slots.h"
 #include "cmd/awsocks/run_files.h"
@@ -31,6 +32,7 @@ struct run {
 	struct setup setup;
 	struct rule_slots *rules;
 	struct app *app;
+	struct confine confine;
 	struct control *control;
 	char control_path[PATH_TEXT];
 	struct loop_signal *signal[SIGNALS];
@@ -110,6 +112,7 @@ static void describe(void *arg, struct cJSON *into)
 	struct run *r = arg;
 
 	app_describe(r->app, into);
+	fence_describe(&r->confine.report, into);
 }
 
 static int open_signals(struct run *r, struct err *e)
@@ -317,7 +320,9 @@ static int make_app(struct run *r, struct err *e)
 	struct app_opts opts = { .profile = profiles,
 				 .profile_count = r->setup.count,
 				 .audit_path = o->audit_log,
-				 .workers = o->workers ? (size_t)o->workers : loop_cores() };
+				 .workers = o->workers ? (size_t)o->workers : loop_cores(),
+				 .private_dir = *r->confine.private_dir ? r->confine.private_dir
+									: NULL };
 	int result;
 
 	if (!profiles)
@@ -383,9 +388,12 @@ static int prepare(struct run *r, struct err *e)
 	if (log_set_level(o->log_level, e) != 0)
 		return err_wrap(e, "--log-level");
 	log_set_format(o->log_format == LOG_FORMAT_JSON ? LOG_JSON : LOG_TEXT);
+	if (setup_unbuilt(&r->setup, e) != 0)
+		return -1;
 	raise_descriptor_limit();
-	if (setup_unbuilt(&r->setup, e) != 0 || rule_slots_new(&r->rules, &r->setup, e) != 0 ||
-	    make_app(r, e) != 0 || open_signals(r, e) != 0)
+	if (confine_start(&r->confine, &r->setup, e) != 0 ||
+	    rule_slots_new(&r->rules, &r->setup, e) != 0 || make_app(r, e) != 0 ||
+	    confine_attach(&r->confine, app_loop(r->app), e) != 0 || open_signals(r, e) != 0)
 		return -1;
 	if (!o->lazy && start_backends(r, e) != 0)
 		return -1;
@@ -420,6 +428,7 @@ static void shut_down(struct run *r)
 	}
 	rule_slots_free(r->rules);
 	close_signals(r);
+	confine_end(&r->confine);
 	app_free(r->app);
 }
 

@@ -71,6 +71,36 @@ static void print_backend(const struct cJSON *b)
 		number_of(session, "port"), text_of(session, "id"), number_of(session, "streams"));
 }
 
+static void print_sandbox(const struct cJSON *o)
+{
+	const struct {
+		const char *key, *text;
+		bool when;
+	} rows[] = {
+		{ "seccomp", "seccomp", true },
+		{ "landlock", "Landlock", true },
+		{ "no_new_privs", "no_new_privs", true },
+		{ "core_dumps", "no core dumps", false },
+	};
+	const char *comma = "";
+
+	printf("  %-16s ", "sandbox");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct cJSON *it = cJSON_GetObjectItemCaseSensitive(o, rows[i].key);
+		bool on = cJSON_IsNumber(it) ? it->valueint > 0 : cJSON_IsTrue(it);
+
+		if (!it || on != rows[i].when)
+			continue;
+		printf("%s%s", comma, rows[i].text);
+		if (cJSON_IsNumber(it))
+			printf(" %d", it->valueint);
+		comma = ", ";
+	}
+	if (*text_of(o, "missing"))
+		printf("%s%s", *comma ? "; without " : "", text_of(o, "missing"));
+	printf("\n");
+}
+
 static void print_status(const struct cJSON *s)
 {
 	const struct cJSON *item;
@@ -81,6 +111,8 @@ static void print_status(const struct cJSON *s)
 	if (number_of(s, "workers") > 1)
 		printf(", %.0f workers", number_of(s, "workers"));
 	printf("\n");
+	if (cJSON_GetObjectItemCaseSensitive(s, "sandbox"))
+		print_sandbox(cJSON_GetObjectItemCaseSensitive(s, "sandbox"));
 	printf("listeners\n");
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "listeners"))
 		printf("  %-16s %s%s\n", text_of(item, "name"), text_of(item, "address"),

@@ -1,0 +1,110 @@
+#include "cmd/awsocks/confine.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/str.h"
+#include "credentials/command_known.h"
+
+extern char **environ;
+
+/* --- in the spawner --- */
+
+static int may_run(void *arg, const struct spawn_request *q, struct err *e)
+{
+	(void)arg;
+	if (q->cwd)
+		return err_set(e, ERR_DENIED, "a credential_process has no directory of its own");
+	return command_known((const char *const *)environ, q->argv, e);
+}
+
+/* Further kinds of children are further rows. */
+static const struct spawn_rule rules[] = {
+	{ .kind = SPAWN_CREDENTIAL_PROCESS, .decide = may_run },
+};
+
+/* Also after a crash; the main process itself may not remove directories. */
+static void remove_private_dir(void *arg)
+{
+	const char *dir = arg;
+	const struct dirent *entry;
+	DIR *d = opendir(dir);
+
+	while (d && (entry = readdir(d)) != NULL)
+		if (entry->d_name[0] != '.')
+			(void)unlinkat(dirfd(d), entry->d_name, 0);
+	if (d)
+		closedir(d);
+	(void)rmdir(dir);
+}
+
+/* --- in the main process --- */
+
+static bool make_dir(char out[static 80], const char *base)
+{
+	return base && base[0] == '/' && str_fmt(out, 80, "%s/awsocks-XXXXXX", base) &&
+	       mkdtemp(out) != NULL; /* mode 0700 */
+}
+
+static int make_private_dir(struct confine *c, struct err *e)
+{
+	if (make_dir(c->private_dir, getenv("XDG_RUNTIME_DIR")) ||
+	    make_dir(c->private_dir, getenv("TMPDIR")) || make_dir(c->private_dir, "/tmp"))
+		return 0;
+	c->private_dir[0] = '\0';
+	return err_sys(e, errno, "no directory for sockets in $XDG_RUNTIME_DIR, $TMPDIR or /tmp");
+}
+
+static int close_fence(struct confine *c, const struct setup *s, struct err *e)
+{
+	const struct options *o = &s->profile[0].options;
+	struct fence_paths paths = { NULL, 0 };
+	struct fence_opts opts = { .paths = &paths,
+				   .strict = o->origin[OPT_ID_sandbox].level > LEVEL_BUILTIN };
+	char control[PATH_TEXT];
+	int result;
+
+	/* One that cannot be had is reported, or an error, when it is opened. */
+	if (path_control(o->control, control, NULL) != 0)
+		control[0] = '\0';
+	result = fence_paths_collect(&paths, s, control, c->private_dir, e);
+	if (result == 0)
+		result = fence_close(&opts, &c->report, e);
+	fence_paths_free(&paths);
+	return result;
+}
+
+int confine_start(struct confine *c, const struct setup *s, struct err *e)
+{
+	struct spawner_opts opts = { .rule = rules,
+				     .rules = sizeof(rules) / sizeof(rules[0]),
+				     .at_end = remove_private_dir,
+				     .arg = c->private_dir };
+
+	c->report.wanted = s->profile[0].options.sandbox;
+	if (!c->report.wanted) {
+		c->report.core_dumps = true;
+		return 0;
+	}
+	if (make_private_dir(c, e) != 0)
+		return err_wrap(e, "sandbox");
+	if (spawner_new(&c->spawner, &opts, e) == 0)
+		return close_fence(c, s, e);
+	remove_private_dir(c->private_dir);
+	c->private_dir[0] = '\0';
+	return e->code == ERR_UNSUPPORTED ? close_fence(c, s, e) : -1;
+}
+
+int confine_attach(struct confine *c, struct loop *loop, struct err *e)
+{
+	return c->spawner ? spawner_attach(c->spawner, loop, e) : 0;
+}
+
+void confine_end(struct confine *c)
+{
+	spawner_free(c->spawner);
+	c->spawner = NULL;
+}
