@@ -431,5 +431,6 @@ void spawner_child(int fd, pid_t parent, const struct spawner_opts *opts)
 		kill_child(&b->seat[i]);
 	if (opts->at_end)
 		opts->at_end(opts->arg);
+	mem_free(b);
 	_exit(0);
 }

@@ -58,6 +58,7 @@ int spawner_new(struct spawner **out, const struct spawner_opts *o, struct err *
 	s->pid = _Fork(); /* libuv's pthread_atfork(3) handlers are not for it */
 	if (s->pid == 0) {
 		close(pair[0]);
+		mem_free(s);
 		spawner_child(pair[1], parent, o);
 	}
 	close(pair[1]);

@@ -82,26 +82,36 @@ static int add_path(int ruleset, const struct fence_path *p, uint64_t handled)
 
 /* Beside a library that is loaded lie those that it loads later (plug-ins, other ones of its own):
  * wherever that is, as below a home directory. */
+struct libraries {
+	int ruleset;
+	char last[PATH_MAX]; /* most lie in one directory */
+};
+
 static int add_library(struct dl_phdr_info *info, size_t size, void *arg)
 {
-	char path[PATH_MAX];
+	struct libraries *l = arg;
+	char path[PATH_MAX], end[PATH_MAX];
 	struct fence_path p = { .rights = FENCE_READ };
-	const int *ruleset = arg;
 
 	(void)size;
-	if (info->dlpi_name[0] != '/' || !realpath(info->dlpi_name, path) ||
-	    !str_fmt(p.path, sizeof(p.path), "%s", dirname(path)))
+	if (info->dlpi_name[0] != '/' || !str_fmt(path, sizeof(path), "%s", info->dlpi_name) ||
+	    strcmp(dirname(path), l->last) == 0)
 		return 0;
-	return add_path(*ruleset, &p, access_of(FENCE_READ));
+	(void)str_fmt(l->last, sizeof(l->last), "%s", path);
+	if (!realpath(info->dlpi_name, end) || !str_fmt(p.path, sizeof(p.path), "%s", dirname(end)))
+		return 0;
+	return add_path(l->ruleset, &p, access_of(FENCE_READ));
 }
 
 static int fill_and_close(int ruleset, const struct fence_paths *paths, uint64_t handled,
 			  struct err *e)
 {
+	struct libraries libraries = { .ruleset = ruleset };
+
 	for (size_t i = 0; i < paths->count; i++)
 		if (add_path(ruleset, &paths->item[i], handled) != 0)
 			return err_sys(e, errno, "%s", paths->item[i].path);
-	if (dl_iterate_phdr(add_library, &ruleset) != 0)
+	if (dl_iterate_phdr(add_library, &libraries) != 0)
 		return err_sys(e, errno, "the libraries' directories");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
 	    syscall(SYS_landlock_restrict_self, ruleset, 0) != 0)
