@@ -92,7 +92,6 @@ int app_new(struct app **out, const struct app_opts *o, struct err *e)
 		goto fail;
 	a->started_ms = loop_now_ms(a->loop);
 	a->chooser = chooser_new(a->loop);
-	a->private_dir = o->private_dir;
 	if (o->audit_path && audit_open(&a->audit, o->audit_path, loop_clock(a->loop), e) != 0)
 		goto fail;
 	*out = a;

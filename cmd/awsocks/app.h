@@ -45,9 +45,8 @@ struct app_listener_opts {
 struct app_opts {
 	const struct app_profile_opts *profile; /* the first is the default one */
 	size_t profile_count;
-	const char *audit_path;  /* NULL: none */
-	size_t workers;          /* 1..64; 0: 1 */
-	const char *private_dir; /* ours alone, for Unix sockets; borrowed. NULL: none */
+	const char *audit_path; /* NULL: none */
+	size_t workers;         /* 1..64; 0: 1 */
 };
 
 MUST_CHECK int app_new(struct app **, const struct app_opts *, struct err *);

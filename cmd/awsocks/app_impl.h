@@ -58,9 +58,8 @@ struct app {
 	size_t gave_to;    /* the worker that got the last connection that worker 0 gave away */
 	struct loop *loop; /* worker 0's */
 	struct audit *audit;
-	struct http *http;       /* NULL until AWS is needed */
-	struct ws_context *ws;   /* the same */
-	const char *private_dir; /* NULL: none */
+	struct http *http;     /* NULL until AWS is needed */
+	struct ws_context *ws; /* the same */
 	struct app_profile *profile;
 	size_t profile_count;
 	struct list listeners;

@@ -1,12 +1,5 @@
 #include "cmd/awsocks/confine.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "base/str.h"
 #include "credentials/command_known.h"
 
 extern char **environ;
@@ -26,37 +19,7 @@ static const struct spawn_rule rules[] = {
 	{ .kind = SPAWN_CREDENTIAL_PROCESS, .decide = may_run },
 };
 
-/* Also after a crash; the main process itself may not remove directories. */
-static void remove_private_dir(void *arg)
-{
-	const char *dir = arg;
-	const struct dirent *entry;
-	DIR *d = opendir(dir);
-
-	while (d && (entry = readdir(d)) != NULL)
-		if (entry->d_name[0] != '.')
-			(void)unlinkat(dirfd(d), entry->d_name, 0);
-	if (d)
-		closedir(d);
-	(void)rmdir(dir);
-}
-
 /* --- in the main process --- */
-
-static bool make_dir(char out[static 80], const char *base)
-{
-	return base && base[0] == '/' && str_fmt(out, 80, "%s/awsocks-XXXXXX", base) &&
-	       mkdtemp(out) != NULL; /* mode 0700 */
-}
-
-static int make_private_dir(struct confine *c, struct err *e)
-{
-	if (make_dir(c->private_dir, getenv("XDG_RUNTIME_DIR")) ||
-	    make_dir(c->private_dir, getenv("TMPDIR")) || make_dir(c->private_dir, "/tmp"))
-		return 0;
-	c->private_dir[0] = '\0';
-	return err_sys(e, errno, "no directory for sockets in $XDG_RUNTIME_DIR, $TMPDIR or /tmp");
-}
 
 static int close_fence(struct confine *c, const struct setup *s, struct err *e)
 {
@@ -70,7 +33,7 @@ static int close_fence(struct confine *c, const struct setup *s, struct err *e)
 	/* One that cannot be had is reported, or an error, when it is opened. */
 	if (path_control(o->control, control, NULL) != 0)
 		control[0] = '\0';
-	result = fence_paths_collect(&paths, s, control, c->private_dir, e);
+	result = fence_paths_collect(&paths, s, control, e);
 	if (result == 0)
 		result = fence_close(&opts, &c->report, e);
 	fence_paths_free(&paths);
@@ -79,22 +42,15 @@ static int close_fence(struct confine *c, const struct setup *s, struct err *e)
 
 int confine_start(struct confine *c, const struct setup *s, struct err *e)
 {
-	struct spawner_opts opts = { .rule = rules,
-				     .rules = sizeof(rules) / sizeof(rules[0]),
-				     .at_end = remove_private_dir,
-				     .arg = c->private_dir };
+	struct spawner_opts opts = { .rule = rules, .rules = sizeof(rules) / sizeof(rules[0]) };
 
 	c->report.wanted = s->profile[0].options.sandbox;
 	if (!c->report.wanted) {
 		c->report.core_dumps = true;
 		return 0;
 	}
-	if (make_private_dir(c, e) != 0)
-		return err_wrap(e, "sandbox");
 	if (spawner_new(&c->spawner, &opts, e) == 0)
 		return close_fence(c, s, e);
-	remove_private_dir(c->private_dir);
-	c->private_dir[0] = '\0';
 	return e->code == ERR_UNSUPPORTED ? close_fence(c, s, e) : -1;
 }
 

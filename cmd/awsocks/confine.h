@@ -1,8 +1,8 @@
 #ifndef CMD_AWSOCKS_CONFINE_H
 #define CMD_AWSOCKS_CONFINE_H
 /*
- * --sandbox, as start needs it: the process that starts programs, a private
- * directory, the fence (fence.h), and their end.
+ * --sandbox, as start needs it: the process that starts programs, the fence
+ * (fence.h), and their end.
  */
 #include "cmd/awsocks/fence.h"
 #include "net/loop.h"
@@ -11,14 +11,13 @@
 struct confine {
 	struct spawner *spawner; /* NULL: no fence, programs are started by ourselves */
 	struct fence_report report;
-	char private_dir[80]; /* 0700, for Unix sockets; "": none */
 };
 
 /* All of it, as the settings say; to be called while there is one thread only, and without
- * descriptors that programs must not see. The struct must stay where it is. */
+ * descriptors that programs must not see. */
 MUST_CHECK int confine_start(struct confine *, const struct setup *, struct err *);
 /* The loop whose programs the spawner starts. */
 MUST_CHECK int confine_attach(struct confine *, struct loop *, struct err *);
-/* Before the loop is freed. The private directory is removed (by the spawner, which can). */
+/* Before the loop is freed. */
 void confine_end(struct confine *);
 #endif

@@ -41,9 +41,9 @@ struct fence_paths {
 MUST_CHECK int fence_paths_add(struct fence_paths *, const char *path, unsigned rights,
 			       struct err *);
 /* All that a running awsocks with these settings opens: see docs/ARCHITECTURE.md, "The fence".
- * control: its socket ("": none); private_dir: ours alone, for sockets. */
+ * control: its socket ("": none). */
 MUST_CHECK int fence_paths_collect(struct fence_paths *, const struct setup *, const char *control,
-				   const char *private_dir, struct err *);
+				   struct err *);
 void fence_paths_free(struct fence_paths *);
 
 struct fence_report {

@@ -309,7 +309,7 @@ static int add_socket(struct fence_paths *p, const char *address, struct err *e)
 }
 
 static int add_sockets(struct fence_paths *p, const struct setup *s, const char *control,
-		       const char *private_dir, struct err *e)
+		       struct err *e)
 {
 	const struct options *o = &s->profile[0].options;
 	char path[PATH_TEXT], dir[PATH_MAX];
@@ -320,10 +320,10 @@ static int add_sockets(struct fence_paths *p, const struct setup *s, const char 
 	for (size_t i = 0; s->config && i < s->config->listener_count; i++)
 		if (add_socket(p, s->config->listener[i].address, e) != 0)
 			return -1;
-	if (*control && str_fmt(path, sizeof(path), "%s", control) &&
-	    realpath(dirname(path), dir) && fence_paths_add(p, dir, FENCE_SOCKET, e) != 0)
-		return -1;
-	return add_dir(p, private_dir, FENCE_SOCKET, e);
+	if (!*control || !str_fmt(path, sizeof(path), "%s", control) ||
+	    !realpath(dirname(path), dir))
+		return 0;
+	return fence_paths_add(p, dir, FENCE_SOCKET, e);
 }
 
 static int add_written(struct fence_paths *p, const struct options *o, struct err *e)
@@ -339,7 +339,7 @@ static int add_written(struct fence_paths *p, const struct options *o, struct er
 }
 
 int fence_paths_collect(struct fence_paths *p, const struct setup *s, const char *control,
-			const char *private_dir, struct err *e)
+			struct err *e)
 {
 	struct closed *closed = mem_alloc(sizeof(*closed));
 	int result;
@@ -351,7 +351,7 @@ int fence_paths_collect(struct fence_paths *p, const struct setup *s, const char
 	mem_free(closed);
 	if (result != 0 || add_environment(p, e) != 0 || add_aws(p, s, e) != 0 ||
 	    add_file(p, s->config_path, FENCE_READ, e) != 0 || add_rules(p, s, e) != 0 ||
-	    add_sockets(p, s, control, private_dir, e) != 0)
+	    add_sockets(p, s, control, e) != 0)
 		return -1;
 	return add_written(p, &s->profile[0].options, e);
 }
