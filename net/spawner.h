@@ -73,8 +73,8 @@ struct spawn_event {
 /* From the loop. After SPAWN_ENDED or SPAWN_FAILED the struct spawn is gone. */
 typedef void spawn_fn(void *arg, const struct spawn_event *);
 
-/* fd: the child's standard input, output and error; still the caller's. NULL: *e tells. */
-struct spawn *spawn_start(struct spawner *, const struct spawn_request *, const int fd[SPAWN_STDIO],
+/* The three: the child's standard input, output and error; still the caller's. NULL: *e tells. */
+struct spawn *spawn_start(struct spawner *, const struct spawn_request *, const int[SPAWN_STDIO],
 			  spawn_fn *, void *arg, struct err *e);
 void spawn_kill(struct spawn *);   /* SIGKILL; SPAWN_ENDED follows */
 void spawn_forget(struct spawn *); /* kills it, and no call follows */

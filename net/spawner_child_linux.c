@@ -264,7 +264,6 @@ static int take_texts(struct box *b, struct asked *q, size_t n, struct err *e)
 		return err_set(e, ERR_PROTO, "bad request: a text too many");
 	if (!*b->argv[0])
 		return err_set(e, ERR_PROTO, "bad request: no program");
-	q->request.argv = b->argv;
 	q->request.kind = (enum spawn_kind)q->head.kind;
 	q->request.own_group = q->head.own_group;
 	return 0;
@@ -312,7 +311,7 @@ static void on_message(struct box *b)
 			    .msg_iovlen = 1,
 			    .msg_control = control,
 			    .msg_controllen = sizeof(control) };
-	struct asked q = { .fds = 0 };
+	struct asked q = { .request.argv = b->argv };
 	ssize_t n = recvmsg(b->fd, &m, MSG_CMSG_CLOEXEC);
 	struct err e = { 0 };
 
