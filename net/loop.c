@@ -370,6 +370,16 @@ bool loop_may_use_fd(const struct loop *l, int fd)
 	return fd < l->fds;
 }
 
+static uint64_t turn_mono_ms(const struct clock *c)
+{
+	return CONTAINER_OF(c, const struct loop, turn_clock)->now_ms;
+}
+
+static int64_t turn_wall_ms(const struct clock *c)
+{
+	return CONTAINER_OF(c, const struct loop, turn_clock)->wall_ms;
+}
+
 int loop_new(struct loop **out, struct err *e)
 {
 	struct loop *l = mem_alloc(sizeof(*l));
@@ -387,6 +397,7 @@ int loop_new(struct loop **out, struct err *e)
 		return err_set(e, ERR_NOMEM, "event loop");
 	}
 	l->fds = fds_for_clients();
+	l->turn_clock = (struct clock){ turn_mono_ms, turn_wall_ms };
 	loop_renew_time(l);
 	r = uv_loop_init(&l->uv);
 	if (r != 0) {
@@ -476,6 +487,7 @@ void loop_stop(struct loop *l)
 void loop_renew_time(struct loop *l)
 {
 	l->now_ms = clock_mono_ms(&clock_system);
+	l->wall_ms = clock_wall_ms(&clock_system);
 }
 
 uint64_t loop_now_ms(struct loop *l)
@@ -487,6 +499,11 @@ const struct clock *loop_clock(struct loop *l)
 {
 	(void)l;
 	return &clock_system;
+}
+
+const struct clock *loop_turn_clock(struct loop *l)
+{
+	return &l->turn_clock;
 }
 
 size_t loop_cores(void)

@@ -34,6 +34,9 @@ void loop_run(struct loop *);        /* until loop_stop(), the running turn is f
 void loop_stop(struct loop *);       /* from any callback of this loop */
 uint64_t loop_now_ms(struct loop *); /* monotonic, cached once per turn */
 const struct clock *loop_clock(struct loop *);
+/* Both times as they were when this turn began: reading them costs nothing. Lives as long as the
+ * loop. */
+const struct clock *loop_turn_clock(struct loop *);
 
 /* Timers run in order of their time, equal ones in the order of arming; one armed from a
  * callback runs on a later turn at the earliest. */

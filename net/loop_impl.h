@@ -22,6 +22,8 @@ struct loop {
 	struct loop_timer *timers; /* root of the pairing heap */
 	struct list posts;
 	uint64_t now_ms, armed;
+	int64_t wall_ms;
+	struct clock turn_clock;          /* tells now_ms and wall_ms */
 	_Atomic(struct loop_mail *) mail; /* the last that came first */
 	uv_async_t bell;
 	size_t working; /* jobs on the pool */

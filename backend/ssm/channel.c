@@ -63,8 +63,8 @@ struct channel {
 	unsigned bad;
 	/* out */
 	struct unacked unacked;
-	int64_t sent_until; /* numbers below have been handed over at least once */
-	uint8_t *scratch;   /* one message being made */
+	int64_t sent_until;  /* numbers below have been handed over at least once */
+	struct sent *making; /* the next message; NULL until it is begun */
 	size_t window;
 	bool down, terminate;
 	bool blocked; /* send() had no room; the owner comes again when there is some */
@@ -99,12 +99,9 @@ struct channel *channel_new(const struct channel_opts *o, const struct channel_h
 	c->look_ms = UINT64_MAX;
 	ahead_init(&c->ahead, o->ahead_max ? o->ahead_max : AHEAD_BYTES);
 	buf_init(&c->acks, ACKS_MAX * sizeof(struct ack));
-	c->scratch = mem_alloc(MESSAGE_HEADER + c->o.payload_size);
 	c->codec = message_codec_new(e);
-	if (c->scratch && c->codec)
+	if (c->codec)
 		return c;
-	if (!c->scratch)
-		(void)err_set(e, ERR_NOMEM, "data channel");
 	channel_free(c);
 	return NULL;
 }
@@ -113,11 +110,11 @@ void channel_free(struct channel *c)
 {
 	if (!c)
 		return;
+	mem_free(c->making);
 	unacked_free(&c->unacked);
 	ahead_free(&c->ahead);
 	buf_free(&c->acks);
 	message_codec_free(c->codec);
-	mem_free(c->scratch);
 	mem_free(c);
 }
 
@@ -216,21 +213,51 @@ static bool flush_unsent(struct channel *c)
 	return true;
 }
 
-/* The payload is in the scratch behind the header. Inserted before it is sent,
- * so that no acknowledgement can come for what is not there. */
+/* Where the payload of the next message goes, payload_size bytes; NULL: out of memory. */
+static uint8_t *begin_message(struct channel *c, struct err *e)
+{
+	if (!c->making)
+		c->making = unacked_new(&c->unacked, MESSAGE_HEADER + c->o.payload_size, e);
+	return c->making ? c->making->wire + MESSAGE_HEADER : NULL;
+}
+
+/* A short message is not kept in memory for a long one: the many that may be unacknowledged would
+ * take more than the window says. */
+static struct sent *made_to_fit(struct channel *c, size_t n, struct err *e)
+{
+	struct sent *s = c->making, *fit;
+
+	if (n >= s->room / 4) {
+		c->making = NULL;
+		return s;
+	}
+	fit = unacked_new(&c->unacked, n, e);
+	if (fit)
+		memcpy(fit->wire, s->wire, n);
+	return fit;
+}
+
+/* n bytes are where begin_message() said. Inserted before it is sent, so that
+ * no acknowledgement can come for what is not there. */
 static int add_message(struct channel *c, uint32_t payload_type, size_t n, struct err *e)
 {
+	uint8_t *wire = c->making->wire;
 	struct message m = { .type = MESSAGE_INPUT,
 			     .seq = c->unacked.next,
 			     .payload_type = payload_type,
+			     .payload = wire + MESSAGE_HEADER,
 			     .payload_len = n };
+	struct sent *s;
 
-	m.payload = c->scratch + MESSAGE_HEADER;
 	m.created_ms = (uint64_t)clock_wall_ms(c->o.clock);
 	message_random_id(c->codec, m.id);
-	if (message_encode(c->codec, &m, c->scratch, e) != 0)
+	if (message_encode(c->codec, &m, wire, e) != 0)
 		return -1;
-	return unacked_add(&c->unacked, c->scratch, MESSAGE_HEADER + n, n, e) ? 0 : -1;
+	s = made_to_fit(c, MESSAGE_HEADER + n, e);
+	if (!s)
+		return -1;
+	unacked_add(&c->unacked, s, MESSAGE_HEADER + n, n);
+	return 0;
 }
 
 /* All that is overdue, oldest first. */
@@ -288,9 +315,12 @@ static int flush_new(struct channel *c, struct err *e)
 	size_t max;
 
 	while ((max = pull_max(c)) > 0) {
-		size_t n = c->handler->pull(c->arg, c->scratch + MESSAGE_HEADER, max,
-					    c->unacked.next);
+		uint8_t *to = begin_message(c, e);
+		size_t n;
 
+		if (!to)
+			return -1;
+		n = c->handler->pull(c->arg, to, max, c->unacked.next);
 		if (n == 0)
 			break;
 		c->probed = true;
@@ -305,11 +335,15 @@ static int flush_new(struct channel *c, struct err *e)
 static int flush_terminate(struct channel *c, struct err *e)
 {
 	static const uint8_t flag[4] = { 0, 0, 0, FLAG_TERMINATE };
+	uint8_t *to;
 
 	if (!c->terminate || c->phase < SETTLING || !unacked_room(&c->unacked))
 		return 0;
+	to = begin_message(c, e);
+	if (!to)
+		return -1;
 	c->terminate = false;
-	memcpy(c->scratch + MESSAGE_HEADER, flag, sizeof(flag));
+	memcpy(to, flag, sizeof(flag));
 	if (add_message(c, PAYLOAD_FLAG, sizeof(flag), e) != 0)
 		return -1;
 	(void)flush_unsent(c);
@@ -410,6 +444,7 @@ static int on_ack(struct channel *c, const struct message *m, struct err *e)
 static int on_request(struct channel *c, const uint8_t *p, size_t n, struct err *e)
 {
 	struct buf answer;
+	uint8_t *to;
 	size_t len;
 	int r;
 
@@ -420,12 +455,13 @@ static int on_request(struct channel *c, const uint8_t *p, size_t n, struct err 
 	if (r == 0)
 		r = handshake_gate(c->handshake.agent_version, c->o.use, e);
 	len = buf_len(&answer);
-	if (r == 0) {
-		memcpy(c->scratch + MESSAGE_HEADER, buf_ptr(&answer), len);
+	to = r == 0 ? begin_message(c, e) : NULL;
+	if (to) {
+		memcpy(to, buf_ptr(&answer), len);
 		r = add_message(c, PAYLOAD_HANDSHAKE_RESPONSE, len, e);
 	}
 	buf_free(&answer);
-	if (r != 0)
+	if (!to || r != 0)
 		return -1;
 	if (c->handshake.refused.code == ERR_NONE)
 		log_debug("ssm", "%s: handshake with agent %s", c->o.name,

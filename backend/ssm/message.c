@@ -153,9 +153,23 @@ static bool is_pad(uint8_t byte)
 	return byte == '\0' || byte == ' ';
 }
 
+/* As it stands in almost every message. */
+static bool is_padded(const uint8_t *p, enum message_type t)
+{
+	static const char blanks[TYPE_LEN + 1] = "                                ";
+	size_t n = strlen(type_names[t]);
+
+	return memcmp(p, type_names[t], n) == 0 && memcmp(p + n, blanks, TYPE_LEN - n) == 0;
+}
+
 static enum message_type type_of(const uint8_t *p)
 {
 	size_t from = 0, to = TYPE_LEN;
+
+	if (is_padded(p, MESSAGE_OUTPUT))
+		return MESSAGE_OUTPUT;
+	if (is_padded(p, MESSAGE_ACK))
+		return MESSAGE_ACK;
 
 	while (from < to && is_pad(p[from]))
 		from++;
@@ -224,27 +238,85 @@ int message_decode(struct message_codec *c, const uint8_t *p, size_t n, struct m
 	return check(c, p, m, get(p + header, 4), e);
 }
 
+/* The four parts of an acknowledgement as both of AWS' ends write it; the id stands behind the
+ * second, the number behind the third. */
+#define ACK_OF   "{\"AcknowledgedMessageType\":\""
+#define ACK_ID   "\",\"AcknowledgedMessageId\":\""
+#define ACK_SEQ  "\",\"AcknowledgedMessageSequenceNumber\":"
+#define ACK_LAST ",\"IsSequentialMessage\":true}"
+enum { ID_TEXT = 36, DIGITS_MAX = 20 };
+
+static char *append(char *to, const char *text, size_t n)
+{
+	memcpy(to, text, n);
+	return to + n;
+}
+
+/* v >= 0; by hand, because this is done for every message. */
+static char *append_number(char *to, int64_t v)
+{
+	char digits[DIGITS_MAX];
+	size_t at = sizeof(digits);
+
+	do
+		digits[--at] = (char)('0' + v % 10);
+	while ((v /= 10) > 0);
+	return append(to, digits + at, sizeof(digits) - at);
+}
+
 size_t message_ack_json(const struct message *of, char out[static MESSAGE_ACK_MAX])
 {
-	char id[37];
-	int n;
+	static const char head[] = ACK_OF "output_stream_data" ACK_ID;
+	char *to = append(out, head, sizeof(head) - 1);
 
-	message_id_text(of->id, id);
-	n = snprintf(out, MESSAGE_ACK_MAX,
-		     "{\"AcknowledgedMessageType\":\"output_stream_data\","
-		     "\"AcknowledgedMessageId\":\"%s\","
-		     "\"AcknowledgedMessageSequenceNumber\":%lld,\"IsSequentialMessage\":true}",
-		     id, (long long)of->seq);
-	return (size_t)n;
+	message_id_text(of->id, to);
+	to = append(to + ID_TEXT, ACK_SEQ, sizeof(ACK_SEQ) - 1);
+	to = append_number(to, of->seq < 0 ? 0 : of->seq);
+	to = append(to, ACK_LAST, sizeof(ACK_LAST)); /* with the NUL */
+	return (size_t)(to - out) - 1;
+}
+
+static bool skip(const char **p, const char *end, const char *text, size_t n)
+{
+	if ((size_t)(end - *p) < n || memcmp(*p, text, n) != 0)
+		return false;
+	*p += n;
+	return true;
+}
+
+/* Exactly the usual text; anything else is for the JSON parser. */
+static bool usual_ack(const char *p, size_t n, int64_t *seq)
+{
+	static const char head[] = ACK_OF "input_stream_data" ACK_ID;
+	const char *end = p + n;
+	const char *number;
+	unsigned digits = 0;
+
+	if (!skip(&p, end, head, sizeof(head) - 1) || end - p < ID_TEXT ||
+	    memchr(p, '"', ID_TEXT) || memchr(p, '\\', ID_TEXT))
+		return false;
+	p += ID_TEXT;
+	if (!skip(&p, end, ACK_SEQ, sizeof(ACK_SEQ) - 1))
+		return false;
+	number = p;
+	for (*seq = 0; p < end && *p >= '0' && *p <= '9' && digits < 15; p++, digits++)
+		*seq = *seq * 10 + (*p - '0');
+	if (digits == 0 || (*number == '0' && digits > 1))
+		return false;
+	return skip(&p, end, ACK_LAST, sizeof(ACK_LAST) - 1) && p == end;
 }
 
 int message_ack_parse(const uint8_t *p, size_t n, int64_t *seq, struct err *e)
 {
-	cJSON *root = cJSON_ParseWithLength((const char *)p, n);
-	const cJSON *number = cJSON_GetObjectItemCaseSensitive(root,
-							       "AcknowledgedMessageSequenceNumber");
-	double value = cJSON_IsNumber(number) ? number->valuedouble : -1;
+	const cJSON *number;
+	double value;
+	cJSON *root;
 
+	if (usual_ack((const char *)p, n, seq))
+		return 0;
+	root = cJSON_ParseWithLength((const char *)p, n);
+	number = cJSON_GetObjectItemCaseSensitive(root, "AcknowledgedMessageSequenceNumber");
+	value = cJSON_IsNumber(number) ? number->valuedouble : -1;
 	cJSON_Delete(root);
 	if (!(value >= 0 && value < 9007199254740992.0)) /* 2^53: exact in a double */
 		return err_set(e, ERR_PROTO, "acknowledgement without a sequence number");

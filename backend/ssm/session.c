@@ -560,11 +560,11 @@ static int make_parts(struct session *s, struct err *e)
 	static const enum handshake_use uses[] = { [API_REMOTE_HOST] = HANDSHAKE_REMOTE,
 						   [API_PORT] = HANDSHAKE_MUX,
 						   [API_SSH] = HANDSHAKE_RAW };
-	struct channel_opts c = { .clock = loop_clock(s->env->loop),
+	struct channel_opts c = { .clock = loop_turn_clock(s->env->loop),
 				  .name = s->label,
 				  .use = uses[s->document],
 				  .payload_size = s->env->payload_size };
-	struct smux_opts m = { .clock = loop_clock(s->env->loop),
+	struct smux_opts m = { .clock = loop_turn_clock(s->env->loop),
 			       .raw = s->document == API_SSH,
 			       .idle_ms = s->env->stream_idle_ms };
 

@@ -16,21 +16,47 @@ static struct sent **sent_slot(struct unacked *u, int64_t seq)
 	return &u->ring[(uint64_t)seq % UNACKED_MAX];
 }
 
-struct sent *unacked_add(struct unacked *u, const uint8_t *wire, size_t wire_len,
-			 size_t payload_len, struct err *e)
+struct sent *unacked_new(struct unacked *u, size_t room, struct err *e)
 {
-	struct sent *s = mem_alloc(sizeof(*s) + wire_len);
+	struct sent *s;
 
-	if (!s) {
-		(void)err_set(e, ERR_NOMEM, "message of %zu bytes", payload_len);
-		return NULL;
+	while ((s = u->spare) != NULL) {
+		u->spare = s->next_spare;
+		u->spare_bytes -= s->room;
+		if (s->room >= room)
+			break;
+		mem_free(s);
 	}
+	if (!s) {
+		s = mem_alloc(sizeof(*s) + room);
+		if (!s) {
+			(void)err_set(e, ERR_NOMEM, "message of %zu bytes", room);
+			return NULL;
+		}
+		s->room = room;
+	}
+	s->first_ms = s->last_ms = 0;
+	s->tries = 0;
+	return s;
+}
+
+void unacked_give_back(struct unacked *u, struct sent *s)
+{
+	if (!s || u->spare_bytes + s->room > SPARE_MAX) {
+		mem_free(s);
+		return;
+	}
+	s->next_spare = u->spare;
+	u->spare = s;
+	u->spare_bytes += s->room;
+}
+
+void unacked_add(struct unacked *u, struct sent *s, size_t wire_len, size_t payload_len)
+{
 	s->len = payload_len;
 	s->wire_len = wire_len;
-	memcpy(s->wire, wire, wire_len);
 	*sent_slot(u, u->next++) = s;
 	u->bytes += payload_len;
-	return s;
 }
 
 struct sent *unacked_at(const struct unacked *u, int64_t seq)
@@ -48,7 +74,7 @@ bool unacked_done(struct unacked *u, int64_t seq)
 	if (!s)
 		return false;
 	u->bytes -= s->len;
-	mem_free(s);
+	unacked_give_back(u, s);
 	*sent_slot(u, seq) = NULL;
 	while (u->oldest < u->next && !*sent_slot(u, u->oldest))
 		u->oldest++;
@@ -63,6 +89,13 @@ void unacked_free(struct unacked *u)
 	}
 	u->oldest = u->next;
 	u->bytes = 0;
+	while (u->spare) {
+		struct sent *s = u->spare;
+
+		u->spare = s->next_spare;
+		mem_free(s);
+	}
+	u->spare_bytes = 0;
 }
 
 void ahead_init(struct ahead *a, size_t bytes_max)

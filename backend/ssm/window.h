@@ -12,33 +12,40 @@
 #include "base/err.h"
 
 enum {
-	UNACKED_MAX = 4096, /* messages */
-	AHEAD_MAX = 65536   /* messages; the agent may run 100 000 past a gap */
+	UNACKED_MAX = 4096,    /* messages */
+	AHEAD_MAX = 65536,     /* messages; the agent may run 100 000 past a gap */
+	SPARE_MAX = 256 * 1024 /* bytes of memory kept for the next messages */
 };
 
-struct sent {                       /* one message that may have to be sent again */
+struct sent { /* one message that may have to be sent again */
+	struct sent *next_spare;
 	uint64_t first_ms, last_ms; /* last_ms 0: (again) due at once */
 	unsigned tries;             /* times handed to the websocket */
 	size_t len;                 /* of its payload */
-	size_t wire_len;
-	uint8_t wire[];
+	size_t wire_len, room;
+	uint8_t wire[]; /* room bytes */
 };
 
 struct unacked {
 	struct sent *ring[UNACKED_MAX];
+	struct sent *spare; /* messages that are done with, so that the next need no allocation */
+	size_t spare_bytes;
 	int64_t oldest, next; /* numbers [oldest, next) may be waiting */
 	size_t bytes;         /* payload */
 };
 
 /* Room for one more message? Its number will be u->next. */
 bool unacked_room(const struct unacked *);
-/* A message of wire_len bytes with number u->next, copied. NULL: out of memory. */
-struct sent *unacked_add(struct unacked *, const uint8_t *wire, size_t wire_len, size_t payload_len,
-			 struct err *);
+/* A message to be filled in: room for that many bytes, which hold anything. To be added, or given
+ * back. NULL: out of memory. */
+struct sent *unacked_new(struct unacked *, size_t room, struct err *);
+void unacked_give_back(struct unacked *, struct sent *); /* NULL allowed */
+/* It has number u->next now; wire_len bytes of it are filled in. */
+void unacked_add(struct unacked *, struct sent *, size_t wire_len, size_t payload_len);
 struct sent *unacked_at(const struct unacked *, int64_t seq); /* NULL: acknowledged, or never was */
 /* Forgets it; true if `oldest` moved. */
 bool unacked_done(struct unacked *, int64_t seq);
-void unacked_free(struct unacked *);
+void unacked_free(struct unacked *); /* spare ones too */
 
 struct held { /* one message ahead of its turn */
 	uint32_t payload_type;

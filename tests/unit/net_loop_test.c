@@ -605,9 +605,44 @@ static int warm_up(void **state)
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+struct clocks {
+	struct loop *l;
+	struct loop_post post;
+	unsigned turns;
+	bool wrong;
+};
+
+static void compare_clocks(void *arg)
+{
+	struct clocks *c = arg;
+	const struct clock *turn = loop_turn_clock(c->l);
+	int64_t wall = clock_wall_ms(turn), real = clock_wall_ms(loop_clock(c->l));
+
+	c->wrong |= clock_mono_ms(turn) != loop_now_ms(c->l) || wall > real || real - wall > 60000;
+	if (++c->turns == 3)
+		loop_stop(c->l);
+	else
+		loop_post(c->l, &c->post, compare_clocks, c);
+}
+
+/* The turn's clock is the loop's time, and its wall clock is the real one. */
+static void the_clock_of_a_turn(void **state)
+{
+	struct clocks c = { 0 };
+
+	(void)state;
+	assert_int_equal(loop_new(&c.l, NULL), 0);
+	loop_post(c.l, &c.post, compare_clocks, &c);
+	loop_run(c.l);
+	assert_int_equal(c.turns, 3);
+	assert_false(c.wrong);
+	loop_free(c.l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_clock_of_a_turn),
 		T(timers_run_in_order),
 		T(disarmed_timer_stays_silent),
 		T(zero_timer_does_not_starve_posts),

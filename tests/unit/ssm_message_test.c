@@ -146,6 +146,49 @@ static void ack_round_trip(void **state)
 	assert_int_equal(seq, 4711);
 }
 
+/* The usual text is read without the JSON parser, all others by it: the same numbers. */
+static void ack_in_any_form(void **state)
+{
+#define HEAD "{\"AcknowledgedMessageType\":\"input_stream_data\",\"AcknowledgedMessageId\":\""
+#define ID   "ab010203-0405-0607-0809-0a0b0c0d0e0f"
+#define SEQ  "\",\"AcknowledgedMessageSequenceNumber\":"
+#define LAST ",\"IsSequentialMessage\":true}"
+	static const struct {
+		const char *text;
+		int64_t seq; /* -1: refused */
+	} cases[] = {
+		{ HEAD ID SEQ "0" LAST, 0 },
+		{ HEAD ID SEQ "4711" LAST, 4711 },
+		{ HEAD ID SEQ "999999999999999" LAST, 999999999999999 },
+		{ HEAD ID SEQ "9007199254740991" LAST, 9007199254740991 },
+		{ HEAD ID SEQ "9007199254740992" LAST, -1 },
+		{ HEAD ID SEQ "7,\"IsSequentialMessage\":false}", 7 },
+		{ HEAD ID SEQ " 7 " LAST, 7 },
+		{ HEAD ID SEQ "7e1" LAST, 70 },
+		{ HEAD "\\\"0203-0405-0607-0809-0a0b0c0d0e0f-1234" SEQ "7" LAST, 7 },
+		{ HEAD "" SEQ "7" LAST, 7 },
+		{ HEAD ID SEQ "-7" LAST, -1 },
+		{ HEAD ID SEQ LAST, -1 },
+		{ "{\"AcknowledgedMessageSequenceNumber\":12}", 12 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		int64_t seq = -1;
+		int r = message_ack_parse((const uint8_t *)cases[i].text, strlen(cases[i].text),
+					  &seq, NULL);
+
+		assert_int_equal(r, cases[i].seq < 0 ? -1 : 0);
+		if (r == 0)
+			assert_int_equal(seq, cases[i].seq);
+		/* Cut anywhere it is no acknowledgement. */
+		for (size_t n = 0; r == 0 && n < strlen(cases[i].text); n++)
+			assert_int_equal(
+				message_ack_parse((const uint8_t *)cases[i].text, n, &seq, NULL),
+				-1);
+	}
+}
+
 static void ack_refused(void **state)
 {
 	static const char *const bad[] = {
@@ -221,9 +264,9 @@ static void random_ids_differ(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(golden_frames),     cmocka_unit_test(ack_round_trip),
-		cmocka_unit_test(ack_refused),       cmocka_unit_test(closed_output),
-		cmocka_unit_test(random_ids_differ),
+		cmocka_unit_test(golden_frames),   cmocka_unit_test(ack_round_trip),
+		cmocka_unit_test(ack_in_any_form), cmocka_unit_test(ack_refused),
+		cmocka_unit_test(closed_output),   cmocka_unit_test(random_ids_differ),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

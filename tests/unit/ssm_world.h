@@ -151,6 +151,11 @@ const struct clock *loop_clock(struct loop *l)
 {
 	return &l->clock;
 }
+
+const struct clock *loop_turn_clock(struct loop *l)
+{
+	return &l->clock;
+}
 /* order: the place in our array */
 void timer_disarm(struct loop *l, struct loop_timer *t)
 {
