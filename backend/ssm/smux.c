@@ -24,6 +24,7 @@ enum {
 	STALL_MS = 10000,
 	IDLE_MS = 300000,
 	GHOSTS_MAX = 1024,
+	BUFFERS_KEPT = 16, /* with more streams than that, an empty buffer is freed at once */
 	FIRST_ID = 3
 };
 
@@ -310,8 +311,11 @@ static void on_data(struct smux_stream *s, const uint8_t *p, size_t n)
 		prove_until(m, s->id); /* one without an owner goes with that */
 	if (unwanted || s->closing)
 		return;
-	if (buf_len(&s->in) == 0 && deliverable(s))
+	if (buf_len(&s->in) == 0 && deliverable(s) && !s->fed) {
 		done = deliver(s, p, n);
+		s->fed = true;
+		smux_want_run(s);
+	}
 	if (done == n || s->closing)
 		return;
 	if (buf_add(&s->in, p + done, n - done, &e) != 0) {
@@ -372,8 +376,11 @@ static void run_input(struct smux_stream *s)
 
 static void run_stream(struct smux_stream *s)
 {
+	s->fed = false;
 	if (deliverable(s))
 		run_input(s);
+	if (buf_len(&s->in) == 0 && s->mux->count > BUFFERS_KEPT)
+		buf_free(&s->in);
 	if (deliverable(s) && s->want_write && buf_room(&s->out) >= s->mux->o.send_max / 2 &&
 	    !s->broken) {
 		s->want_write = false;
