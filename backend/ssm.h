@@ -2,8 +2,8 @@
 #define BACKEND_SSM_H
 /*
  * The SSM backend: streams to what an EC2 instance can reach, through Session
- * Manager port sessions (docs/PROTOCOL.ssm). Lazy: it asks AWS nothing before
- * the first dial, backend_wake() or backend_start().
+ * Manager port sessions or through SSH over such sessions (docs/PROTOCOL.ssm). Lazy: it asks AWS
+ * nothing before the first dial, backend_wake() or backend_start().
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,6 +26,28 @@ typedef void ssm_chosen_fn(void *to, size_t index);
 typedef void ssm_choose_fn(void *arg, const struct ec2_instance *list, size_t n, ssm_chosen_fn *,
 			   void *to);
 
+/* How connections travel. AUTO: by port sessions; by SSH when those are refused, when the agent is
+ * too old for them, or for the hosts that find all sessions in use by others. */
+enum ssm_transport { SSM_PORT = 0, SSM_SSH, SSM_AUTO };
+/* The document of a session that carries SSH. AUTO: AWS-StartSSHSession, or if that is refused
+ * AWS-StartPortForwardingSession. */
+enum ssm_document { SSM_DOCUMENT_AUTO = 0, SSM_DOCUMENT_SSH, SSM_DOCUMENT_PORT };
+
+struct ssm_ssh_opts {    /* all copied; what is marked is required unless transport is SSM_PORT */
+	const char *dir; /* required: a directory of ours alone (0700), with a short path */
+	const char *known_hosts;  /* required: a file, made when it is not there */
+	const char *helper;       /* required: this program */
+	const char *eic_endpoint; /* required: endpoint_url() of "ec2-instance-connect" */
+	const char *user;         /* NULL: ec2-user, or with own keys as ssh decides */
+	/* A private key's file. NULL: a new key for each login, by EC2 Instance Connect, and if
+	 * that is refused as "agent", which means: whatever ssh finds by itself. */
+	const char *key;
+	uint16_t port; /* of the instance's sshd; 0: 22 */
+	bool compression;
+	enum ssm_document document;
+	unsigned busy_rate; /* see ssh_pool.h; 0: the default */
+};
+
 struct ssm_opts {
 	/* Borrowed until closed(): */
 	struct loop *loop;
@@ -43,8 +65,10 @@ struct ssm_opts {
 	const char *name;        /* the instance's Name tag */
 	const char *ca_file;     /* of the data channel; NULL: system store */
 	bool no_sign;            /* leave the websocket upgrade unsigned */
+	enum ssm_transport transport;
+	struct ssm_ssh_opts ssh;
 	/* 0 means the default: */
-	unsigned sessions;        /* per host:port; 4 */
+	unsigned sessions;        /* per host:port, and SSH connections; 4 */
 	unsigned sessions_total;  /* 16 */
 	size_t payload_size;      /* bytes a message, 1024..65536; 1024 */
 	unsigned session_idle_ms; /* an unused session is ended; 5 min */

@@ -40,7 +40,7 @@ struct process {
 	struct loop_timer timer; /* the limit, then the grace */
 	process_fn *done;
 	void *arg;
-	bool own_group, exited, told;
+	bool own_group, service, exited, told;
 	unsigned handles; /* that libuv still holds */
 	unsigned limit_ms;
 	int status, signal;
@@ -215,6 +215,8 @@ static void came(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 		return;
 	if (n > 0)
 		buf_commit(&o->buf, (size_t)n);
+	if (n > 0 && p->service && buf_room(&o->buf) == 0)
+		buf_drop(&o->buf, (buf_len(&o->buf) + 1) / 2);
 	if (n > 0 && buf_room(&o->buf) > 0)
 		return;
 	if (n > 0)
@@ -320,6 +322,7 @@ struct process *process_start(struct loop *l, const struct process_opts *o, proc
 	p->done = done;
 	p->arg = arg;
 	p->own_group = !o->inherit_stdin;
+	p->service = o->service;
 	p->limit_ms = o->limit_ms ? o->limit_ms : LIMIT_MS;
 	output_init(&p->out, p, o->out_max ? o->out_max : OUT_MAX);
 	output_init(&p->err, p, o->err_max ? o->err_max : ERR_MAX);
@@ -328,7 +331,8 @@ struct process *process_start(struct loop *l, const struct process_opts *o, proc
 		retire(p);
 		return NULL;
 	}
-	timer_arm(l, &p->timer, p->limit_ms, limit_over, p);
+	if (!p->service)
+		timer_arm(l, &p->timer, p->limit_ms, limit_over, p);
 	(void)uv_read_start((uv_stream_t *)&p->out.pipe, give_room, came);
 	(void)uv_read_start((uv_stream_t *)&p->err.pipe, give_room, came);
 	return p;

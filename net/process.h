@@ -26,6 +26,9 @@ struct process_opts {
 	bool inherit_stdin;      /* otherwise it reads nothing (/dev/null) */
 	size_t out_max, err_max; /* bytes; 0: 1 MiB, 64 KiB. More is an error */
 	unsigned limit_ms;       /* 0: 60 s. Then it is killed */
+	/* It may run for ever, and say more than that: then its last words are kept, at least half
+	 * as many bytes. */
+	bool service;
 };
 
 /* Texts are NUL-terminated, and wiped when the callback returns. */

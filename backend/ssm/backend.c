@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "backend/ssm/pool.h"
+#include "backend/ssm/ssh_pool.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
@@ -44,40 +45,45 @@ static void on_session_up(void *arg)
 {
 	struct ssm *s = arg;
 
+	ssm_tell_transport(s);
 	if (s->fsm.state == FSM_SESSION)
 		fsm_done(&s->fsm, s->step, FSM_ACTIVE);
-}
-
-/* Is it this destination alone that failed, and not the instance or AWS? */
-static bool is_of_one_host(enum err_code code)
-{
-	return code == ERR_RESOLVE || code == ERR_DENIED || code == ERR_DIAL || code == ERR_NOMEM;
 }
 
 static void on_session_failed(void *arg, const struct err *why, const char *aws_code)
 {
 	struct ssm *s = arg;
+	struct err e;
 
-	(void)aws_code;
-
-	if (s->fsm.state == FSM_SESSION && is_of_one_host(why->code)) {
+	if (ssm_switch_to_ssh(s, why, aws_code)) {
+		if (s->fsm.state == FSM_SESSION && ssh_pool_open(s->ssh, &e) != 0)
+			fsm_failed(&s->fsm, s->step, &e);
+	} else if (s->by_ssh) {
+		return; /* one that was asked for before */
+	} else if (s->fsm.state == FSM_SESSION && ssm_is_of_one_host(why->code)) {
 		fsm_done(&s->fsm, s->step, FSM_ACTIVE); /* AWS and the agent have answered */
 	} else if (s->fsm.state == FSM_SESSION) {
 		fsm_failed(&s->fsm, s->step, why);
-	} else if (ssm_takes_dials(s) && !pool_alive(s->pool) && !is_of_one_host(why->code)) {
+	} else if (ssm_takes_dials(s) && !pool_alive(s->pool) && !ssm_is_of_one_host(why->code)) {
 		ssm_stop_step(s);
 		fsm_failed(&s->fsm, s->step, why);
 	}
+}
+
+void ssm_pool_changed(struct ssm *s)
+{
+	if (s->fsm.state == FSM_ACTIVE && ssm_lost(s))
+		fsm_done(&s->fsm, s->step, FSM_TRANSITIONING);
+	else if (s->fsm.state == FSM_TRANSITIONING && !s->call && !ssm_lost(s))
+		fsm_done(&s->fsm, s->step, FSM_ACTIVE);
 }
 
 static void on_pool_changed(void *arg)
 {
 	struct ssm *s = arg;
 
-	if (s->fsm.state == FSM_ACTIVE && pool_lost(s->pool))
-		fsm_done(&s->fsm, s->step, FSM_TRANSITIONING);
-	else if (s->fsm.state == FSM_TRANSITIONING && !s->call && !pool_lost(s->pool))
-		fsm_done(&s->fsm, s->step, FSM_ACTIVE);
+	if (!s->by_ssh)
+		ssm_pool_changed(s);
 }
 
 static const struct pool_handler pool_handler = {
@@ -157,10 +163,13 @@ static void ssm_describe(struct backend *b, struct cJSON *into)
 							       : 0);
 	cJSON_AddStringToObject(into, "instance", s->target);
 	cJSON_AddStringToObject(into, "region", s->region);
+	cJSON_AddStringToObject(into, "transport", ssm_transport_name(s));
 	cJSON_AddNumberToObject(into, "dials", s->dials);
 	sessions = cJSON_AddArrayToObject(into, "sessions");
 	if (sessions && s->pool)
 		pool_describe(s->pool, sessions);
+	if (sessions && s->ssh)
+		ssh_pool_describe(s->ssh, sessions);
 }
 
 static void free_all(struct ssm *s)
@@ -172,6 +181,7 @@ static void free_all(struct ssm *s)
 	mem_free(s->instance_id);
 	mem_free(s->ca_file);
 	mem_free(s->choices);
+	ssm_ssh_free(s);
 	mem_free(s);
 }
 
@@ -188,7 +198,7 @@ static void on_over(void *arg)
 
 void ssm_free_if_over(struct ssm *s)
 {
-	if (!s->closed || s->pool || s->dials)
+	if (!s->closed || s->pool || s->ssh || s->dials)
 		return;
 	loop_unpost(&s->wake);
 	loop_post(s->loop, &s->wake, on_over, s);
@@ -199,6 +209,14 @@ static void on_pool_closed(void *arg)
 	struct ssm *s = arg;
 
 	s->pool = NULL;
+	ssm_free_if_over(s);
+}
+
+static void on_ssh_closed(void *arg)
+{
+	struct ssm *s = arg;
+
+	s->ssh = NULL;
 	ssm_free_if_over(s);
 }
 
@@ -215,6 +233,8 @@ static void ssm_close(struct backend *b, void (*closed)(void *arg), void *arg)
 	(void)err_set(&e, ERR_CLOSED, "%s is closing", s->base.name);
 	ssm_fail_queue(s, &e);
 	pool_close(s->pool, on_pool_closed, s);
+	if (s->ssh)
+		ssh_pool_close(s->ssh, on_ssh_closed, s);
 }
 
 static const struct backend_ops ops = {
@@ -290,6 +310,8 @@ static int fill(struct ssm *s, const struct ssm_opts *o, struct err *e)
 	    copy(&s->instance_id, o->instance_id, e) != 0 || copy(&s->ca_file, o->ca_file, e) != 0)
 		return -1;
 	fill_env(s, o);
+	if (ssm_ssh_new(s, o, e) != 0)
+		return -1;
 	s->pool = pool_new(&p, &pool_handler, s, e);
 	return s->pool ? 0 : -1;
 }

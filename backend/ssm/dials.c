@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "backend/ssm/pool.h"
+#include "backend/ssm/ssh_pool.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -27,6 +28,8 @@ static void free_dial(struct ssm_dial *d)
 	list_del(&d->node);
 	if (d->pool)
 		pool_cancel(d->pool);
+	if (d->ssh)
+		ssh_pool_cancel(d->ssh);
 	s->dials--;
 	mem_free(d);
 	ssm_free_if_over(s);
@@ -63,12 +66,26 @@ static void on_dial_limit(void *arg)
 	fail_dial(d, &e);
 }
 
+static void hand_over(struct ssm_dial *d);
+
+/* Port sessions turned out to be of no use while it waited for one. */
+static bool goes_by_ssh_now(const struct ssm_dial *d, const struct err *why)
+{
+	return d->ssm->by_ssh && !d->by_ssh && !ssm_is_of_one_host(why->code) &&
+	       ssm_takes_dials(d->ssm) && loop_now_ms(d->ssm->loop) < d->end_ms;
+}
+
 static void on_stream(void *arg, struct stream *stream, const char *id, const struct err *why)
 {
 	struct ssm_dial *d = arg;
 	struct dialed done = { .stream = stream };
 
 	d->pool = NULL; /* its life ends with this call */
+	d->ssh = NULL;
+	if (!stream && goes_by_ssh_now(d, why)) {
+		hand_over(d);
+		return;
+	}
 	str_fmt(done.session, sizeof(done.session), "%s", id);
 	tell(d, stream ? &done : NULL, why);
 }
@@ -82,8 +99,12 @@ static void hand_over(struct ssm_dial *d)
 
 	timer_disarm(s->loop, &d->limit);
 	list_del(&d->node);
-	d->pool = pool_dial(s->pool, d->host, d->port, left, on_stream, d, &e);
-	if (!d->pool)
+	d->by_ssh = ssm_dial_by_ssh(s, d->host, d->port);
+	if (d->by_ssh)
+		d->ssh = ssh_pool_dial(s->ssh, d->host, d->port, left, on_stream, d, &e);
+	else
+		d->pool = pool_dial(s->pool, d->host, d->port, left, on_stream, d, &e);
+	if (!d->pool && !d->ssh)
 		fail_dial(d, &e);
 }
 

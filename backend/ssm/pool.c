@@ -639,6 +639,20 @@ bool pool_lost(const struct pool *p)
 	return active && lost == active;
 }
 
+bool pool_is_full(const struct pool *p, const char *host, uint16_t port)
+{
+	if (p->count < p->o.sessions_total)
+		return false;
+	for (const struct list *it = p->members.next; it != &p->members; it = it->next) {
+		const struct member *m = CONTAINER_OF(it, struct member, all);
+		bool same = m->target->port == port && strcmp(m->target->host, host) == 0;
+
+		if (!m->leaving && (same || (is_idle(m) && list_empty(&m->target->waiting))))
+			return false;
+	}
+	return true;
+}
+
 bool pool_alive(const struct pool *p)
 {
 	unsigned lost;

@@ -57,6 +57,8 @@ void pool_cancel(struct pool_dial *); /* then done() never comes */
 MUST_CHECK int pool_open(struct pool *, const char *host, uint16_t port, struct err *);
 /* Every session that is alive has lost its websocket, and there is at least one. */
 bool pool_lost(const struct pool *);
+/* Would a dial to a new target have to wait, because other hosts use all sessions? */
+bool pool_is_full(const struct pool *, const char *host, uint16_t port);
 bool pool_alive(const struct pool *);                            /* some session is active */
 void pool_describe(const struct pool *, struct cJSON *sessions); /* an array */
 /* Fails what waits, ends all sessions (AWS is told, at most for 3 s), then frees

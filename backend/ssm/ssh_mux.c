@@ -344,13 +344,10 @@ struct ssh_mux *ssh_mux_new(const struct ssh_mux_opts *o, struct stream *link,
 	return m;
 }
 
-void ssh_mux_close(struct ssh_mux *m)
+void ssh_mux_close(struct ssh_mux *m, const struct err *why)
 {
-	struct err why;
-
 	m->closing = true;
-	(void)err_set(&why, ERR_CLOSED, "the SSH connection is being ended");
-	over(m, &why);
+	over(m, why);
 	ssh_kick(m);
 }
 

@@ -51,8 +51,9 @@ typedef void ssh_dialed_fn(void *arg, struct stream *s, const struct err *why);
 /* Takes link, a stream to the control socket (also when it fails: it is closed then). NULL: *e. */
 struct ssh_mux *ssh_mux_new(const struct ssh_mux_opts *, struct stream *link,
 			    const struct ssh_mux_handler *, void *arg, struct err *e);
-/* Streams end with ERR_CLOSED, the link closes; freed() follows when their owners have closed. */
-void ssh_mux_close(struct ssh_mux *);
+/* Dials and streams end with *why, the link closes; freed() follows when their owners have
+ * closed. Idempotent. */
+void ssh_mux_close(struct ssh_mux *, const struct err *why);
 
 /* Waits for ready() if need be. No limit of its own. NULL: *e tells. */
 struct ssh_dial *ssh_mux_dial(struct ssh_mux *, const char *host, uint16_t port, ssh_dialed_fn *,

@@ -4,9 +4,21 @@
 #include "backend/backend_impl.h"
 #include "backend/ssm.h"
 #include "backend/ssm/session.h"
+#include "backend/ssm/ssh_master.h"
 #include "backend/ssm/state.h"
 #include "base/list.h"
 #include "net/loop.h"
+
+/* Texts of ssm_ssh_opts, in this order. */
+enum {
+	SSH_TEXT_DIR = 0,
+	SSH_TEXT_HOSTS,
+	SSH_TEXT_HELPER,
+	SSH_TEXT_EIC,
+	SSH_TEXT_USER,
+	SSH_TEXT_KEY,
+	SSH_TEXTS
+};
 
 struct ssm {
 	struct backend base;
@@ -24,6 +36,13 @@ struct ssm {
 	struct loop_post wake;
 	struct list queue; /* struct ssm_dial.node */
 	struct pool *pool;
+	struct ssh_pool *ssh; /* NULL: port sessions only */
+	struct ssh_env ssh_env;
+	char *ssh_text[SSH_TEXTS];
+	enum ssm_transport transport;
+	bool by_ssh;         /* what new dials take */
+	struct err port_why; /* AUTO: why not port sessions; code ERR_NONE: they do */
+	bool told_transport, told_full;
 	unsigned step; /* attempt of the step that is under way */
 	struct provider_call *asking;
 	struct ec2_call *looking;
@@ -39,7 +58,9 @@ struct ssm_dial {
 	struct dial base;
 	struct list node; /* in the queue */
 	struct ssm *ssm;
-	struct pool_dial *pool; /* handed over */
+	struct pool_dial *pool;    /* handed over */
+	struct ssh_pool_dial *ssh; /* the same */
+	bool by_ssh;
 	struct loop_timer limit;
 	struct loop_post post; /* to tell of a failure */
 	uint64_t end_ms;
@@ -56,11 +77,25 @@ void ssm_fail_queue(struct ssm *, const struct err *);
 void ssm_want_wake(struct ssm *);
 bool ssm_takes_dials(const struct ssm *);
 
+/* ssh_choice.c: which transport. */
+MUST_CHECK int ssm_ssh_new(struct ssm *, const struct ssm_opts *, struct err *);
+void ssm_ssh_free(struct ssm *); /* its texts */
+/* A port session failed: does SSH take over, from now on? Then dials go there. */
+bool ssm_switch_to_ssh(struct ssm *, const struct err *why, const char *aws_code);
+bool ssm_dial_by_ssh(struct ssm *, const char *host, uint16_t port);
+bool ssm_lost(const struct ssm *);
+bool ssm_alive(const struct ssm *);
+const char *ssm_transport_name(const struct ssm *);
+void ssm_tell_transport(struct ssm *); /* the log, once */
+/* What concerns one destination, and not the instance or AWS. */
+bool ssm_is_of_one_host(enum err_code);
+
 /* steps.c */
 extern const struct fsm_owner ssm_steps;
 void ssm_stop_step(struct ssm *);
 void ssm_tell_started(struct ssm *, const struct err *why);
 
 /* backend.c */
+void ssm_pool_changed(struct ssm *);
 void ssm_free_if_over(struct ssm *); /* closed, and nobody needs it any more */
 #endif

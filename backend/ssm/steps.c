@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "backend/ssm/pool.h"
+#include "backend/ssm/ssh_pool.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -68,6 +69,7 @@ static void take_instance(struct ssm *s, const struct ec2_instance *i)
 
 	if (strcmp(i->state, "running") == 0) {
 		log_info("ssm", "%s: %s is %s", s->base.name, s->name, i->id);
+		str_fmt(s->ssh_env.zone, sizeof(s->ssh_env.zone), "%s", i->zone);
 		instance_known(s, i->id);
 		return;
 	}
@@ -204,12 +206,13 @@ static void enter_session(void *arg, unsigned attempt)
 
 	s->step = attempt;
 	/* its dial has gone meanwhile; or a session came up while this one failed */
-	if (list_empty(&s->queue) || pool_alive(s->pool)) {
+	if (list_empty(&s->queue) || ssm_alive(s)) {
 		fsm_done(&s->fsm, attempt, FSM_ACTIVE);
 		return;
 	}
 	first = CONTAINER_OF(s->queue.next, struct ssm_dial, node);
-	if (pool_open(s->pool, first->host, first->port, &e) != 0)
+	if ((s->by_ssh ? ssh_pool_open(s->ssh, &e)
+		       : pool_open(s->pool, first->host, first->port, &e)) != 0)
 		fsm_failed(&s->fsm, attempt, &e);
 }
 
@@ -241,7 +244,7 @@ static void on_renewed(void *arg, bool connected, const char *aws_code, const st
 		log_warn("ssm", "%s: with the new credentials: %s", s->base.name, why->msg);
 	else if (!connected)
 		log_warn("ssm", "%s: instance %s is not connected to SSM", s->base.name, s->target);
-	if (!pool_lost(s->pool)) /* what is open lives on in any case */
+	if (!ssm_lost(s)) /* what is open lives on in any case */
 		fsm_done(&s->fsm, s->step, FSM_ACTIVE);
 }
 
@@ -251,7 +254,7 @@ static void enter_transitioning(void *arg, unsigned attempt)
 	struct err e;
 
 	s->step = attempt;
-	if (pool_lost(s->pool))
+	if (ssm_lost(s))
 		return; /* on_pool_changed() ends it */
 	s->call = api_status(&s->env.api, s->target, 0, on_renewed, s, &e);
 	if (!s->call)

@@ -177,7 +177,7 @@ static void run(struct loop *loop, const uint8_t *p, size_t n, size_t piece)
 		turns(loop);
 	}
 	if (!freed)
-		ssh_mux_close(m);
+		ssh_mux_close(m, &(struct err){ .code = ERR_CLOSED });
 	turns(loop);
 	for (int i = 0; i < OWNERS; i++)
 		if (owner[i].s)

@@ -276,6 +276,14 @@ static void greet(struct rig *r)
 	assert_true(ssh_mux_ready(r->mux));
 }
 
+static void end_mux(struct rig *r)
+{
+	struct err why;
+
+	(void)err_set(&why, ERR_CLOSED, "enough");
+	ssh_mux_close(r->mux, &why);
+}
+
 static int setup(void **state)
 {
 	struct rig *r = mem_alloc(sizeof(*r));
@@ -301,7 +309,7 @@ static int teardown(void **state)
 	size_t left;
 
 	if (!r->freeds)
-		ssh_mux_close(r->mux);
+		end_mux(r);
 	for (int i = 0; i < TURNS && !r->freeds; i++)
 		turn(r);
 	if (!r->freeds)
@@ -731,7 +739,7 @@ static void closing_in_the_middle(void **state)
 	data(r, 1, "x", 1);
 	assert_int_equal(u.closeds, 1);
 	assert_string_equal(heard(r), "EOF7 CLOSE7");
-	ssh_mux_close(r->mux);
+	end_mux(r);
 	turn(r);
 	assert_int_equal(r->endeds, 0); /* the owner knows */
 	assert_int_equal(r->freeds, 1);

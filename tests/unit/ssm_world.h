@@ -28,7 +28,10 @@
 #include "credentials/aws.h"
 #include "credentials/provider.h"
 #include "ec2/instance.h"
+#include "net/dialer.h"
 #include "net/loop.h"
+#include "net/process.h"
+#include "net/tcp.h"
 #include "net/ws.h"
 
 enum { SESSIONS_MAX = 64, OUT_MAX = 8192, STREAMS_MAX = 512, TIMERS_MAX = 4096 };
@@ -753,5 +756,58 @@ static void world_end(void)
 	}
 	message_codec_free(W->codec);
 	free(W);
+}
+
+/* --- what only the ssh transport uses: none of it here --- */
+
+struct process *process_start(struct loop *l, const struct process_opts *o, process_fn *done,
+			      void *arg, struct err *e)
+{
+	(void)l;
+	(void)o;
+	(void)done;
+	(void)arg;
+	(void)err_set(e, ERR_UNSUPPORTED, "no programs here");
+	return NULL;
+}
+void process_cancel(struct process *p)
+{
+	assert_null(p);
+}
+struct listen_socket *listen_open(struct loop *l, const struct addr *at, accepted_fn *fn, void *arg,
+				  struct err *e)
+{
+	(void)l;
+	(void)at;
+	(void)fn;
+	(void)arg;
+	(void)err_set(e, ERR_UNSUPPORTED, "no listeners here");
+	return NULL;
+}
+void listen_close(struct listen_socket *s)
+{
+	assert_null(s);
+}
+struct net_dial *net_dial_addr(struct loop *l, const struct addr *to, const struct net_dial_opts *o,
+			       net_dialed_fn *done, void *arg, struct err *e)
+{
+	(void)l;
+	(void)to;
+	(void)o;
+	(void)done;
+	(void)arg;
+	(void)err_set(e, ERR_UNSUPPORTED, "no dials here");
+	return NULL;
+}
+void net_dial_cancel(struct net_dial *d)
+{
+	assert_null(d);
+}
+struct stream *tcp_stream_adopt(struct loop *l, int fd, struct err *e)
+{
+	(void)l;
+	(void)fd;
+	(void)err_set(e, ERR_UNSUPPORTED, "no sockets here");
+	return NULL;
 }
 #endif
