@@ -599,6 +599,7 @@ struct session *session_new(const struct session_env *env, const struct session_
 	s->handler = handler;
 	s->arg = arg;
 	timer_arm(env->loop, &s->limit, states[SESSION_STARTING].limit_ms, on_limit, s);
+	loop_unpost(&s->post); /* making the parts has asked for work() */
 	loop_post(env->loop, &s->post, begin, s);
 	return s;
 }

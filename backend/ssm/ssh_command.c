@@ -73,7 +73,7 @@ static int quote(char *to, size_t size, const char *what, const char *value, con
 	size_t n = 0;
 
 	for (const char *p = value; *p; p++) {
-		if (iscntrl((unsigned char)*p) || strchr(bad, *p))
+		if (iscntrl((unsigned char)*p) || strchr(bad, *p) || (p == value && *p == '~'))
 			return err_set(e, ERR_CONFIG,
 				       "ssh: the %s '%.200s' has a character that ssh would not "
 				       "take literally",
@@ -93,7 +93,7 @@ static int add_path(struct ssh_args *a, const char *name, const char *path, stru
 {
 	char value[1200];
 
-	if (quote(value, sizeof(value), name, path, "\"$\\~", e) != 0 || add(a, e, "-o") != 0)
+	if (quote(value, sizeof(value), name, path, "\"$\\", e) != 0 || add(a, e, "-o") != 0)
 		return -1;
 	return add(a, e, "%s=\"%s\"", name, value);
 }

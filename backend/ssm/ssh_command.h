@@ -11,7 +11,7 @@
 
 #include "base/err.h"
 
-enum { SSH_ARGS_MAX = 72, SSH_ARG_TEXT = 8192 };
+enum { SSH_ARGS_MAX = 96, SSH_ARG_TEXT = 8192 };
 
 struct ssh_login {
 	const char *instance; /* i-0abc: the name under which its host key is pinned */

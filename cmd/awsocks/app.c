@@ -248,6 +248,7 @@ void app_free(struct app *a)
 	for (size_t i = 0; i < a->profile_count; i++)
 		app_aws_free(&a->profile[i]);
 	chooser_free(a->chooser);
+	path_private_remove(a->ssh_dir);
 	for (size_t i = WORKERS_MAX; i > 0; i--)
 		worker_free(a->worker[i - 1]);
 	app_listeners_free(a);

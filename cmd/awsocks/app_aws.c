@@ -1,4 +1,5 @@
 /* The AWS side of one profile, made when the first connection needs it. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "backend/ssm.h"
@@ -7,12 +8,14 @@
 #include "base/str.h"
 #include "cmd/awsocks/app_impl.h"
 #include "cmd/awsocks/choose.h"
+#include "cmd/awsocks/paths.h"
 #include "config/options.h"
 #include "credentials/aws.h"
 #include "credentials/endpoint.h"
 #include "credentials/profile.h"
 #include "credentials/provider.h"
 #include "net/http.h"
+#include "net/self.h"
 #include "net/ws.h"
 
 extern char **environ;
@@ -85,11 +88,55 @@ static int find_endpoint(const struct app_profile *p, const struct aws_files *fi
 	return endpoint_url(&o, url, e);
 }
 
+struct ssh_files {
+	char hosts[PATH_TEXT], helper[PATH_TEXT], key[PATH_TEXT];
+};
+
+/* "~/x" in config.yaml is below the home. */
+static const char *home_path(const char *path, char out[static PATH_TEXT])
+{
+	const char *home = getenv("HOME");
+
+	if (!path || !str_starts(path, "~/") || !home ||
+	    !str_fmt(out, PATH_TEXT, "%s%s", home, path + 1))
+		return path;
+	return out;
+}
+
+/* What the ssh transport needs of this machine. */
+static int fill_ssh(struct app *a, const struct options *o, struct ssm_opts *opts,
+		    struct ssh_files *f, struct err *e)
+{
+	static const enum ssm_transport transports[] = {
+		[TRANSPORT_PORT] = SSM_PORT, [TRANSPORT_SSH] = SSM_SSH, [TRANSPORT_AUTO] = SSM_AUTO
+	};
+	static const enum ssm_document documents[] = { [SSH_DOCUMENT_AUTO] = SSM_DOCUMENT_AUTO,
+						       [SSH_DOCUMENT_SSH] = SSM_DOCUMENT_SSH,
+						       [SSH_DOCUMENT_PORT] = SSM_DOCUMENT_PORT };
+
+	if ((!*a->ssh_dir && path_private(a->ssh_dir, e) != 0) ||
+	    path_state_file("known_hosts", f->hosts, e) != 0)
+		return -1;
+	if (!self_path(f->helper, sizeof(f->helper)))
+		return err_set(e, ERR_INTERNAL, "ssh: where is this program?");
+	opts->transport = transports[o->transport];
+	opts->ssh.dir = a->ssh_dir;
+	opts->ssh.known_hosts = f->hosts;
+	opts->ssh.helper = f->helper;
+	opts->ssh.user = o->ssh_user;
+	opts->ssh.key = home_path(o->ssh_key, f->key);
+	opts->ssh.port = (uint16_t)o->ssh_port;
+	opts->ssh.compression = o->ssh_compression;
+	opts->ssh.document = documents[o->ssh_document];
+	return 0;
+}
+
 static int make_backend(struct app *a, struct app_profile *p, const struct aws_files *files,
 			struct err *e)
 {
 	const struct options *o = p->options;
-	char *ssm = NULL, *ec2 = NULL;
+	char *ssm = NULL, *ec2 = NULL, *eic = NULL;
+	struct ssh_files f;
 	struct ssm_opts opts = { 0 };
 	int result = -1;
 	bool elsewhere;
@@ -114,6 +161,12 @@ static int make_backend(struct app *a, struct app_profile *p, const struct aws_f
 	opts.stream_idle_ms = (unsigned)o->idle_stream_timeout;
 	opts.dial_ms = (unsigned)o->connect_timeout;
 	opts.no_sign = !o->sign_data_channel;
+	if (o->transport != TRANSPORT_PORT) {
+		if (find_endpoint(p, files, "ec2-instance-connect", &eic, &elsewhere, e) != 0 ||
+		    fill_ssh(a, o, &opts, &f, e) != 0)
+			goto out;
+		opts.ssh.eic_endpoint = eic;
+	}
 	opts.choose = a->chooser ? chooser_ask : NULL;
 	opts.choose_arg = a->chooser;
 	p->backend = ssm_backend_new(&opts, e);
@@ -121,6 +174,7 @@ static int make_backend(struct app *a, struct app_profile *p, const struct aws_f
 out:
 	mem_free(ssm);
 	mem_free(ec2);
+	mem_free(eic);
 	return result;
 }
 

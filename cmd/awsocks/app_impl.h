@@ -3,6 +3,7 @@
 /* The inside of app.h, shared by app*.c, worker.c and seat.c. */
 #include "base/list.h"
 #include "cmd/awsocks/app.h"
+#include "cmd/awsocks/paths.h"
 #include "cmd/awsocks/worker.h"
 
 struct aws_client;
@@ -67,8 +68,9 @@ struct app {
 	size_t pending; /* closings under way in this stage */
 	unsigned grace_ms;
 	uint64_t started_ms;
-	struct chooser *chooser; /* NULL: no terminal to ask on */
-	struct limits *limits;   /* of all clients together */
+	char ssh_dir[PRIVATE_TEXT]; /* for ssh's sockets and keys; "": not needed yet */
+	struct chooser *chooser;    /* NULL: no terminal to ask on */
+	struct limits *limits;      /* of all clients together */
 };
 
 /* app_aws.c */

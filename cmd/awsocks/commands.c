@@ -62,6 +62,7 @@ const struct command commands[] = {
 	{ "doctor", NULL, "[PROFILE]", "find the broken link of the chain", NULL, NULL, false },
 	{ "help", cmd_help, "[COMMAND]", "this, or one command's options", NULL, NULL, false },
 	{ "version", cmd_version, "", "the version", NULL, NULL, false },
+	{ "ssh-pass", cmd_ssh_pass, "SOCKET", NULL, NULL, NULL, false },
 	{ "man", cmd_man, "[TEMPLATE]", NULL, NULL, NULL, false },
 	{ NULL, NULL, NULL, NULL, NULL, NULL, false },
 };

@@ -1,5 +1,6 @@
 #include "cmd/awsocks/paths.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,6 +72,47 @@ int path_state(char out[static PATH_TEXT], struct err *e)
 	if (base_dir("XDG_STATE_HOME", ".local/state", out, e) != 0)
 		return -1;
 	return make_dirs(out, e);
+}
+
+int path_state_file(const char *name, char out[static PATH_TEXT], struct err *e)
+{
+	char dir[PATH_TEXT];
+
+	if (path_state(dir, e) != 0)
+		return -1;
+	return str_fmt(out, PATH_TEXT, "%s/%s", dir, name)
+		       ? 0
+		       : err_set(e, ERR_CONFIG, "XDG_STATE_HOME is too long");
+}
+
+int path_private(char out[static PRIVATE_TEXT], struct err *e)
+{
+	const char *const bases[] = { getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"), "/tmp" };
+	int sys = ENOENT;
+
+	for (size_t i = 0; i < sizeof(bases) / sizeof(*bases); i++) {
+		if (!bases[i] || bases[i][0] != '/' ||
+		    !str_fmt(out, PRIVATE_TEXT, "%s/awsocks-XXXXXX", bases[i]))
+			continue;
+		if (mkdtemp(out))
+			return 0;
+		sys = errno;
+	}
+	out[0] = '\0';
+	return err_sys(e, sys, "a private directory in /tmp");
+}
+
+void path_private_remove(const char *path)
+{
+	DIR *d = *path ? opendir(path) : NULL;
+	const struct dirent *entry;
+
+	while (d && (entry = readdir(d)) != NULL)
+		(void)unlinkat(dirfd(d), entry->d_name, 0);
+	if (d)
+		closedir(d);
+	if (*path)
+		(void)rmdir(path);
 }
 
 int path_runtime(char out[static PATH_TEXT], struct err *e)

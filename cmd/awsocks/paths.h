@@ -15,6 +15,14 @@ enum { PATH_TEXT = 1024 };
 MUST_CHECK int path_runtime(char out[static PATH_TEXT], struct err *);
 /* $XDG_STATE_HOME/awsocks, ~/.local/state/awsocks. */
 MUST_CHECK int path_state(char out[static PATH_TEXT], struct err *);
+/* A file in that directory. */
+MUST_CHECK int path_state_file(const char *name, char out[static PATH_TEXT], struct err *);
+/* A new directory of ours alone (0700), with a path that leaves room for the names of Unix sockets
+ * (fewer than PRIVATE_TEXT bytes): in $XDG_RUNTIME_DIR, $TMPDIR or /tmp. */
+enum { PRIVATE_TEXT = 72 };
+MUST_CHECK int path_private(char out[static PRIVATE_TEXT], struct err *);
+/* Removes it and the files in it; nothing when path is "". */
+void path_private_remove(const char *path);
 /* Makes the missing directories above a file's absolute path, with mode 0700. */
 MUST_CHECK int path_make_parents(const char *file, struct err *);
 /* The control socket: `given` if not empty, else <runtime>/control.sock. */

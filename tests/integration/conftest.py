@@ -293,7 +293,7 @@ def repository(tmp_path):
 SSHD_CONFIG = """
 ListenAddress 127.0.0.1:{port}
 HostKey {folder}/host_key
-AuthorizedKeysFile {folder}/client_key.pub
+AuthorizedKeysFile {folder}/client_key.pub {folder}/pushed
 PidFile none
 UsePAM no
 StrictModes no

@@ -82,11 +82,9 @@ def test_commands_that_are_not_built_say_so(cli, name):
 
 @pytest.mark.parametrize("args,what", [
     (["--mode", "vm"], "--mode vm"),
-    (["--transport", "ssh"], "--transport ssh"),
     (["--daemon"], "--daemon"),
     (["--learn"], "--learn"),
     (["--auto-start"], "--auto-start"),
-    (["-k", "id_ed25519"], "--ssh-key id_ed25519"),
 ])
 def test_options_that_are_not_built_say_so(cli, args, what):
     for start in ([], ["start"]):

@@ -1,0 +1,359 @@
+"""--transport ssh and auto: OpenSSH as a child over an SSM session to a real sshd behind the emulator."""
+import concurrent.futures
+import hashlib
+import os
+import signal
+import socket
+import threading
+
+import pytest
+
+import client
+import harness
+
+SIZE = 300_000
+
+
+def start(localaws, awsocks, sshd, *options, faults=(), emulator=(), key=True, transport="ssh", env=None, port=None):
+    """Emulator and proxy; the emulator's agent finds `sshd` at port 22. key False: none is given."""
+    wrong = [x for f in faults for x in ("--fault", f)]
+    aws = localaws("--resolve", f"localhost:22=127.0.0.1:{port or sshd.port}", "--authorized-keys",
+                   str(sshd.folder / "pushed"), *wrong, *emulator)
+    keys = ["--ssh-key", str(sshd.folder / "client_key")] if key else []
+    return aws, awsocks("--transport", transport, "--ssh-user", sshd.user, *keys, "--route-default", "proxy", *options,
+                        aws=aws, env=env)
+
+
+def down(proxy, web, tmp_path, size=SIZE):
+    return client.fetch_digest(proxy.url(), f"http://127.0.0.1:{web.port}/bytes/{size}", tmp_path)
+
+
+def up(proxy, web, tmp_path, size=SIZE):
+    path = harness.pattern_file(tmp_path / "up", size)
+    r = client.curl("--fail", "--proxy", proxy.url(), "-T", path, f"http://127.0.0.1:{web.port}/digest")
+    return r.stdout.decode()
+
+
+def masters(proxy):
+    """Process ids of the ssh that `proxy` has started (Linux)."""
+    out = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+                name, rest = f.read().rsplit(")", 1)
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                words = f.read().split(b"\0")
+        except OSError:
+            continue
+        started_by = int(rest.split()[1])
+        if name.endswith("(ssh") and b"-NTM" in words and started_by in family(proxy):
+            out.append(int(pid))
+    return out
+
+
+def family(proxy):
+    """The proxy, and the small process that starts programs for it."""
+    found = {proxy.pid}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+                if int(f.read().rsplit(")", 1)[1].split()[1]) == proxy.pid:
+                    found.add(int(pid))
+        except OSError:
+            pass
+    return found
+
+
+class Server:
+    """handle(conn) in a thread for each connection."""
+
+    def __init__(self, handle):
+        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.port = self.sock.getsockname()[1]
+        self.handle = handle
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                conn, _ = self.sock.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.one, args=(conn,), daemon=True).start()
+
+    def one(self, conn):
+        with conn:
+            conn.settimeout(harness.LIMIT_S)
+            try:
+                self.handle(conn)
+            except OSError:
+                pass
+
+    def stop(self):
+        self.sock.close()
+
+
+@pytest.fixture
+def serve():
+    started = []
+
+    def new(handle):
+        started.append(Server(handle))
+        return started[-1]
+    yield new
+    for s in started:
+        s.stop()
+
+
+# --- a user's key ---
+
+def test_both_ways(localaws, awsocks, sshd, web, tmp_path):
+    aws, proxy = start(localaws, awsocks, sshd)
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert up(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    stats = aws.stats()
+    assert stats["StartSession"] == 1 and stats["SendSSHPublicKey"] == 0
+    assert len(masters(proxy)) == 1
+    backend = proxy.status()["backends"][0]
+    assert backend["transport"] == "ssh"
+    assert backend["sessions"][0]["logged_in"] is True
+    pid = masters(proxy)[0]
+    assert proxy.stop() == 0
+    harness.wait_for(lambda: not os.path.exists(f"/proc/{pid}"), what="ssh to end")
+    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the session to end")
+    left = [n for n in os.listdir(proxy.env["XDG_RUNTIME_DIR"]) if n.startswith("awsocks-")]
+    assert left == []
+
+
+def test_a_half_close_passes(localaws, awsocks, sshd, serve):
+    """A server that answers only after the end of the request; and one that ends first and listens on."""
+    def answer_at_the_end(conn):
+        conn.sendall(hashlib.sha256(client.read_to_end(conn)).hexdigest().encode())
+
+    def end_first(conn):
+        conn.sendall(b"over to you")
+        conn.shutdown(socket.SHUT_WR)
+        heard.append(client.read_to_end(conn))
+        done.set()
+    heard, done = [], threading.Event()
+    late, early = serve(answer_at_the_end), serve(end_first)
+    _, proxy = start(localaws, awsocks, sshd)
+    with client.socks5(proxy.listener, "127.0.0.1", late.port) as s:
+        s.sendall(b"question" * 10000)
+        s.shutdown(socket.SHUT_WR)
+        assert client.read_to_end(s).decode() == hashlib.sha256(b"question" * 10000).hexdigest()
+    with client.socks5(proxy.listener, "127.0.0.1", early.port) as s:
+        assert client.read_to_end(s) == b"over to you"
+        s.sendall(b"answer" * 10000)
+        s.shutdown(socket.SHUT_WR)
+        assert done.wait(harness.LIMIT_S)
+    assert heard == [b"answer" * 10000]
+
+
+def test_each_dial_has_its_answer(localaws, awsocks, sshd, web):
+    _, proxy = start(localaws, awsocks, sshd)
+    with pytest.raises(client.Refused) as refused:
+        client.socks5(proxy.listener, "127.0.0.1", harness.free_port())
+    assert refused.value.code == 5
+    with pytest.raises(client.Refused) as unknown:
+        client.socks5(proxy.listener, "no-such-name.invalid", 80)
+    assert unknown.value.code == 4
+    client.socks5(proxy.listener, "127.0.0.1", web.port).close()
+    texts = [line["error"] for line in proxy.audit() if line.get("error")]
+    assert any("Connection refused" in t for t in texts), texts
+
+
+def test_fifty_downloads_at_once(localaws, awsocks, sshd, web, tmp_path):
+    aws, proxy = start(localaws, awsocks, sshd)
+    sizes = [20_000 + 1000 * i for i in range(50)]
+
+    def fetch(i):
+        folder = tmp_path / f"fetch{i}"
+        folder.mkdir()
+        return down(proxy, web, folder, sizes[i])
+    with concurrent.futures.ThreadPoolExecutor(50) as pool:
+        digests = list(pool.map(fetch, range(50)))
+    assert digests == [harness.pattern_digest(n) for n in sizes]
+    assert aws.stats()["StartSession"] <= 4
+
+
+def test_a_stalled_reader_holds_nobody_up(localaws, awsocks, sshd, web, tmp_path):
+    _, proxy = start(localaws, awsocks, sshd)
+    with client.socks5(proxy.listener, "127.0.0.1", web.port) as stalled:
+        stalled.sendall(b"GET /bytes/30000000 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert stalled.recv(100)
+        for _ in range(3):
+            assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert proxy.log().count("reading pauses") == 0
+
+
+def test_a_cut_websocket_is_resumed(localaws, awsocks, sshd, web, tmp_path):
+    aws, proxy = start(localaws, awsocks, sshd, faults=["drop-ws-after-bytes=300000"],
+                       emulator=("--throttle", "300000"))
+    assert down(proxy, web, tmp_path, 1_000_000) == harness.pattern_digest(1_000_000)
+    assert up(proxy, web, tmp_path, 600_000) == harness.pattern_digest(600_000)
+    assert aws.stats()["ResumeSession"] >= 2
+    assert aws.stats()["StartSession"] == 1
+
+
+def test_loss_and_reordering(localaws, awsocks, sshd, web, tmp_path):
+    _, proxy = start(localaws, awsocks, sshd, faults=["lose-client=2", "reorder-agent=5", "repeat-agent=5",
+                                                      "early-data-gap=50", "seed=3"])
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert up(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+
+
+def test_compression(localaws, awsocks, sshd, serve):
+    """10 MB of zeros cross the session as a fraction."""
+    size = 10_000_000
+    zeros = serve(lambda conn: conn.sendall(b"\0" * size))
+    aws, proxy = start(localaws, awsocks, sshd, "--ssh-compression")
+    with client.socks5(proxy.listener, "127.0.0.1", zeros.port) as s:
+        assert client.read_to_end(s) == b"\0" * size
+    assert aws.stats()["target_bytes_in"] < size / 10
+
+
+def test_several_masters_when_one_is_busy(localaws, awsocks, sshd, web):
+    aws, proxy = start(localaws, awsocks, sshd, "--sessions", "2", emulator=("--throttle", "agent"))
+    with client.socks5(proxy.listener, "127.0.0.1", web.port) as bulk:
+        bulk.sendall(b"GET /bytes/30000000 HTTP/1.1\r\nHost: x\r\n\r\n")
+        got = threading.Thread(target=lambda: [None for _ in iter(lambda: bulk.recv(1 << 16), b"")], daemon=True)
+        got.start()
+
+        def another():
+            client.socks5(proxy.listener, "127.0.0.1", web.port).close()
+            return aws.stats()["StartSession"] == 2
+        harness.wait_for(another, what="a second session")
+        harness.wait_for(lambda: len(masters(proxy)) == 2, what="a second ssh")
+        for _ in range(5):
+            client.socks5(proxy.listener, "127.0.0.1", web.port).close()
+        assert aws.stats()["StartSession"] == 2
+        bulk.shutdown(socket.SHUT_RDWR)
+        got.join(harness.LIMIT_S)
+
+
+# --- when it goes wrong ---
+
+def test_a_killed_master(localaws, awsocks, sshd, serve, web, tmp_path):
+    held = serve(lambda conn: (conn.sendall(b"hello"), conn.recv(1)))
+    aws, proxy = start(localaws, awsocks, sshd)
+    s = client.socks5(proxy.listener, "127.0.0.1", held.port)
+    assert client.read_exactly(s, 5) == b"hello"
+    os.kill(masters(proxy)[0], signal.SIGKILL)
+    with pytest.raises(ConnectionResetError):        # and not a clean end
+        s.recv(1)
+    s.close()
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert aws.stats()["StartSession"] == 2
+    harness.wait_for(lambda: any("ssh" in line.get("error", "") for line in proxy.audit()), what="the audit line")
+    assert "ssh ended: " in proxy.log()
+
+
+def test_another_host_key_is_refused(localaws, awsocks, sshd, web, tmp_path):
+    other = tmp_path / "other_key"
+    harness.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other])
+    public = (tmp_path / "other_key.pub").read_text().split()
+    home = tmp_path / "pinned"
+    (home / "awsocks").mkdir(parents=True)
+    (home / "awsocks" / "known_hosts").write_text(f"i-0123456789abcdef0 {public[0]} {public[1]}\n")
+    _, proxy = start(localaws, awsocks, sshd, env={"XDG_STATE_HOME": str(home)})
+    r = client.curl("--proxy", proxy.url("http"), f"http://127.0.0.1:{web.port}/bytes/10", check=False)
+    assert b"host key of i-0123456789abcdef0 is not the one seen first" in r.stdout
+    assert b"ssh-keygen -R i-0123456789abcdef0" in r.stdout
+
+
+def test_the_first_host_key_is_pinned(localaws, awsocks, sshd, web, tmp_path):
+    _, proxy = start(localaws, awsocks, sshd)
+    assert down(proxy, web, tmp_path, 10) == harness.pattern_digest(10)
+    with open(os.path.join(proxy.env["XDG_STATE_HOME"], "awsocks", "known_hosts"), encoding="utf-8") as f:
+        pinned = f.read().split()
+    ours = (sshd.folder / "host_key.pub").read_text().split()
+    assert pinned[:3] == ["i-0123456789abcdef0", *ours[:2]]
+
+
+def test_a_key_that_sshd_does_not_know(localaws, awsocks, sshd, web, tmp_path):
+    harness.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "stranger"])
+    _, proxy = start(localaws, awsocks, sshd, "--ssh-key", str(tmp_path / "stranger"), key=False)
+    r = client.curl("--proxy", proxy.url("http"), f"http://127.0.0.1:{web.port}/bytes/10", check=False)
+    assert b"accepts none of our keys" in r.stdout
+
+
+def test_no_sshd(localaws, awsocks, sshd, web):
+    _, proxy = start(localaws, awsocks, sshd, port=harness.free_port())
+    r = client.curl("--proxy", proxy.url("http"), f"http://127.0.0.1:{web.port}/bytes/10", check=False)
+    assert b"no SSH server answers at port 22" in r.stdout
+
+
+def test_what_is_not_sshd(localaws, awsocks, sshd, serve, web):
+    chatter = serve(lambda conn: conn.sendall(b"220 mail.example.com ESMTP\r\n"))
+    _, proxy = start(localaws, awsocks, sshd, port=chatter.port)
+    r = client.curl("--proxy", proxy.url("http"), f"http://127.0.0.1:{web.port}/bytes/10", check=False)
+    assert r.stdout.startswith(b"awsocks") or b"ssh" in r.stdout.lower(), r.stdout
+
+
+# --- no key ---
+
+def test_without_a_key_one_is_pushed(localaws, awsocks, sshd, web, tmp_path):
+    aws, proxy = start(localaws, awsocks, sshd, key=False)
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert aws.stats()["SendSSHPublicKey"] == 1
+    private = [n for n in os.listdir(proxy.env["XDG_RUNTIME_DIR"]) if n.startswith("awsocks-")]
+    files = os.listdir(os.path.join(proxy.env["XDG_RUNTIME_DIR"], private[0])) if private else []
+    assert not [n for n in files if n.endswith(".k")]        # the private half is gone
+    os.kill(masters(proxy)[0], signal.SIGKILL)
+    assert harness.wait_for(lambda: not masters(proxy), what="ssh to end") is True
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert aws.stats()["SendSSHPublicKey"] == 2
+
+
+def test_when_a_key_may_not_be_pushed_the_agents_serve(localaws, awsocks, sshd, web, tmp_path):
+    config = tmp_path / "awsocks" / ".ssh"
+    aws = localaws("--resolve", f"localhost:22=127.0.0.1:{sshd.port}", "--fault", "refuse-key")
+    agent = harness.run(["ssh-agent", "-s"]).stdout.decode()
+    words = dict(w.strip().split("=", 1) for line in agent.splitlines() for w in line.split(";") if "=" in w)
+    try:
+        harness.run(["ssh-add", "-q", sshd.folder / "client_key"], env={**os.environ, **words})
+        proxy = awsocks("--transport", "ssh", "--ssh-user", sshd.user, "--route-default", "proxy", aws=aws,
+                        env={"SSH_AUTH_SOCK": words["SSH_AUTH_SOCK"]})
+        assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+        assert "does not take a key" in proxy.log()
+    finally:
+        os.kill(int(words["SSH_AGENT_PID"]), signal.SIGTERM)
+    assert not config.exists()
+
+
+# --- documents and auto ---
+
+def test_port_forwarding_when_the_ssh_document_is_refused(localaws, awsocks, sshd, web, tmp_path):
+    aws, proxy = start(localaws, awsocks, sshd, faults=["refuse-ssh"])
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert "AWS-StartSSHSession is refused" in proxy.log()
+    assert aws.stats()["StartSession"] == 2
+
+
+def test_auto_prefers_port_sessions_and_says_so(localaws, awsocks, sshd, web, tmp_path):
+    _, proxy = start(localaws, awsocks, sshd, transport="auto")
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert "transport port: " in proxy.log()
+    assert not masters(proxy)
+    assert proxy.status()["backends"][0]["transport"] == "port"
+
+
+@pytest.mark.parametrize("what", ["document", "agent"])
+def test_auto_takes_ssh_when_port_sessions_do_not_serve(localaws, awsocks, sshd, web, tmp_path, what):
+    faults = ["refuse-remote-host"] if what == "document" else []
+    emulator = ("--agent-version", "3.0.100.0") if what == "agent" else ()
+    _, proxy = start(localaws, awsocks, sshd, transport="auto", faults=faults, emulator=emulator)
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert "transport ssh, because " in proxy.log()
+    assert proxy.status()["backends"][0]["transport"] == "ssh"
+
+
+def test_auto_takes_ssh_for_more_hosts_than_sessions(localaws, awsocks, sshd, serve, web, tmp_path):
+    held = serve(lambda conn: (conn.sendall(b"hello"), conn.recv(1)))
+    _, proxy = start(localaws, awsocks, sshd, "--sessions-total", "1", transport="auto")
+    with client.socks5(proxy.listener, "127.0.0.1", held.port) as s:
+        assert client.read_exactly(s, 5) == b"hello"
+        assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+        assert "more hosts go by SSH" in proxy.log()
+        assert len(masters(proxy)) == 1
