@@ -53,6 +53,9 @@ struct spawn_rule {
 struct spawner_opts {
 	const struct spawn_rule *rule; /* borrowed for good: the child has its copy */
 	size_t rules;
+	/* In the spawner when the main process has ended, however it ended. May be NULL. */
+	void (*at_end)(void *arg);
+	void *arg;
 };
 
 /* Forks: to be called while there is one thread only. */

@@ -428,6 +428,8 @@ void spawner_child(int fd, pid_t parent, const struct spawner_opts *opts)
 		turn(b);
 	for (size_t i = 0; i < SPAWN_CHILDREN_MAX; i++)
 		kill_child(&b->seat[i]);
+	if (opts->at_end)
+		opts->at_end(opts->arg);
 	mem_free(b);
 	_exit(0);
 }

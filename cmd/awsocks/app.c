@@ -92,6 +92,7 @@ int app_new(struct app **out, const struct app_opts *o, struct err *e)
 		goto fail;
 	a->started_ms = loop_now_ms(a->loop);
 	a->chooser = chooser_new(a->loop);
+	(void)str_fmt(a->ssh_dir, sizeof(a->ssh_dir), "%s", o->ssh_dir ? o->ssh_dir : "");
 	if (o->audit_path && audit_open(&a->audit, o->audit_path, loop_clock(a->loop), e) != 0)
 		goto fail;
 	*out = a;
@@ -248,7 +249,8 @@ void app_free(struct app *a)
 	for (size_t i = 0; i < a->profile_count; i++)
 		app_aws_free(&a->profile[i]);
 	chooser_free(a->chooser);
-	path_private_remove(a->ssh_dir);
+	if (a->ssh_dir_ours)
+		path_private_remove(a->ssh_dir);
 	for (size_t i = WORKERS_MAX; i > 0; i--)
 		worker_free(a->worker[i - 1]);
 	app_listeners_free(a);

@@ -46,6 +46,7 @@ struct app_opts {
 	const struct app_profile_opts *profile; /* the first is the default one */
 	size_t profile_count;
 	const char *audit_path; /* NULL: none */
+	const char *ssh_dir;    /* a directory of ours alone; NULL: one is made if it is needed */
 	size_t workers;         /* 1..64; 0: 1 */
 };
 

@@ -114,8 +114,12 @@ static int fill_ssh(struct app *a, const struct options *o, struct ssm_opts *opt
 						       [SSH_DOCUMENT_SSH] = SSM_DOCUMENT_SSH,
 						       [SSH_DOCUMENT_PORT] = SSM_DOCUMENT_PORT };
 
-	if ((!*a->ssh_dir && path_private(a->ssh_dir, e) != 0) ||
-	    path_state_file("known_hosts", f->hosts, e) != 0)
+	if (!*a->ssh_dir) {
+		if (path_private(a->ssh_dir, e) != 0)
+			return -1;
+		a->ssh_dir_ours = true;
+	}
+	if (path_state_file("known_hosts", f->hosts, e) != 0)
 		return -1;
 	if (!self_path(f->helper, sizeof(f->helper)))
 		return err_set(e, ERR_INTERNAL, "ssh: where is this program?");

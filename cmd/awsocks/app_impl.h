@@ -69,6 +69,7 @@ struct app {
 	unsigned grace_ms;
 	uint64_t started_ms;
 	char ssh_dir[PRIVATE_TEXT]; /* for ssh's sockets and keys; "": not needed yet */
+	bool ssh_dir_ours;          /* to be removed */
 	struct chooser *chooser;    /* NULL: no terminal to ask on */
 	struct limits *limits;      /* of all clients together */
 };

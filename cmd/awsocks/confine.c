@@ -1,5 +1,7 @@
 #include "cmd/awsocks/confine.h"
 
+#include "backend/ssm/ssh_command.h"
+#include "config/options.h"
 #include "credentials/command_known.h"
 
 extern char **environ;
@@ -14,9 +16,24 @@ static int may_run(void *arg, const struct spawn_request *q, struct err *e)
 	return command_known((const char *const *)environ, q->argv, e);
 }
 
+static int may_run_ssh(void *arg, const struct spawn_request *q, struct err *e)
+{
+	(void)arg;
+	if (q->cwd)
+		return err_set(e, ERR_DENIED, "ssh has no directory of its own");
+	return ssh_command_check(q->argv, e);
+}
+
+/* However the main process ended: a key that was never used must not stay. */
+static void remove_ssh_dir(void *arg)
+{
+	path_private_remove(arg);
+}
+
 /* Further kinds of children are further rows. */
 static const struct spawn_rule rules[] = {
 	{ .kind = SPAWN_CREDENTIAL_PROCESS, .decide = may_run },
+	{ .kind = SPAWN_SSH, .decide = may_run_ssh },
 };
 
 /* --- in the main process --- */
@@ -34,16 +51,39 @@ static int close_fence(struct confine *c, const struct setup *s, struct err *e)
 	if (path_control(o->control, control, NULL) != 0)
 		control[0] = '\0';
 	result = fence_paths_collect(&paths, s, control, e);
+	if (result == 0 && *c->ssh_dir)
+		result = fence_paths_add(&paths, c->ssh_dir, FENCE_READ | FENCE_MAKE | FENCE_SOCKET,
+					 e);
 	if (result == 0)
 		result = fence_close(&opts, &c->report, e);
 	fence_paths_free(&paths);
 	return result;
 }
 
+/* What ssh needs is made now: later it may not be. */
+static int make_ssh_dir(struct confine *c, const struct setup *s, struct err *e)
+{
+	char known_hosts[PATH_TEXT];
+	bool needed = false;
+
+	for (size_t i = 0; i < s->count; i++)
+		needed |= s->profile[i].options.transport != TRANSPORT_PORT;
+	if (!needed)
+		return 0;
+	if (path_state_file("known_hosts", known_hosts, e) != 0)
+		return -1;
+	return path_private(c->ssh_dir, e);
+}
+
 int confine_start(struct confine *c, const struct setup *s, struct err *e)
 {
-	struct spawner_opts opts = { .rule = rules, .rules = sizeof(rules) / sizeof(rules[0]) };
+	struct spawner_opts opts = { .rule = rules,
+				     .rules = sizeof(rules) / sizeof(rules[0]),
+				     .at_end = remove_ssh_dir,
+				     .arg = c->ssh_dir };
 
+	if (make_ssh_dir(c, s, e) != 0)
+		return -1;
 	c->report.wanted = s->profile[0].options.sandbox;
 	if (!c->report.wanted) {
 		c->report.core_dumps = true;
@@ -63,4 +103,5 @@ void confine_end(struct confine *c)
 {
 	spawner_free(c->spawner);
 	c->spawner = NULL;
+	path_private_remove(c->ssh_dir); /* without a spawner nobody else does */
 }

@@ -11,6 +11,7 @@
 struct confine {
 	struct spawner *spawner; /* NULL: no fence, programs are started by ourselves */
 	struct fence_report report;
+	char ssh_dir[PRIVATE_TEXT]; /* for ssh's sockets and keys; "": no profile uses it */
 };
 
 /* All of it, as the settings say; to be called while there is one thread only, and without
@@ -18,6 +19,6 @@ struct confine {
 MUST_CHECK int confine_start(struct confine *, const struct setup *, struct err *);
 /* The loop whose programs the spawner starts. */
 MUST_CHECK int confine_attach(struct confine *, struct loop *, struct err *);
-/* Before the loop is freed. */
+/* Before the loop is freed. ssh's directory goes. */
 void confine_end(struct confine *);
 #endif

@@ -320,6 +320,7 @@ static int make_app(struct run *r, struct err *e)
 	struct app_opts opts = { .profile = profiles,
 				 .profile_count = r->setup.count,
 				 .audit_path = o->audit_log,
+				 .ssh_dir = *r->confine.ssh_dir ? r->confine.ssh_dir : NULL,
 				 .workers = o->workers ? (size_t)o->workers : loop_cores() };
 	int result;
 
