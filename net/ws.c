@@ -74,6 +74,7 @@ void ws_end(struct ws *ws, const struct err *why)
 		return;
 	ws->state = WS_ENDING;
 	timer_disarm(ws->ctx->loop, &ws->limit);
+	timer_disarm(ws->ctx->loop, &ws->soon);
 	ws_alive_stop(ws);
 	if (ws->dial)
 		net_dial_cancel(ws->dial);
@@ -105,9 +106,22 @@ static void write_out(struct ws *ws)
 	} else if (ws->out.len < before) {
 		ws_alive_written(ws);
 	}
+	if (ws->out.len == 0) {
+		ws->urgent = false;
+		timer_disarm(ws->ctx->loop, &ws->soon);
+	}
 }
 
-static int put(struct ws *ws, enum ws_opcode op, const void *p, size_t n)
+static void now_urgent(void *arg)
+{
+	struct ws *ws = arg;
+
+	ws->urgent = true;
+	ws_ask_write(ws);
+}
+
+/* within_ms 0: it leaves with this turn. */
+static int put(struct ws *ws, enum ws_opcode op, const void *p, size_t n, unsigned within_ms)
 {
 	struct err e;
 
@@ -117,11 +131,14 @@ static int put(struct ws *ws, enum ws_opcode op, const void *p, size_t n)
 		ws_end(ws, &e);
 		return -1;
 	}
-	ws_ask_write(ws);
+	if (within_ms == 0 || ws->out.len >= WS_BLOCK)
+		now_urgent(ws);
+	else if (!ws->urgent && !timer_armed(&ws->soon))
+		timer_arm(ws->ctx->loop, &ws->soon, within_ms, now_urgent, ws);
 	return 0;
 }
 
-bool ws_send(struct ws *ws, bool text, const void *p, size_t n)
+static bool send_message(struct ws *ws, bool text, const void *p, size_t n, unsigned within_ms)
 {
 	struct err e;
 
@@ -138,11 +155,21 @@ bool ws_send(struct ws *ws, bool text, const void *p, size_t n)
 		ws->want_room = true;
 		return false;
 	}
-	if (put(ws, text ? WS_TEXT : WS_BINARY, p, n) != 0)
+	if (put(ws, text ? WS_TEXT : WS_BINARY, p, n, within_ms) != 0)
 		return false;
 	if (ws->out.len >= WRITE_NOW)
 		write_out(ws);
 	return true;
+}
+
+bool ws_send(struct ws *ws, bool text, const void *p, size_t n)
+{
+	return send_message(ws, text, p, n, 0);
+}
+
+bool ws_send_soon(struct ws *ws, const void *p, size_t n, unsigned within_ms)
+{
+	return send_message(ws, false, p, n, within_ms);
 }
 
 /* ---- closing ---- */
@@ -158,7 +185,7 @@ static int put_close(struct ws *ws, int code)
 {
 	uint8_t body[2] = { (uint8_t)(code >> 8), (uint8_t)code };
 
-	return put(ws, WS_CLOSE, body, code ? sizeof(body) : 0);
+	return put(ws, WS_CLOSE, body, code ? sizeof(body) : 0, 0);
 }
 
 void ws_close(struct ws *ws)
@@ -197,7 +224,7 @@ static void on_broken(struct ws *ws, const struct err *why)
 {
 	if (ws->state == WS_OPEN) {
 		(void)put_close(ws, ws->parser.close_code);
-		write_out(ws);
+		write_out(ws); /* urgent or not */
 	}
 	ws_end(ws, why);
 }
@@ -215,7 +242,7 @@ static void on_ping(struct ws *ws, const uint8_t *p, size_t n)
 		return;
 	}
 	ws->pong_due = false;
-	if (put(ws, WS_PONG, p, n) == 0)
+	if (put(ws, WS_PONG, p, n, 0) == 0)
 		ws->pong_end = ws->out.total;
 }
 
@@ -373,6 +400,7 @@ static void say_hello(struct ws *ws)
 		ws_end(ws, &e);
 	else
 		ws->state = WS_UPGRADE;
+	ws->urgent = true;
 }
 
 static void tell_room(struct ws *ws)
@@ -401,7 +429,8 @@ static void turn(void *arg)
 		say_hello(ws);
 	read_in(ws);
 	if (ws->state != WS_ENDING && ws->state != WS_HELLO) {
-		write_out(ws);
+		if (ws->urgent)
+			write_out(ws);
 		after_writing(ws);
 		tell_room(ws);
 	}

@@ -51,6 +51,9 @@ struct ws *ws_open(struct ws_context *, const struct ws_opts *, const struct ws_
 		   void *arg, struct err *);
 /* Copies the message; false: no room now, writable() follows. Only when open. */
 bool ws_send(struct ws *, bool text, const void *p, size_t n);
+/* The same for a binary message that nobody waits for: it may stay up to within_ms for company.
+ * It goes with the next ws_send(), or when a block (16 KiB) of such has gathered. */
+bool ws_send_soon(struct ws *, const void *p, size_t n, unsigned within_ms);
 void ws_pause(struct ws *, bool paused); /* stops reading: back-pressure */
 /* Idempotent. What was sent still goes, then a close frame (1000); closed()
  * follows when the peer has answered or ended, at most 2 s later. */

@@ -35,6 +35,7 @@ static void on_ping_due(void *arg)
 		return; /* no memory: the next one will do */
 	ws->ping = WS_PING_QUEUED;
 	ws->ping_end = ws->out.total;
+	ws->urgent = true;
 	ws_ask_write(ws);
 	expect(ws);
 }

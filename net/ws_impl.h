@@ -61,7 +61,9 @@ struct ws {
 
 	/* messages */
 	struct ws_out out;
-	bool want_room; /* ws_send() found none */
+	bool want_room;         /* ws_send() found none */
+	bool urgent;            /* `out` holds more than what may wait */
+	struct loop_timer soon; /* until then it waits */
 	struct ws_parser parser;
 	struct buf left; /* bytes that were read and not used yet */
 	bool stuck;      /* they are not enough for anything */

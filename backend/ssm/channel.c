@@ -36,7 +36,11 @@ enum {
 	PROBE_MAX = 8,
 	BEHIND_MS = 3000,
 	BEHIND_HELD = 256, /* the agent repairs 10 a second */
-	BAD_MAX = 100
+	BAD_MAX = 100,
+	/* Acknowledgements that come closer than this leave together, one of them as late as
+	 * this. The agent's measure of the round trip grows by half of it, its timeout is never
+	 * less than 10 ms above that. */
+	ACK_GATHER_MS = 10
 };
 
 enum phase { WAIT_REQUEST = 0, WAIT_COMPLETE, SETTLING, OPEN, OVER };
@@ -69,6 +73,7 @@ struct channel {
 	bool down, terminate;
 	bool blocked; /* send() had no room; the owner comes again when there is some */
 	uint64_t paused_until, complete_ms, look_ms, ack_ms, resend_ms, shrunk_ms;
+	uint64_t acked_ms; /* our last acknowledgement */
 	double srtt, rttvar, rtt_min;
 	unsigned backoff;
 	uint64_t resent;
@@ -126,6 +131,18 @@ static bool send_wire(struct channel *c, const uint8_t *wire, size_t n)
 	return !c->blocked;
 }
 
+/* The first after a pause goes at once: so does the only one that a keystroke's echo needs. */
+static bool send_ack_wire(struct channel *c, const uint8_t *wire, size_t n)
+{
+	uint64_t now = now_ms(c), last = c->acked_ms;
+
+	c->acked_ms = now;
+	if (!c->handler->send_soon || now >= last + ACK_GATHER_MS)
+		return send_wire(c, wire, n);
+	c->blocked = !c->handler->send_soon(c->arg, wire, n, ACK_GATHER_MS);
+	return !c->blocked;
+}
+
 static bool send_ack(struct channel *c, const struct ack *ack)
 {
 	uint8_t wire[MESSAGE_HEADER + MESSAGE_ACK_MAX];
@@ -139,7 +156,7 @@ static bool send_ack(struct channel *c, const struct ack *ack)
 	message_random_id(c->codec, m.id);
 	if (message_encode(c->codec, &m, wire, NULL) != 0)
 		return true; /* not acknowledged: it will be repeated */
-	return send_wire(c, wire, MESSAGE_HEADER + m.payload_len);
+	return send_ack_wire(c, wire, MESSAGE_HEADER + m.payload_len);
 }
 
 /* Withholding acknowledgements stops the agent's repair of everything later,

@@ -49,6 +49,8 @@ struct channel_handler {
 	void (*complete)(void *arg);                   /* the handshake is over */
 	void (*acked)(void *arg);                      /* channel_acked_until() has grown */
 	void (*closed)(void *arg, const char *output); /* channel_closed; the channel is over */
+	/* As send(), for one that may wait that long for others; NULL: send() is called. */
+	bool (*send_soon)(void *arg, const void *p, size_t n, unsigned within_ms);
 };
 
 struct channel *channel_new(const struct channel_opts *, const struct channel_handler *, void *arg,

@@ -95,6 +95,13 @@ static bool on_send(void *arg, const void *p, size_t n)
 	return s->link && s->link->open && ws_send(s->link->ws, false, p, n);
 }
 
+static bool on_send_soon(void *arg, const void *p, size_t n, unsigned within_ms)
+{
+	struct session *s = arg;
+
+	return s->link && s->link->open && ws_send_soon(s->link->ws, p, n, within_ms);
+}
+
 static size_t on_pull(void *arg, uint8_t *to, size_t max, int64_t seq)
 {
 	return smux_pull(((struct session *)arg)->mux, to, max, seq);
@@ -137,6 +144,7 @@ static void on_channel_closed(void *arg, const char *output)
 
 static const struct channel_handler channel_handler = {
 	.send = on_send,
+	.send_soon = on_send_soon,
 	.pull = on_pull,
 	.data = on_data,
 	.flag = on_flag,

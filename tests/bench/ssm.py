@@ -362,20 +362,23 @@ def beside(o):
 
 
 def aggregate(o):
-    rates = collections.defaultdict(list)
+    rates, costs = collections.defaultdict(list), collections.defaultdict(list)
     for _ in range(o.rounds):
         with World(throttle="agent", options=("--sessions", "8")) as w:
             w.warm()
             for n in (1, 2, 4, 8):
                 with downloads(w, n, HOST) as moved:
                     time.sleep(o.settle)
-                    begun, before = time.perf_counter(), sum(m[0] for m in moved)
+                    begun, before, cpu = time.perf_counter(), sum(m[0] for m in moved), w.proxy.cpu_s()
                     time.sleep(o.seconds)
-                    rates[n].append((sum(m[0] for m in moved) - before) / (time.perf_counter() - begun) / 1e6)
+                    size = sum(m[0] for m in moved) - before
+                    rates[n].append(size / (time.perf_counter() - begun) / 1e6)
+                    costs[n].append((w.proxy.cpu_s() - cpu) / size * GB)
     print("\ndownload under the agent's throttle, --sessions 8")
-    print("  connections      MB/s in all             of N times one")
+    print("  connections      MB/s in all             of N times one      awsocks CPU s/GB")
     for n, got in rates.items():
-        print(f"  {n:11}  {figure(got, 2):>20}  {figure([g / (n * one) for g, one in zip(got, rates[1])], 2):>20}")
+        part = figure([g / (n * one) for g, one in zip(got, rates[1])], 2)
+        print(f"  {n:11}  {figure(got, 2):>20}  {part:>20}  {figure(costs[n], 1):>20}")
 
 
 def figure(values, digits):

@@ -13,6 +13,7 @@
 #include "net/http.h"
 #include "net/loop.h"
 #include "net/ws.h"
+#include "net/ws_frame.h"
 #include "tests/support/clients_peer.h"
 #include "tests/support/cmocka_all.h"
 #include "tests/support/fds.h"
@@ -836,6 +837,35 @@ static void silence_is_death(void **state)
 	assert_non_null(strstr(f->why.msg, "no pong for 60 ms"));
 }
 
+/* Alone it leaves when its time is over; in company at once, and in order. */
+static void some_may_wait(void **state)
+{
+	enum { LONG_MS = 3600 * 1000 };
+	static const uint8_t block[WS_BLOCK] = { 7 };
+	struct fix *f = *state;
+
+	f->on_open = stop_on_open;
+	start(f, "/ws/echo");
+	run_until(f, 0);
+	assert_true(ws_send_soon(f->ws, "alone", 5, 20));
+	run_until(f, 1);
+	assert_true(last_is(f, "alone"));
+	assert_true(ws_send_soon(f->ws, "first", 5, LONG_MS));
+	assert_true(ws_send(f->ws, true, "second", 6));
+	run_until(f, 3);
+	assert_true(nth_is(f, 1, "first"));
+	assert_true(nth_is(f, 2, "second"));
+	assert_true(ws_send_soon(f->ws, block, sizeof(block), LONG_MS));
+	run_until(f, 4);
+	assert_true(ws_send_soon(f->ws, "late", 4, LONG_MS));
+	run_for(f, 30);
+	assert_int_equal(f->messages, 4);
+	f->stop_at = 5;
+	ws_close(f->ws); /* what was sent still goes, and comes back too late to be told */
+	run_until(f, 0);
+	assert_true(f->clean);
+}
+
 static void fill(struct fix *f)
 {
 	static const uint8_t msg[16 * KIB];
@@ -1048,6 +1078,7 @@ int main(void)
 		T(pings_keep_it_alive),
 		T(silence_is_death),
 		T(silence_behind_a_full_queue_is_death),
+		T(some_may_wait),
 		T(paused_is_not_dead),
 		T(message_over_the_limit),
 		T(closed_at_every_stage),

@@ -79,6 +79,8 @@ struct world {
 	char output[600];
 	int closeds;
 	unsigned order; /* data and flags as they came, base 4 */
+	unsigned soons; /* messages that may wait for others */
+	unsigned longest_soon;
 };
 
 static uint64_t w_mono(const struct clock *c)
@@ -127,6 +129,15 @@ static bool on_send(void *arg, const void *p, size_t n)
 		w->room--;
 	fly(w, true, p, n);
 	return true;
+}
+static bool on_send_soon(void *arg, const void *p, size_t n, unsigned within_ms)
+{
+	struct world *w = arg;
+
+	w->soons++;
+	if (within_ms > w->longest_soon)
+		w->longest_soon = within_ms;
+	return on_send(arg, p, n);
 }
 static size_t on_pull(void *arg, uint8_t *to, size_t max, int64_t seq)
 {
@@ -180,8 +191,8 @@ static void on_closed(void *arg, const char *output)
 	w->closeds++;
 	snprintf(w->output, sizeof(w->output), "%s", output);
 }
-static const struct channel_handler handler = { on_send,     on_pull,  on_data,  on_flag,
-						on_complete, on_acked, on_closed };
+static const struct channel_handler handler = { on_send,     on_pull,  on_data,   on_flag,
+						on_complete, on_acked, on_closed, on_send_soon };
 
 /* --- the agent --- */
 
@@ -771,6 +782,32 @@ static void acknowledgements_wait(void **state)
 	finish(w);
 }
 
+/* The first acknowledgement after a pause goes at once, those close behind it may wait, none of
+ * them for 50 ms, and data never does. */
+static void acknowledgements_gather(void **state)
+{
+	struct world *w = begin();
+
+	(void)state;
+	steps(w, 300);
+	for (unsigned turn = 0; turn < 3; turn++) {
+		w->soons = 0;
+		for (int i = 0; i < 5; i++)
+			agent_out(w, PAYLOAD_OUTPUT, "x", 1);
+		steps(w, 3);
+		assert_int_equal(w->soons, 4);
+		steps(w, 50);
+		assert_int_equal(w->soons, 4);
+	}
+	assert_in_range(w->longest_soon, 1, 50);
+	w->to_pull = 20000;
+	flush(w);
+	steps(w, 50);
+	assert_int_equal(w->soons, 4);
+	assert_int_equal(w->agent_bytes, 20000);
+	finish(w);
+}
+
 static void ahead_is_bounded(void **state)
 {
 	struct world *w = begin_with(REQUEST("3.3.1142.0"),
@@ -857,6 +894,7 @@ int main(void)
 		cmocka_unit_test(held_back),
 		cmocka_unit_test(held_back_until_the_end),
 		cmocka_unit_test(acknowledgements_wait),
+		cmocka_unit_test(acknowledgements_gather),
 		cmocka_unit_test(ahead_is_bounded),
 		cmocka_unit_test(closed_and_terminate),
 		cmocka_unit_test(damaged_messages),

@@ -612,6 +612,11 @@ bool ws_send(struct ws *ws, bool text, const void *p, size_t n)
 	}
 	return true;
 }
+bool ws_send_soon(struct ws *ws, const void *p, size_t n, unsigned within_ms)
+{
+	(void)within_ms;
+	return ws_send(ws, false, p, n);
+}
 void ws_pause(struct ws *ws, bool paused)
 {
 	ws->paused = paused;
