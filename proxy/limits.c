@@ -280,9 +280,23 @@ void limits_free(struct limits *l)
 	mem_free(l);
 }
 
-size_t limits_served(const struct limits *l)
+static struct limits_count count_of(const struct places *p, const struct peers *t)
 {
-	return atomic_load_explicit(&l->places.taken, memory_order_relaxed);
+	return (struct limits_count){
+		.served = atomic_load_explicit(&p->taken, memory_order_relaxed),
+		.most = p->most,
+		.per_peer = t ? t->most : 0,
+	};
+}
+
+struct limits_count limits_count(const struct limits *l)
+{
+	return count_of(&l->places, l->peers);
+}
+
+struct limits_count limits_listener_count(const struct limits_listener *l)
+{
+	return count_of(&l->places, l->peers);
 }
 
 int limits_listener_new(struct limits_listener **out, struct limits *of,

@@ -29,7 +29,12 @@ struct limits_opts {
 };
 MUST_CHECK int limits_new(struct limits **, const struct limits_opts *, struct err *);
 void limits_free(struct limits *); /* after its listeners; NULL allowed */
-size_t limits_served(const struct limits *);
+/* How full it is now, for people to read: one may be counted who only asks for a place. */
+struct limits_count {
+	size_t served, most; /* most: 0: no limit */
+	size_t per_peer;     /* 0: no limit, or (a listener) none of its own */
+};
+struct limits_count limits_count(const struct limits *);
 
 struct limits_listener_opts {
 	const char *name; /* for the log, copied */
@@ -40,6 +45,7 @@ struct limits_listener_opts {
 MUST_CHECK int limits_listener_new(struct limits_listener **, struct limits *,
 				   const struct limits_listener_opts *, struct err *);
 void limits_listener_free(struct limits_listener *); /* when nobody is served; NULL allowed */
+struct limits_count limits_listener_count(const struct limits_listener *);
 
 /* A place for the next client; false: there is none now. One warning for each shortage. NULL:
  * there is always one. */

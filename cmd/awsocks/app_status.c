@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "cmd/awsocks/app_impl.h"
 #include "net/tcp.h"
+#include "proxy/limits.h"
 
 static void describe_profile(const struct app_profile *p, struct cJSON *array)
 {
@@ -37,10 +38,20 @@ static void describe_worker(struct worker *w, struct cJSON *array, double *now, 
 	*total += accepted;
 }
 
+/* Limits that there are none of are left out. */
+static void describe_limits(const struct limits_count *n, struct cJSON *o)
+{
+	if (n->most)
+		cJSON_AddNumberToObject(o, "max_connections", (double)n->most);
+	if (n->per_peer)
+		cJSON_AddNumberToObject(o, "max_per_peer", (double)n->per_peer);
+}
+
 void app_describe(struct app *a, struct cJSON *into)
 {
 	uint64_t up_s = (loop_now_ms(a->loop) - a->started_ms) / 1000;
 	struct cJSON *listeners, *backends, *workers = cJSON_CreateArray();
+	struct limits_count limits = limits_count(a->limits);
 	double connections = 0, total = 0;
 
 	for (size_t i = 0; i < a->workers; i++)
@@ -50,6 +61,7 @@ void app_describe(struct app *a, struct cJSON *into)
 	cJSON_AddNumberToObject(into, "uptime_s", (double)up_s);
 	cJSON_AddNumberToObject(into, "connections", connections);
 	cJSON_AddNumberToObject(into, "connections_total", total);
+	describe_limits(&limits, into);
 	cJSON_AddNumberToObject(into, "workers", (double)a->workers);
 	cJSON_AddItemToObject(into, "per_worker", workers);
 	listeners = cJSON_AddArrayToObject(into, "listeners");
@@ -65,6 +77,7 @@ void app_describe_listeners(struct app *a, struct cJSON *array)
 		const struct app_listener *l = CONTAINER_OF(node, struct app_listener, node);
 		const struct listen_socket *socket = l->seat[0].socket;
 		const struct addr *at = socket ? listen_addr(socket) : &l->address;
+		struct limits_count limits = limits_listener_count(l->limits);
 		struct cJSON *o;
 		char text[ADDR_TEXT];
 
@@ -76,6 +89,8 @@ void app_describe_listeners(struct app *a, struct cJSON *array)
 		cJSON_AddStringToObject(o, "address", text);
 		cJSON_AddNumberToObject(o, "port", addr_port(at));
 		cJSON_AddBoolToObject(o, "open", socket != NULL);
+		cJSON_AddNumberToObject(o, "connections", (double)limits.served);
+		describe_limits(&limits, o);
 		cJSON_AddItemToArray(array, o);
 	}
 }

@@ -101,13 +101,35 @@ static void print_sandbox(const struct cJSON *o)
 	printf("\n");
 }
 
+/* The limits of all listeners together, or of one; nothing where there are none. */
+static void print_limits(const struct cJSON *o)
+{
+	if (number_of(o, "max_connections") > 0)
+		printf(" of at most %.0f", number_of(o, "max_connections"));
+	if (number_of(o, "max_per_peer") > 0)
+		printf(" (%.0f a peer)", number_of(o, "max_per_peer"));
+}
+
+static void print_listener(const struct cJSON *l)
+{
+	printf("  %-16s %-24s ", text_of(l, "name"), text_of(l, "address"));
+	if (cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(l, "open"))) {
+		printf("(waiting for that address)\n");
+		return;
+	}
+	printf("%.0f connections now", number_of(l, "connections"));
+	print_limits(l);
+	printf("\n");
+}
+
 static void print_status(const struct cJSON *s)
 {
 	const struct cJSON *item;
 
-	printf("awsocks %s, pid %.0f, up %.0f s, %.0f connections now, %.0f in all",
-	       text_of(s, "version"), number_of(s, "pid"), number_of(s, "uptime_s"),
-	       number_of(s, "connections"), number_of(s, "connections_total"));
+	printf("awsocks %s, pid %.0f, up %.0f s, %.0f connections now", text_of(s, "version"),
+	       number_of(s, "pid"), number_of(s, "uptime_s"), number_of(s, "connections"));
+	print_limits(s);
+	printf(", %.0f in all", number_of(s, "connections_total"));
 	if (number_of(s, "workers") > 1)
 		printf(", %.0f workers", number_of(s, "workers"));
 	printf("\n");
@@ -115,10 +137,7 @@ static void print_status(const struct cJSON *s)
 		print_sandbox(cJSON_GetObjectItemCaseSensitive(s, "sandbox"));
 	printf("listeners\n");
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "listeners"))
-		printf("  %-16s %s%s\n", text_of(item, "name"), text_of(item, "address"),
-		       cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(item, "open"))
-			       ? " (waiting for that address)"
-			       : "");
+		print_listener(item);
 	printf("backends\n");
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "backends"))
 		print_backend(item);

@@ -199,6 +199,40 @@ def test_users_of_a_unix_socket_are_peers(awsocks, echo, tmp_path_factory):
     shutil.rmtree(folder)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_status_shows_limits_and_counts(awsocks, echo, tmp_path, workers):
+    text = ('listeners:\n  - { address: "127.0.0.1:0", name: small, max-connections: 7, max-per-peer: 3 }\n'
+            '  - { address: "127.0.0.1:0", name: large }\n')
+    p = awsocks("--config", configured(tmp_path, text), *DIRECT, "--workers", workers, "--max-connections", "50",
+                "--max-connections-per-peer", "40", listen=None)
+    small, large = (conftest.listener_of(p.listeners[n]["address"]) for n in ("small", "large"))
+
+    def counts():
+        return {one["name"]: one["connections"] for one in p.status()["listeners"]}
+
+    def shown():
+        return harness.run([harness.program("awsocks"), "status"], env=p.env).stdout.decode()
+    with contextlib.ExitStack() as stack:
+        for at in (small, large, large):
+            stack.enter_context(client.socks5(at, "127.0.0.1", echo.port))
+        s = p.status()
+        assert (s["connections"], s["max_connections"], s["max_per_peer"]) == (3, 50, 40)
+        assert counts() == {"small": 1, "large": 2}
+        one, other = s["listeners"]
+        assert (one["max_connections"], one["max_per_peer"]) == (7, 3)
+        assert "max_connections" not in other and "max_per_peer" not in other      # none of its own
+        lines = shown().splitlines()
+        assert "3 connections now of at most 50 (40 a peer), 3 in all" in lines[0]
+        assert [line.split(maxsplit=2)[2] for line in lines if line.startswith(("  small ", "  large "))] == [
+            "1 connections now of at most 7 (3 a peer)", "2 connections now"]
+    harness.wait_for(lambda: counts() == {"small": 0, "large": 0}, what="their end")
+
+
+def test_status_shows_the_limit_that_follows_the_open_files(awsocks):
+    p = awsocks(*DIRECT, wrap=("prlimit", "--nofile=264:264"))
+    assert p.status()["max_connections"] == 100
+
+
 @pytest.mark.parametrize("key", ["max-connections", "max-per-peer"])
 @pytest.mark.parametrize("value", ["0", "-1", "many", "[1]", "1000001"])
 def test_wrong_numbers_are_told(tmp_path, key, value):

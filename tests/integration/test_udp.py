@@ -1,5 +1,6 @@
 """UDP ASSOCIATE with real clients: PySocks, dante's client library under a program that knows
 nothing of SOCKS, and dig through a small forwarder, all asking a real DNS server (dnsmasq)."""
+import contextlib
 import os
 import shutil
 import signal
@@ -244,6 +245,46 @@ def test_reply_7_where_nothing_is_direct(awsocks, options):
         s.sendto(b"x", ("127.0.0.1", 53))
     assert {line["action"] for line in proxy.audit()} == {"refuse"}
     assert "only direct can carry UDP" in proxy.audit()[0]["error"]
+
+
+def test_associations_of_several_workers(awsocks, echo, dns):
+    """Each is served by the loop that its connection came to, with sockets of its own; counts and ids are whole."""
+    count = 32                                  # that one of two workers gets none of them: once in 10^9
+    proxy = awsocks(*DIRECT, "--workers", "2", "--max-connections", str(count))
+    before = proxy.descriptors()
+    with contextlib.ExitStack() as stack:
+        ends = []
+        for _ in range(count):
+            reply, tcp, near = associate(proxy.listener)
+            assert reply == 0
+            s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            ends += [(stack.enter_context(tcp), stack.enter_context(s), near)]
+            s.settimeout(harness.LIMIT_S)
+        status = proxy.status()
+        assert status["connections"] == status["listeners"][0]["connections"] == count
+        assert all(w["connections"] for w in status["per_worker"]), status
+        waiting = stack.enter_context(client.dial(proxy.listener))      # an association has a place in the limits
+        waiting.sendall(b"\5\1\0")
+        for i, (_, s, near) in enumerate(ends):                          # all under way at once
+            s.sendto(header("localhost", echo[1]) + b"datagram %d" % i, near)
+            s.sendto(header("127.0.0.2", dns.port) + query("a.example.test", i), near)
+        for i, (_, s, _) in enumerate(ends):
+            got = {s.recv(600) for _ in range(2)}
+            assert header(*echo) + b"datagram %d" % i in got
+            assert any(one.startswith(header("127.0.0.2", dns.port) + struct.pack(">H", i)) for one in got)
+        assert proxy.status()["connections"] == count
+        ends[0][0].close()
+        assert client.read_exactly(waiting, 2) == b"\5\0"
+    harness.wait_for(lambda: proxy.status()["connections"] == 0, what="the associations to end")
+    assert proxy.status()["listeners"][0]["connections"] == 0
+    harness.wait_for(lambda: proxy.descriptors() <= before, what="descriptors to be closed")
+    lines = [line for line in proxy.audit() if line["proto"] == "socks5-udp"]
+    ids = {line["id"] for line in lines}
+    assert len(ids) == count and len(lines) == 3 * count
+    for one in ids:
+        hosts = {line.get("host") for line in lines if line["id"] == one}
+        assert hosts == {"localhost", "127.0.0.2", None}
+    proxy.stop()
 
 
 def test_reply_7_on_a_unix_listener(awsocks, tmp_path):

@@ -62,7 +62,7 @@ static void total_is_of_all_listeners(void **state)
 	assert_true(limits_enter(b));
 	assert_true(limits_enter(b));
 	assert_false(limits_enter(b)); /* its own limit */
-	assert_int_equal(limits_served(all), 2);
+	assert_int_equal(limits_count(all).served, 2);
 	assert_true(limits_enter(a));
 	assert_false(limits_enter(a)); /* everybody's */
 	limits_leave(b);
@@ -73,7 +73,7 @@ static void total_is_of_all_listeners(void **state)
 	limits_leave(a);
 	limits_leave(b);
 	limits_leave(b);
-	assert_int_equal(limits_served(all), 0);
+	assert_int_equal(limits_count(all).served, 0);
 	limits_listener_free(a);
 	limits_listener_free(b);
 	limits_free(all);
@@ -246,7 +246,7 @@ static void never_above_from_many_threads(void **state)
 	assert_in_range(most_inside, 1, MOST);
 	assert_in_range(most_shares, 1, SHARE);
 	assert_true(served > 0);
-	assert_int_equal(limits_served(all), 0);
+	assert_int_equal(limits_count(all).served, 0);
 	limits_listener_free(l[0]);
 	limits_listener_free(l[1]);
 	limits_free(all);

@@ -234,7 +234,7 @@ static bool one_client(struct loop *loop, size_t i, bool over, struct turn *t)
 	loop_run(loop);
 	timer_disarm(loop, &t->limit);
 	close(t->fd);
-	assert_int_equal(limits_served(t->limits), 0);
+	assert_int_equal(limits_count(t->limits).served, 0);
 	limits_listener_free(t->listener);
 	limits_free(t->limits);
 	return true;

@@ -1387,7 +1387,7 @@ static void too_many(void **state)
 	end(&f);
 	close(s.fd);
 	audit_has(&f, "2 connections of this peer are served, which is its limit");
-	assert_int_equal(limits_served(limits), 0);
+	assert_int_equal(limits_count(limits).served, 0);
 	limits_listener_free(f.opts.limits);
 	limits_free(limits);
 }
