@@ -54,6 +54,9 @@ void poller_move(struct poller *, struct loop_watch *from, struct loop_watch *to
 
 void loop_renew_time(struct loop *);
 
+/* loop_timer.c: those that are due. */
+void timers_run(struct loop *);
+
 /* resolve.c: cancels what is under way; frees, once the pool has finished it. NULL is fine. */
 void resolver_close(struct loop *);
 void resolver_free(struct loop *);

@@ -1,8 +1,9 @@
 #ifndef PROXY_CLIENT_H
 #define PROXY_CLIENT_H
 /*
- * One client from accept until its relay runs. session.c holds its states;
- * http_session.c serves plain HTTP requests on top of it.
+ * One client from accept until its relay runs. session.c holds its states,
+ * handshake.c reads its request, tunnel.c connects it; http_session.c serves plain
+ * HTTP requests instead, and handover.c sends it to another loop.
  */
 #include "base/buf.h"
 #include "net/addr.h"
@@ -13,6 +14,7 @@
 
 struct http_session;
 struct limits_peer;
+struct socks_dest;
 struct stream;
 struct udp_associate;
 
@@ -76,7 +78,30 @@ void client_free(struct client *); /* its stream is closed, or somebody else's *
  * used. It leaves on a later turn. */
 void client_hand_over(struct client *);
 
-/* ---- for http_session.c ---- */
+/* ---- handshake.c ---- */
+
+/* Goes on with what is in `in`, as far as there is something to do before the request is whole. */
+void client_advance(struct client *);
+
+/* ---- tunnel.c ---- */
+
+/* Decides, then dials or leaves for another loop. host may be a piece of the request, which is the
+ * first `used` bytes of `in`. */
+void client_tunnel(struct client *, const char *host, size_t n, uint16_t port, size_t used);
+/* SOCKS5: UDP ASSOCIATE. */
+void client_associate(struct client *, const struct socks_dest *);
+/* CONNECT to what the head says; the head's bytes are dropped from `in`. */
+void client_connect(struct client *, const struct http1_head *);
+/* Takes remote, and may free the client before it returns: what is in `out` goes to the client,
+ * then the two are joined. The audit record goes on as the relay's. */
+void client_relay(struct client *, struct stream *remote);
+/* CLIENT_REPLYING: all of the answer has left. Frees the client, or ends it. */
+void client_replied(struct client *);
+
+/* ---- session.c, for all of them ---- */
+
+/* The client hears its stream, again after somebody else's handlers did. */
+void client_attach(struct client *);
 
 /* Changes the state, as the table in session.c allows, and arms its limit. */
 void client_go(struct client *, enum client_state);
@@ -94,9 +119,4 @@ void client_account(struct client *, const struct err *why);
 void client_refuse(struct client *, int status, const struct err *why);
 /* Closes without a word; why (or NULL) goes to the audit record. broken: with a reset. */
 void client_end(struct client *, const struct err *why, bool broken);
-/* CONNECT to what the head says; the head's bytes are dropped from `in`. */
-void client_connect(struct client *, const struct http1_head *);
-/* Takes remote, and may free the client before it returns: what is in `out` goes to the client,
- * then the two are joined. The audit record goes on as the relay's. */
-void client_relay(struct client *, struct stream *remote);
 #endif

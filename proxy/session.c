@@ -1,5 +1,6 @@
 /*
- * One client's states.
+ * One client's states: its bytes, its limits, its end. handshake.c reads its request,
+ * tunnel.c connects it.
  *
  *   accept -> GREETING -+-> REQUEST -+-> DIALING -> REPLYING -> relay, or UDP association
  *                       |  (SOCKS5)  |
@@ -9,11 +10,11 @@
  *   any of them -> REFUSING -> CLOSING, or CLOSING at once
  *
  * Bytes from the client gather in `in`, at most `cap` of them: what is behind
- * the request stays there, and is sent first when the relay starts. Decoders
- * are pure and see all of `in` each time; an HTTP head is looked at only when
- * a line has ended, so that single bytes do not cost a scan each.
+ * the request stays there, and is sent first when the relay starts. An HTTP
+ * head is looked at only when a line has ended, so that single bytes do not
+ * cost a scan each.
  *
- * go() alone writes the state, and arms its limit. A client that ends its
+ * client_go() alone writes the state, and arms its limit. A client that ends its
  * direction while we dial has gone away, and the dial is cancelled - unless it has
  * already sent bytes for the far side: then it may be waiting for the answer.
  *
@@ -28,13 +29,11 @@
 #include "net/tcp.h"
 #include "proxy/answer.h"
 #include "proxy/client.h"
-#include "proxy/http_head.h"
 #include "proxy/http_session.h"
 #include "proxy/peer.h"
 #include "proxy/running.h"
 #include "proxy/socks.h"
 #include "proxy/udp_associate.h"
-#include "stream/relay.h"
 #include "stream/stream.h"
 
 enum {
@@ -65,10 +64,7 @@ static const struct {
 	[CLIENT_CLOSING] = { "closing", 0, 0 },
 };
 
-static const struct stream_handler handler;
-
 static void timed_out(void *arg);
-static void advance(struct client *c);
 
 void client_limit(struct client *c, unsigned ms)
 {
@@ -254,268 +250,6 @@ static void timed_out(void *arg)
 	}
 }
 
-/* ---- tunnels: SOCKS and CONNECT ---- */
-
-/* The client's end was heard here already: a fresh stream hears it again, and the relay with it. */
-static int renew(struct client *c, struct err *e)
-{
-	int fd = stream_release_fd(c->stream);
-
-	if (fd < 0)
-		return err_set(e, ERR_CLOSED, "the client went away");
-	c->stream = tcp_stream_adopt(c->proxy->opts.loop, fd, e);
-	return c->stream ? 0 : -1;
-}
-
-static void join(struct client *c)
-{
-	struct running *r;
-	struct err e;
-
-	r = running_new(c->proxy, &e);
-	if (!r || (c->eof && renew(c, &e)) ||
-	    running_start(r, c->stream, c->remote, buf_ptr(&c->in), buf_len(&c->in), &c->rec, &e)) {
-		if (r)
-			running_free(r);
-		if (c->stream) {
-			stream_attach(c->stream, &handler, c);
-			client_end(c, &e, true);
-			return;
-		}
-		client_account(c, &e);
-	} else {
-		running_take_place(r, &c->member);
-		c->remote = NULL;
-	}
-	client_free(c);
-}
-
-/* The far side went while the reply was on its way. */
-static void remote_closed(void *arg, const struct err *why)
-{
-	struct client *c = arg;
-
-	c->remote = NULL;
-	client_end(c, why, true);
-}
-
-static void remote_eof(void *arg)
-{
-	client_end(arg, NULL, false);
-}
-
-static const struct stream_handler remote_handler = { .eof = remote_eof, .closed = remote_closed };
-
-void client_relay(struct client *c, struct stream *remote)
-{
-	c->remote = remote;
-	stream_attach(remote, &remote_handler, c);
-	client_go(c, CLIENT_REPLYING);
-	if (client_flush(c))
-		join(c);
-}
-
-static int success(struct client *c, struct err *e)
-{
-	static const char connected[] = "HTTP/1.1 200 Connection established\r\n\r\n";
-	uint8_t reply[SOCKS_REPLY_MAX];
-
-	if (c->proto == CLIENT_CONNECT)
-		return buf_add(&c->out, connected, sizeof(connected) - 1, e);
-	/* What address the far side was reached from is not known for most
-	 * routes and nobody's business: 0.0.0.0:0. */
-	if (c->proto == CLIENT_SOCKS5)
-		return buf_add(&c->out, reply, socks5_reply(reply, 0, NULL), e);
-	return buf_add(&c->out, reply, socks4_reply(reply, SOCKS4_GRANTED, NULL), e);
-}
-
-static void attempted(void *arg, struct stream *remote, const struct err *why)
-{
-	struct client *c = arg;
-	struct err e;
-
-	if (!remote) {
-		client_refuse(c, 0, why);
-		return;
-	}
-	if (success(c, &e)) {
-		proxy_abandon(remote);
-		client_end(c, &e, true);
-		return;
-	}
-	client_relay(c, remote);
-}
-
-/* host may be a piece of the request, which is the first `used` bytes of `in`. */
-static void tunnel(struct client *c, const char *host, size_t n, uint16_t port, size_t used)
-{
-	enum attempt_step step;
-	struct err e;
-
-	step = attempt_decide(&c->attempt, c->proxy, &c->rec, host, n, port, &e);
-	if (step == ATTEMPT_ELSEWHERE) {
-		client_hand_over(c);
-		return;
-	}
-	buf_drop(&c->in, used);
-	if (step == ATTEMPT_REFUSED || attempt_dial(&c->attempt, attempted, c, &e))
-		client_refuse(c, 0, &e);
-	else
-		client_go(c, CLIENT_DIALING);
-}
-
-void client_connect(struct client *c, const struct http1_head *h)
-{
-	struct http1_text host;
-	uint16_t port;
-	struct err e;
-
-	client_record(c, CLIENT_CONNECT);
-	if (http_connect_target(h, &host, &port, &e)) {
-		client_refuse(c, 400, &e);
-		return;
-	}
-	tunnel(c, host.p, host.n, port, h->used);
-}
-
-/* ---- UDP ---- */
-
-/* What the client has sent behind the request is nothing to anybody. */
-static void join_udp(struct client *c)
-{
-	struct err e;
-
-	if (udp_associate_start(c->udp, c->stream, c->eof, &c->member, &c->rec, &e)) {
-		client_end(c, &e, true);
-		return;
-	}
-	c->udp = NULL;
-	client_free(c);
-}
-
-static void associated(void *arg)
-{
-	struct client *c = arg;
-
-	if (client_flush(c))
-		join_udp(c);
-}
-
-static void associate(struct client *c, const struct socks_dest *d)
-{
-	uint8_t reply[SOCKS_REPLY_MAX];
-	struct err e;
-
-	c->rec.proto = "socks5-udp";
-	c->udp = udp_associate_new(c->proxy, c->stream, d, &c->rec, associated, c, &e);
-	if (!c->udp ||
-	    buf_add(&c->out, reply, socks5_reply(reply, 0, udp_associate_addr(c->udp)), &e)) {
-		client_refuse(c, 0, &e);
-		return;
-	}
-	client_go(c, CLIENT_REPLYING);
-}
-
-/* ---- the handshake ---- */
-
-static void socks_request(struct client *c, enum socks_step step, size_t used,
-			  const struct socks_dest *d, const struct err *e)
-{
-	const char *host = d->name ? d->name : d->literal;
-	size_t n = d->name ? d->name_len : strlen(d->literal);
-
-	if (step == SOCKS_MORE)
-		return;
-	if (step == SOCKS_BAD) {
-		client_refuse(c, 0, e);
-		return;
-	}
-	if (d->udp) {
-		associate(c, d);
-		return;
-	}
-	tunnel(c, host, n, d->port, used);
-}
-
-static void socks5_greet(struct client *c)
-{
-	uint8_t reply[2] = { 5, SOCKS_NO_AUTH }, method;
-	size_t used;
-	struct err e;
-	enum socks_step step = socks5_greeting(buf_ptr(&c->in), buf_len(&c->in), &used, &method,
-					       &e);
-
-	if (step == SOCKS_MORE)
-		return;
-	if (step == SOCKS_DONE && method == SOCKS_NO_METHOD) {
-		err_set(&e, ERR_UNSUPPORTED,
-			"SOCKS5: the client offers no method that this listener takes");
-		step = SOCKS_BAD;
-	}
-	if (step == SOCKS_BAD || buf_add(&c->out, reply, 2, &e)) {
-		client_refuse(c, 0, &e);
-		return;
-	}
-	buf_drop(&c->in, used);
-	client_go(c, CLIENT_REQUEST);
-	(void)client_flush(c); /* the rest follows when writable */
-	advance(c);
-}
-
-static void plain(struct client *c)
-{
-	client_go(c, CLIENT_HTTP);
-	http_session_input(c->http);
-}
-
-static void http_begin(struct client *c)
-{
-	struct http1_head h;
-	struct err e;
-
-	c->cap = HTTP1_HEAD_MAX;
-	switch (http1_request((const char *)buf_ptr(&c->in), buf_len(&c->in), &h, &e)) {
-	case HTTP1_MORE: return;
-	case HTTP1_BAD: client_refuse(c, http_refusal_status(&e), &e); return;
-	case HTTP1_DONE: break;
-	}
-	if (http1_text_is(h.method, "CONNECT"))
-		client_connect(c, &h);
-	else if (!(c->http = http_session_new(c, &e)))
-		client_refuse(c, 0, &e);
-	else
-		plain(c);
-}
-
-static void advance(struct client *c)
-{
-	const uint8_t *p = buf_ptr(&c->in);
-	size_t n = buf_len(&c->in), used = 0;
-	struct socks_dest d = { 0 };
-	struct err e = { 0 };
-	enum socks_step step;
-
-	if (!n || c->state > CLIENT_REQUEST)
-		return;
-	if (c->state == CLIENT_REQUEST) {
-		step = socks5_request(p, n, &used, &d, &e);
-		socks_request(c, step, used, &d, &e);
-		return;
-	}
-	if (c->proto == CLIENT_UNKNOWN)
-		client_record(c, p[0] == 5   ? CLIENT_SOCKS5
-				 : p[0] == 4 ? CLIENT_SOCKS4
-					     : CLIENT_PLAIN);
-	if (c->proto == CLIENT_SOCKS5) {
-		socks5_greet(c);
-	} else if (c->proto == CLIENT_SOCKS4) {
-		step = socks4_request(p, n, &used, &d, &e);
-		socks_request(c, step, used, &d, &e);
-	} else {
-		http_begin(c);
-	}
-}
-
 /* ---- the client's stream ---- */
 
 static void credit_handshake(struct client *c)
@@ -547,7 +281,7 @@ static void on_data(void *arg, const uint8_t *p, size_t n)
 		return;
 	}
 	if (!mid_line || buf_len(&c->in) >= HTTP1_HEAD_MAX)
-		advance(c);
+		client_advance(c);
 	credit_handshake(c);
 }
 
@@ -586,10 +320,8 @@ static void on_writable(void *arg)
 		return;
 	if (c->state == CLIENT_REFUSING)
 		client_end(c, NULL, false);
-	else if (c->state == CLIENT_REPLYING && c->udp)
-		join_udp(c);
 	else if (c->state == CLIENT_REPLYING)
-		join(c);
+		client_replied(c);
 }
 
 static const struct stream_handler handler = {
@@ -598,6 +330,11 @@ static const struct stream_handler handler = {
 	.writable = on_writable,
 	.closed = on_closed,
 };
+
+void client_attach(struct client *c)
+{
+	stream_attach(c->stream, &handler, c);
+}
 
 /* ---- birth, and the proxy's stop ---- */
 
@@ -643,14 +380,14 @@ struct client *client_make(struct proxy *p, int fd, struct err *e)
 	buf_init(&c->in, HTTP1_HEAD_MAX);
 	buf_init(&c->out, OUT_MAX);
 	member_add(p, &c->member, &member_ops);
-	stream_attach(s, &handler, c);
+	client_attach(c);
 	client_limit(c, p->opts.handshake_ms);
 	return c;
 }
 
 void client_resume(struct client *c)
 {
-	advance(c);
+	client_advance(c);
 	credit_handshake(c);
 }
 
