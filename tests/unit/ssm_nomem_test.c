@@ -120,8 +120,8 @@ static void on_output(void *arg, const char *text)
 	(void)arg;
 	(void)text;
 }
-static const struct channel_handler channel_handler = { on_send, on_pull, on_bytes, on_flag,
-							ignore,  ignore,  on_output };
+static const struct channel_handler channel_handler = { on_send, on_pull, on_bytes,  on_flag,
+							ignore,  ignore,  on_output, NULL };
 
 /* -1 as the channel says it, out of memory being the only cause. */
 static int agent_says(struct channel *c, struct message_codec *codec, int64_t seq, uint32_t type,
