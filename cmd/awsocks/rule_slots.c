@@ -250,6 +250,15 @@ const struct router *rule_slots_router(void *arg)
 	return atomic_load_explicit(&slot->set, memory_order_acquire)->router;
 }
 
+bool rule_slots_can(const struct rule_slots *s, enum route_kind kind)
+{
+	for (size_t i = 0; i < s->count; i++)
+		if (router_can(atomic_load_explicit(&s->slot[i].set, memory_order_acquire)->router,
+			       kind))
+			return true;
+	return false;
+}
+
 void *rule_slots_arg(struct rule_slots *s, size_t index)
 {
 	return &s->slot[index];

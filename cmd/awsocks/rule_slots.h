@@ -32,5 +32,7 @@ MUST_CHECK int rule_slots_reload(struct rule_slots *, struct err *);
  * loop's callback returns. */
 const struct router *rule_slots_router(void *arg);
 void *rule_slots_arg(struct rule_slots *, size_t index);
+/* May the rules of any listener, as they are now, choose that kind of route? */
+bool rule_slots_can(const struct rule_slots *, enum route_kind);
 void rule_slots_free(struct rule_slots *);
 #endif

@@ -349,7 +349,7 @@ static void say_missing_instance(const struct run *r)
 {
 	const struct options *o = options_of(r);
 
-	if (!o->instance_id && !o->name)
+	if (!o->instance_id && !o->name && rule_slots_can(r->rules, ROUTE_PROXY))
 		log_warn("start", "no instance is named (--instance-id, --name): connections that "
 				  "the rules send to proxy will be refused");
 }

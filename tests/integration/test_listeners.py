@@ -239,3 +239,12 @@ def test_the_readme_trial_works_as_it_is_written(tmp_path, web, processes):
     processes.append(p)
     harness.wait_for(lambda: not p.running(), what="the trial")
     assert (tmp_path / "got").read_bytes() == b"".join(harness.pattern(9)), p.log()
+
+
+@pytest.mark.parametrize("options, warned", [
+    ((), True), (("--route-default", "direct"), False),
+    (("--route-default", "direct", "--route-proxy", "*.internal.example"), True)])
+def test_a_missing_instance_is_told_where_it_matters(awsocks, options, warned):
+    p = awsocks(*options)
+    assert p.stop() == 0
+    assert ("no instance is named" in p.log()) == warned, p.log()
