@@ -28,6 +28,46 @@ enum { CORES_MAX = 64 };
 
 enum { FDS_KEPT = 16 };
 
+/* ---- time ---- */
+
+void loop_renew_time(struct loop *l)
+{
+	l->now_ms = clock_mono_ms(&clock_system);
+	l->wall_ms = clock_wall_ms(&clock_system);
+	l->time_passes = false;
+}
+
+uint64_t loop_now_ms(struct loop *l)
+{
+	if (l->time_passes)
+		loop_renew_time(l);
+	return l->now_ms;
+}
+
+static uint64_t turn_mono_ms(const struct clock *c)
+{
+	return loop_now_ms(CONTAINER_OF(c, struct loop, turn_clock));
+}
+
+static int64_t turn_wall_ms(const struct clock *c)
+{
+	struct loop *l = CONTAINER_OF(c, struct loop, turn_clock);
+
+	(void)loop_now_ms(l);
+	return l->wall_ms;
+}
+
+const struct clock *loop_clock(struct loop *l)
+{
+	(void)l;
+	return &clock_system;
+}
+
+const struct clock *loop_turn_clock(struct loop *l)
+{
+	return &l->turn_clock;
+}
+
 /* ---- posts ---- */
 
 void loop_post(struct loop *l, struct loop_post *p, loop_fn *fn, void *arg)
@@ -269,16 +309,6 @@ bool loop_may_use_fd(const struct loop *l, int fd)
 	return fd < l->fds;
 }
 
-static uint64_t turn_mono_ms(const struct clock *c)
-{
-	return CONTAINER_OF(c, const struct loop, turn_clock)->now_ms;
-}
-
-static int64_t turn_wall_ms(const struct clock *c)
-{
-	return CONTAINER_OF(c, const struct loop, turn_clock)->wall_ms;
-}
-
 int loop_new(struct loop **out, struct err *e)
 {
 	struct loop *l = mem_alloc(sizeof(*l));
@@ -353,18 +383,17 @@ void loop_free(struct loop *l)
 }
 
 /* How long the poller may wait: -1 for ever. */
-static int wait_ms(const struct loop *l)
+static int wait_ms(struct loop *l)
 {
-	uint64_t ms;
+	uint64_t now = loop_now_ms(l);
 
 	if (l->stop || !list_empty(&l->posts))
 		return 0;
 	if (!l->timers)
 		return -1;
-	if (l->timers->at_ms <= l->now_ms)
+	if (l->timers->at_ms <= now)
 		return 0;
-	ms = l->timers->at_ms - l->now_ms;
-	return ms < INT_MAX ? (int)ms : INT_MAX;
+	return l->timers->at_ms - now < INT_MAX ? (int)(l->timers->at_ms - now) : INT_MAX;
 }
 
 void loop_run(struct loop *l)
@@ -381,28 +410,6 @@ void loop_run(struct loop *l)
 void loop_stop(struct loop *l)
 {
 	l->stop = true;
-}
-
-void loop_renew_time(struct loop *l)
-{
-	l->now_ms = clock_mono_ms(&clock_system);
-	l->wall_ms = clock_wall_ms(&clock_system);
-}
-
-uint64_t loop_now_ms(struct loop *l)
-{
-	return l->now_ms;
-}
-
-const struct clock *loop_clock(struct loop *l)
-{
-	(void)l;
-	return &clock_system;
-}
-
-const struct clock *loop_turn_clock(struct loop *l)
-{
-	return &l->turn_clock;
 }
 
 size_t loop_cores(void)

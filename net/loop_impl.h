@@ -23,7 +23,8 @@ struct loop {
 	struct list posts;
 	uint64_t now_ms, armed;
 	int64_t wall_ms;
-	struct clock turn_clock;          /* tells now_ms and wall_ms */
+	bool time_passes;        /* now_ms and wall_ms are of before the wait: read them anew */
+	struct clock turn_clock; /* tells now_ms and wall_ms */
 	_Atomic(struct loop_mail *) mail; /* the last that came first */
 	uv_async_t bell;
 	size_t working; /* jobs on the pool */
@@ -45,7 +46,8 @@ MUST_CHECK int poller_new(struct loop *, struct poller **, struct err *);
 void poller_close(struct poller *);
 void poller_free(struct poller *);
 /* Waits at most wait_ms (-1: for ever), then calls the watches that are ready
- * and runs libuv once. The loop's time is renewed after the wait. */
+ * and runs libuv once. After the wait, and before any callback, the loop's time is renewed, or
+ * time_passes is set. */
 void poller_turn(struct poller *, int wait_ms);
 MUST_CHECK int poller_add(struct poller *, struct loop_watch *, struct err *);
 void poller_set(struct poller *, struct loop_watch *); /* w->events has changed */

@@ -77,8 +77,10 @@ static void cut(struct loop *l, struct loop_timer *t)
 
 void timer_arm(struct loop *l, struct loop_timer *t, uint64_t in_ms, loop_fn *fn, void *arg)
 {
+	uint64_t now = loop_now_ms(l);
+
 	timer_disarm(l, t);
-	t->at_ms = in_ms < UINT64_MAX - l->now_ms ? l->now_ms + in_ms : UINT64_MAX;
+	t->at_ms = in_ms < UINT64_MAX - now ? now + in_ms : UINT64_MAX;
 	t->order = l->armed++;
 	t->fn = fn;
 	t->arg = arg;
@@ -97,7 +99,7 @@ void timers_run(struct loop *l)
 	uint64_t end = l->armed;
 	struct loop_timer *t;
 
-	while ((t = l->timers) && t->at_ms <= l->now_ms && t->order < end) {
+	while ((t = l->timers) && t->at_ms <= loop_now_ms(l) && t->order < end) {
 		cut(l, t);
 		t->fn(t->arg);
 	}

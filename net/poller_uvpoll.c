@@ -1,7 +1,8 @@
 /*
  * Where there is no epoll: a uv_poll per watch, and the loop's wait is
  * libuv's. uv_poll is level-triggered, so edge watches are level watches whose
- * owner remembers more than it needs to.
+ * owner remembers more than it needs to. Between its wait and the callbacks libuv
+ * says nothing: the first callback that asks for the time finds that it has passed.
  *
  * A uv_poll handle lives until libuv's close callback, the watch may be gone
  * long before: the handle is a struct of its own that knows its watch, or
@@ -142,7 +143,8 @@ void poller_move(struct poller *p, struct loop_watch *from, struct loop_watch *t
 	r->watch = to;
 }
 
-/* The alarm only ends the wait: the loop looks at its timers after it. */
+/* The alarm only ends the wait: the loop looks at its timers after it. It runs before
+ * the wait too, and so may not ask for the time. */
 static void rang(uv_timer_t *t)
 {
 	(void)t;
@@ -155,6 +157,6 @@ void poller_turn(struct poller *p, int wait_ms)
 
 	uv_update_time(uv);
 	uv_timer_start(&p->alarm, rang, ms, 0);
+	p->loop->time_passes = true;
 	uv_run(uv, wait_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
-	loop_renew_time(p->loop);
 }

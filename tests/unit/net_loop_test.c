@@ -1,5 +1,6 @@
 /* The loop: timers, posts, watches, signals, pool. */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -591,6 +592,102 @@ static void mail_may_be_sent_again_from_its_own_delivery(void **state)
 	assert_int_equal(c.left, -1);
 }
 
+/* ---- time ---- */
+
+/* An event that is raised while the loop waits, some time after the wait began. */
+struct event {
+	struct fix *f;
+	int pair[2];
+	struct loop_mail mail;
+	struct loop_timer timer;
+	_Atomic uint64_t raised_ms;
+	bool told;
+};
+
+static void event_came(struct event *v)
+{
+	struct loop *l = v->f->l;
+
+	v->told = true;
+	assert_true(loop_now_ms(l) >= v->raised_ms);
+	timer_arm(l, &v->timer, 1000, too_long, v->f);
+	assert_true(v->timer.at_ms >= v->raised_ms + 1000);
+	timer_disarm(l, &v->timer);
+	loop_stop(l);
+}
+
+static void event_nap(struct event *v)
+{
+	(void)poll(NULL, 0, 20); /* what is tested is that time has passed */
+	v->raised_ms = clock_mono_ms(&clock_system);
+}
+
+static void event_ends(void *arg)
+{
+	event_nap(arg);
+}
+
+static void event_ended(void *arg, bool cancelled)
+{
+	(void)cancelled;
+	event_came(arg);
+}
+
+static void event_mail(void *arg)
+{
+	event_came(arg);
+}
+
+static void event_ready(void *arg, unsigned bits)
+{
+	(void)bits;
+	event_came(arg);
+}
+
+static void *event_mails(void *arg)
+{
+	struct event *v = arg;
+
+	event_nap(v);
+	loop_send(v->f->l, &v->mail, event_mail, v);
+	return NULL;
+}
+
+static void *event_writes(void *arg)
+{
+	struct event *v = arg;
+
+	event_nap(v);
+	if (write(v->pair[1], "x", 1) != 1)
+		v->raised_ms = UINT64_MAX;
+	return NULL;
+}
+
+static void time_in_a_callback_is_no_older_than_its_cause(void **state)
+{
+	void *(*const raise[])(void *) = { event_mails, event_writes };
+	struct event v = { .f = *state };
+	struct loop_watch w = { 0 };
+	pthread_t t;
+	struct err e;
+	size_t i;
+
+	assert_int_equal(sock_pair(v.pair), 0);
+	assert_int_equal(watch_add(v.f->l, &w, v.pair[0], WATCH_READ, event_ready, &v, &e), 0);
+	assert_non_null(work_start(v.f->l, event_ends, event_ended, &v, &e));
+	loop_run(v.f->l);
+	assert_true(v.told);
+	for (i = 0; i < 2; i++) {
+		v.told = false;
+		assert_int_equal(pthread_create(&t, NULL, raise[i], &v), 0);
+		loop_run(v.f->l);
+		assert_int_equal(pthread_join(t, NULL), 0);
+		assert_true(v.told);
+	}
+	watch_close(v.f->l, &w);
+	close(v.pair[1]);
+}
+
 /* libuv keeps a pipe for signals for the process's life, from the first loop on. */
 static int warm_up(void **state)
 {
@@ -662,6 +759,7 @@ int main(void)
 		T(mail_from_many_threads_arrives_in_order),
 		T(mail_to_an_ending_loop_is_not_lost),
 		T(mail_may_be_sent_again_from_its_own_delivery),
+		T(time_in_a_callback_is_no_older_than_its_cause),
 	};
 
 	return cmocka_run_group_tests(tests, warm_up, NULL);
