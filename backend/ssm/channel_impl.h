@@ -1,0 +1,69 @@
+#ifndef SSM_CHANNEL_IMPL_H
+#define SSM_CHANNEL_IMPL_H
+/* What channel.c, channel_out.c and channel_in.c share. Everyone else includes channel.h. */
+#include "backend/ssm/channel.h"
+#include "backend/ssm/message.h"
+#include "backend/ssm/window.h"
+#include "base/buf.h"
+#include "base/clock.h"
+
+enum { CHANNEL_BEHIND_MS = 3000 };
+
+enum phase { WAIT_REQUEST = 0, WAIT_COMPLETE, SETTLING, OPEN, OVER };
+
+struct ack {
+	int64_t seq;
+	uint8_t id[MESSAGE_ID];
+};
+
+struct channel {
+	struct channel_opts o;
+	const struct channel_handler *handler;
+	void *arg;
+	struct message_codec *codec;
+	enum phase phase;
+	struct handshake handshake;
+	/* in */
+	int64_t expected;
+	struct ahead ahead;
+	struct buf acks; /* struct ack ..., not sent yet */
+	bool hold;
+	uint64_t gap_ms; /* since then something is kept ahead of its turn; 0: nothing */
+	bool flooded;    /* more acknowledgements wait than is good */
+	unsigned bad;
+	/* out */
+	struct unacked unacked;
+	int64_t sent_until;  /* numbers below have been handed over at least once */
+	struct sent *making; /* the next message; NULL until it is begun */
+	size_t window;
+	bool down, terminate;
+	bool blocked; /* send() had no room; the owner comes again when there is some */
+	uint64_t paused_until, complete_ms, look_ms, ack_ms, resend_ms, shrunk_ms;
+	uint64_t acked_ms; /* our last acknowledgement */
+	double srtt, rttvar, rtt_min;
+	unsigned backoff;
+	uint64_t resent;
+	bool probed;
+};
+
+static inline uint64_t channel_now_ms(const struct channel *c)
+{
+	return clock_mono_ms(c->o.clock);
+}
+
+/* channel_out.c: acknowledgements, new messages, and what is repeated. */
+void channel_out_init(struct channel *);
+void channel_acknowledge(struct channel *, const struct message *);
+/* Where the payload of the next message goes, payload_size bytes; NULL: out of memory. */
+uint8_t *channel_begin_message(struct channel *, struct err *);
+/* n bytes are where channel_begin_message() said. */
+MUST_CHECK int channel_add_message(struct channel *, uint32_t payload_type, size_t n, struct err *);
+MUST_CHECK int channel_flush_out(struct channel *, struct err *); /* all that can be sent now */
+MUST_CHECK int channel_on_ack(struct channel *, const struct message *, struct err *);
+void channel_on_pause(struct channel *); /* pause_publication came */
+
+/* channel_in.c: numbered messages in their order, the handshake's among them. */
+void channel_in_init(struct channel *);
+MUST_CHECK int channel_on_output(struct channel *, const struct message *, struct err *);
+MUST_CHECK int channel_drain(struct channel *, struct err *); /* what was held back */
+#endif
