@@ -14,8 +14,22 @@
  * Dials are finished in two steps: finish() puts them on a list with their
  * result, deliver(), a post, calls done() for one after the other. So no
  * callback of a dial's owner runs in the middle of a walk over our lists.
+ *
+ * One session carries about 0.7 MB/s down, whatever the instance: the agent
+ * sleeps after each KiB. So while streams run, every LOOK_MS the sessions'
+ * rates are looked at; when all of a target's stay busy, as many again are
+ * opened, within the limits, to be there for its next streams. Those that run
+ * cannot move.
  */
-enum { CLOSE_MS = 2800, PROOF_MIN_MS = 100, REOPEN_MS = 2000, REOPEN_MAX_MS = 30000 };
+enum {
+	CLOSE_MS = 2800,
+	PROOF_MIN_MS = 100,
+	REOPEN_MS = 2000,
+	REOPEN_MAX_MS = 30000,
+	LOOK_MS = 250,
+	BUSY_LOOKS = 3,        /* in a row: a page that loads is not worth a session */
+	BUSY_RATE = 384 * 1024 /* bytes per second: half of what the agent gives */
+};
 
 struct target {
 	struct pool *pool;
@@ -37,7 +51,9 @@ struct member { /* a session in its target */
 	struct session *session;
 	struct loop_timer idle;
 	uint64_t used_ms;
-	bool leaving; /* counted no more */
+	uint64_t moved; /* session_moved() at the last look */
+	unsigned busy;  /* looks in a row that found it so */
+	bool leaving;   /* counted no more */
 };
 
 struct pool_dial {
@@ -61,7 +77,8 @@ struct pool {
 	void *arg;
 	struct list targets, members, finished;
 	struct loop_post assign, deliver;
-	struct loop_timer close_limit;
+	struct loop_timer close_limit, look;
+	uint64_t looked_ms;
 	unsigned count; /* members that are not leaving */
 	bool closing;
 	void (*closed)(void *arg);
@@ -163,6 +180,7 @@ static void maybe_closed(struct pool *p)
 	if (!p->closing || !list_empty(&p->members) || !list_empty(&p->finished))
 		return;
 	timer_disarm(p->loop, &p->close_limit);
+	timer_disarm(p->loop, &p->look);
 	loop_unpost(&p->assign);
 	loop_unpost(&p->deliver);
 	LIST_EACH (it, &p->targets) {
@@ -404,6 +422,84 @@ static struct member *add_member(struct target *t, struct err *e)
 	return m;
 }
 
+/* --- rates --- */
+
+static void on_look(void *arg);
+
+static void look_later(struct pool *p)
+{
+	if (p->closing || timer_armed(&p->look))
+		return;
+	p->looked_ms = loop_now_ms(p->loop);
+	timer_arm(p->loop, &p->look, LOOK_MS, on_look, p);
+}
+
+/* Its streams are there to be carried, and it carries about what it can. */
+static void measure(struct member *m, uint64_t ms)
+{
+	uint64_t moved = session_moved(m->session);
+
+	if (session_streams(m->session) && (moved - m->moved) * 1000 >= BUSY_RATE * ms)
+		m->busy++;
+	else
+		m->busy = 0;
+	m->moved = moved;
+}
+
+static unsigned opened(struct target *t, unsigned more)
+{
+	struct pool *p = t->pool;
+	struct err e;
+	unsigned n = 0;
+
+	while (n < more && p->count < p->o.sessions_total && add_member(t, &e))
+		n++;
+	return n;
+}
+
+/* Are all of its sessions busy, and none on its way? */
+static void widen(struct target *t)
+{
+	unsigned count = 0;
+
+	for (struct list *it = t->members.next; it != &t->members; it = it->next) {
+		struct member *m = CONTAINER_OF(it, struct member, node);
+
+		if (m->leaving)
+			continue;
+		if (m->busy < BUSY_LOOKS || !session_active(m->session))
+			return;
+		count++;
+	}
+	if (count == 0 || count >= t->pool->o.sessions || timer_armed(&t->reopen))
+		return;
+	count = opened(t,
+		       count < t->pool->o.sessions - count ? count : t->pool->o.sessions - count);
+	if (count)
+		log_info("ssm", "%s:%u: its sessions are busy, %u more opened", t->host, t->port,
+			 count);
+}
+
+static void on_look(void *arg)
+{
+	struct pool *p = arg;
+	uint64_t ms = loop_now_ms(p->loop) - p->looked_ms;
+	bool running = false;
+
+	if (p->closing)
+		return;
+	for (struct list *it = p->members.next; it != &p->members; it = it->next) {
+		struct member *m = CONTAINER_OF(it, struct member, all);
+
+		measure(m, ms ? ms : 1);
+		running = running || session_streams(m->session);
+	}
+	LIST_EACH (it, &p->targets)
+		widen(CONTAINER_OF(it, struct target, node));
+	if (running)
+		look_later(p);
+}
+
 /* --- dials to sessions --- */
 
 static void start_stream(struct pool_dial *d, struct member *m)
@@ -420,8 +516,19 @@ static void start_stream(struct pool_dial *d, struct member *m)
 	list_del(&d->node);
 	list_add_tail(&m->dials, &d->node);
 	timer_disarm(d->pool->loop, &m->idle);
+	look_later(d->pool);
 	if (d->target->proven)
 		finish(d, NULL);
+}
+
+/* Streams that wait for a half-close, or are just kept open, are no load. */
+static bool better(const struct member *a, const struct member *b)
+{
+	size_t moving_a = session_moving(a->session), moving_b = session_moving(b->session);
+
+	if (moving_a != moving_b)
+		return moving_a < moving_b;
+	return session_streams(a->session) < session_streams(b->session);
 }
 
 static struct member *best_member(const struct target *t, bool slow_too)
@@ -434,7 +541,7 @@ static struct member *best_member(const struct target *t, bool slow_too)
 		if (m->leaving || !session_usable(m->session) ||
 		    (session_slow(m->session) && !slow_too))
 			continue;
-		if (!best || session_streams(m->session) < session_streams(best->session))
+		if (!best || better(m, best))
 			best = m;
 	}
 	return best;

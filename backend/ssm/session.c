@@ -29,6 +29,7 @@ enum {
 	RESUME_MAX_MS = 10000,
 	SETTLED_MS = 10000, /* a refused token shows sooner */
 	NOP_MS = 10000,
+	MOVING_MS = 1000,
 	FLOOD_MS = 30000 /* acknowledgements that cannot leave: a new websocket is tried */
 };
 
@@ -687,6 +688,19 @@ bool session_lost(const struct session *s)
 size_t session_streams(const struct session *s)
 {
 	return smux_streams(s->mux);
+}
+
+size_t session_moving(const struct session *s)
+{
+	return smux_moving(s->mux, MOVING_MS);
+}
+
+uint64_t session_moved(const struct session *s)
+{
+	uint64_t up, down;
+
+	smux_counts(s->mux, &up, &down);
+	return up + down;
 }
 
 unsigned session_srtt_ms(const struct session *s)

@@ -75,6 +75,8 @@ bool session_usable(const struct session *); /* active, not lost, and no reader 
 bool session_slow(const struct session *);   /* it works, but others are a better choice */
 bool session_lost(const struct session *);   /* its websocket is being renewed */
 size_t session_streams(const struct session *);
+size_t session_moving(const struct session *);  /* those that moved bytes in the last second */
+uint64_t session_moved(const struct session *); /* payload bytes so far, both ways */
 unsigned session_srtt_ms(const struct session *);
 /* AWS's code of why StartSession was refused, "" otherwise. */
 const char *session_aws_code(const struct session *);

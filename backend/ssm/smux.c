@@ -615,6 +615,19 @@ size_t smux_streams(const struct smux *m)
 	return m->count;
 }
 
+size_t smux_moving(const struct smux *m, uint64_t ms)
+{
+	uint64_t now = smux_now_ms(m);
+	size_t n = 0;
+
+	for (const struct list *it = m->streams.next; it != &m->streams; it = it->next) {
+		const struct smux_stream *s = CONTAINER_OF(it, const struct smux_stream, node);
+
+		n += !s->owner_gone && !s->closing && now < s->moved_ms + ms;
+	}
+	return n;
+}
+
 bool smux_holding(const struct smux *m)
 {
 	return m->holding;

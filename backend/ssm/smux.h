@@ -90,6 +90,8 @@ void smux_break(struct smux *, const struct err *why);
 void smux_abandon(struct smux *, const struct err *why);
 
 size_t smux_streams(const struct smux *);
+/* Streams that were opened or moved bytes in the last ms. */
+size_t smux_moving(const struct smux *, uint64_t ms);
 bool smux_holding(const struct smux *);
 void smux_counts(const struct smux *, uint64_t *up, uint64_t *down); /* payload bytes */
 #endif

@@ -403,7 +403,7 @@ def main():
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--mib", type=int, default=256, help="moved in each run of bulk")
     p.add_argument("--echoes", type=int, default=400)
-    p.add_argument("--settle", type=float, default=1.0, help="seconds before a rate is taken")
+    p.add_argument("--settle", type=float, default=1.5, help="seconds before a rate is taken")
     p.add_argument("--seconds", type=float, default=4.0, help="over which a rate is taken")
     p.add_argument("--profile", action="store_true")
     p.add_argument("--top", type=int, default=0, help="symbols shown with --profile")

@@ -610,6 +610,51 @@ static void total_and_room(void **state)
 	finish();
 }
 
+/* Bytes at a rate (per ms) for a time to the first stream of each of n sessions. */
+static void download(int n, size_t per_ms, unsigned ms)
+{
+	static const uint8_t block[1024];
+
+	for (unsigned i = 0; i < ms; i++) {
+		for (int k = 0; k < n; k++)
+			agent_frame(W->agents[k], SMUX_PSH, 3, block, per_ms);
+		run(1);
+	}
+}
+
+/* A session that is busy for a while gets company for the streams to come: as many again. */
+static void busy_sessions_get_company(void **state)
+{
+	struct client c[4] = { { 0 } }, quiet = { 0 };
+
+	(void)state;
+	begin(&(struct ssm_opts){ .sessions = 3, .sessions_total = 3 });
+	dial(&c[0], "echo");
+	RUN_UNTIL(c[0].s, 5000);
+	download(1, 300, 2000); /* 300 kB/s: the far side is what limits it */
+	assert_int_equal(W->starts, 1);
+	download(1, 700, 400); /* a burst */
+	run(1000);
+	assert_int_equal(W->starts, 1);
+	download(1, 700, 1300);
+	assert_int_equal(W->starts, 2);
+	download(1, 700, 2000); /* the second one is not busy */
+	assert_int_equal(W->starts, 2);
+	dial(&c[1], "echo");
+	RUN_UNTIL(c[1].s, 1000);
+	assert_string_equal(c[1].session, "s-2");
+	download(2, 700, 3000);
+	assert_int_equal(W->starts, 3); /* two more were wanted, one was allowed */
+	dial(&c[2], "echo");
+	RUN_UNTIL(c[2].s, 1000);
+	assert_string_equal(c[2].session, "s-3");
+	download(3, 700, 3000);
+	assert_int_equal(W->starts, 3);
+	dial(&quiet, "echo");
+	RUN_UNTIL(quiet.s, 1000);
+	finish();
+}
+
 /* 4 MiB for a reader that takes nothing; others get a session of their own meanwhile. */
 static void stalled_reader(void **state)
 {
@@ -959,6 +1004,7 @@ int main(void)
 		cmocka_unit_test(ended_by_the_service),
 		cmocka_unit_test(idle_sessions_end),
 		cmocka_unit_test(total_and_room),
+		cmocka_unit_test(busy_sessions_get_company),
 		cmocka_unit_test(stalled_reader),
 		cmocka_unit_test(slow_reader_reads),
 		cmocka_unit_test(new_streams_avoid_a_stuck_session),
