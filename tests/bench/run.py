@@ -345,6 +345,12 @@ def on_cpus(test, cpus, server):
 
 
 def run_mixed(bench, server, peer, test, args, timeout):
+    """The middle one of three: where the kernel happens to put five processes decides a single one."""
+    runs = [run_beside_bulk(bench, server, peer, test, args, timeout) for _ in range(3)]
+    return sorted(runs, key=lambda r: r.get("p50_us", float("inf")))[1]
+
+
+def run_beside_bulk(bench, server, peer, test, args, timeout):
     """Round trips while four bulk streams, from a server of their own, go through the same proxy."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     other = str(BASE_PORT - 1)
