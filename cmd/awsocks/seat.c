@@ -6,6 +6,7 @@
  * Elsewhere (Unix paths; systems that do not spread) only worker 0 has a
  * socket, and gives each connection to the worker with the fewest.
  */
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -109,7 +110,12 @@ static void on_accept(void *arg, int fd, const struct addr *peer)
 
 static bool enter(void *arg)
 {
-	return limits_enter(((struct seat *)arg)->listener->limits);
+	struct seat *s = arg;
+	bool in = limits_enter(s->listener->limits);
+
+	if (!in)
+		atomic_store(&s->worker->waits, true);
+	return in;
 }
 
 static void leave(void *arg)
@@ -117,18 +123,63 @@ static void leave(void *arg)
 	limits_leave(((struct seat *)arg)->listener->limits);
 }
 
-/* A place and descriptors are free: any listener may be waiting for them. Those of other workers
- * see it when their pause is over. */
-static void on_ended(void *arg)
+/* Who is first gets the place when there is one only: not always the same. */
+static void resume(struct worker *w)
 {
-	const struct worker *w = ((struct seat *)arg)->worker;
+	struct list *first = list_pop(&w->seats);
 
+	if (first)
+		list_add_tail(&w->seats, first);
+	atomic_store(&w->waits, false);
 	LIST_EACH (node, &w->seats) {
 		struct seat *s = CONTAINER_OF(node, struct seat, node);
 
 		if (s->socket)
 			listen_resume(s->socket);
 	}
+}
+
+static void wake_up(void *arg)
+{
+	struct worker *w = arg;
+
+	atomic_store(&w->woken, false);
+	resume(w);
+}
+
+/* Of the other workers the next one round that waits for a place; NULL: none does. */
+static struct worker *next_waiting(struct worker *w)
+{
+	struct app *a = w->app;
+
+	for (size_t k = 1; k <= a->workers; k++) {
+		size_t i = (w->woke + k) % a->workers;
+
+		if (i == w->index || !atomic_load(&a->worker[i]->waits))
+			continue;
+		w->woke = i;
+		return a->worker[i];
+	}
+	return NULL;
+}
+
+/* A place and descriptors are free: any listener may be waiting for them. While others wait too
+ * they get every second place of ours, or those that are busy would keep all. A place whose taker
+ * does not need it any more is found by the next pause's end. */
+static void on_ended(void *arg)
+{
+	struct worker *w = ((struct seat *)arg)->worker, *next = next_waiting(w);
+	bool ours = atomic_load(&w->waits);
+
+	if (next && (!ours || !w->passed)) {
+		w->passed = true;
+		if (!atomic_exchange(&next->woken, true))
+			loop_send(next->loop, &next->wake, wake_up, next);
+		if (ours)
+			return;
+	}
+	w->passed = false;
+	resume(w);
 }
 
 int seat_serve(struct seat *s, struct listen_bound *b, struct err *e)

@@ -53,6 +53,12 @@ struct worker {
 	atomic_uint_least64_t handed_over; /* of them: gone to worker 0 */
 	uint64_t sent;                     /* connections that worker 0 accepted for it */
 	atomic_uint_least64_t received;    /* of them */
+	/* Places in the limits (seat.c) */
+	atomic_bool waits; /* a listener found none; written by its own thread alone */
+	atomic_bool woken; /* `wake` is on its way */
+	struct loop_mail wake;
+	size_t woke; /* the worker that got the last place given away, */
+	bool passed; /* and whether that was the last place at all */
 };
 
 /* A listener's place at a worker. */

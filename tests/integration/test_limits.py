@@ -138,6 +138,39 @@ def test_many_more_clients_than_places(awsocks, web, workers):
     assert got == [b"".join(harness.pattern(1000))] * 30
 
 
+@pytest.mark.parametrize("workers", ["1", "2", "4"])
+def test_places_go_round(awsocks, workers):
+    """One listener's clients, many and always back, do not keep all places: how many of them are served while one
+    waits at another listener, whichever worker that one came to."""
+    p = awsocks(*DIRECT, "--workers", workers, "--max-connections", "2", "--listen", "127.0.0.1:0")
+    other = conftest.listener_of(p.ready["listeners"][1]["address"])
+    stop, served = threading.Event(), []
+
+    def come_again():
+        while not stop.is_set():
+            with contextlib.suppress(OSError), client.dial(p.listener) as s:
+                greeted(s)
+                served.append(1)
+                stop.wait(0.02)
+    crowd = [threading.Thread(target=come_again) for _ in range(30)]
+    for t in crowd:
+        t.start()
+    try:
+        harness.wait_for(lambda: len(served) > 60, what="the crowd")
+        waited = []
+        for _ in range(32):
+            before = len(served)
+            with client.dial(other) as s:
+                assert greeted(s)
+            waited.append(len(served) - before)
+    finally:
+        stop.set()
+        for t in crowd:
+            t.join(harness.LIMIT_S)
+    assert max(waited) < 100, sorted(waited)[::-1]
+    harness.wait_for(lambda: p.status()["listeners"][0]["connections"] == 0, what="their end")
+
+
 def test_a_listener_has_a_limit_of_its_own(awsocks, echo, tmp_path):
     text = ('listeners:\n  - { address: "127.0.0.1:0", name: small, max-connections: 1 }\n'
             '  - { address: "127.0.0.1:0", name: large }\n')
