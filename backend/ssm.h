@@ -28,7 +28,14 @@ typedef void ssm_choose_fn(void *arg, const struct ec2_instance *list, size_t n,
 
 /* How connections travel. AUTO: by port sessions; by SSH when those are refused, when the agent is
  * too old for them, or for the hosts that find all sessions in use by others. */
-enum ssm_transport { SSM_PORT = 0, SSM_SSH, SSM_AUTO };
+enum ssm_transport {
+	SSM_PORT = 0,
+	SSM_SSH,
+	SSM_AUTO,
+	/* A dial is an SSM session of its own, to that port of the instance itself, whatever its
+	 * host: for an ssh that logs in over it. Of ssm_ssh_opts only `document` counts. */
+	SSM_SESSION
+};
 /* The document of a session that carries SSH. AUTO: AWS-StartSSHSession, or if that is refused
  * AWS-StartPortForwardingSession. */
 enum ssm_document { SSM_DOCUMENT_AUTO = 0, SSM_DOCUMENT_SSH, SSM_DOCUMENT_PORT };

@@ -26,7 +26,8 @@ enum {
 	SESSIONS_TOTAL = 16,
 	SESSION_IDLE_MS = 300000,
 	DIAL_MS = 30000,
-	DIALS_MAX = 1024
+	DIALS_MAX = 1024,
+	CLOSE_MS = 2800
 };
 
 static struct ssm *of(struct backend *b)
@@ -192,13 +193,14 @@ static void on_over(void *arg)
 	void *closed_arg = s->closed_arg;
 
 	timer_disarm(s->loop, &s->limit);
+	timer_disarm(s->loop, &s->lone_limit);
 	free_all(s);
 	closed(closed_arg);
 }
 
 void ssm_free_if_over(struct ssm *s)
 {
-	if (!s->closed || s->pool || s->ssh || s->dials)
+	if (!s->closed || s->pool || s->ssh || s->dials || !list_empty(&s->lones))
 		return;
 	loop_unpost(&s->wake);
 	loop_post(s->loop, &s->wake, on_over, s);
@@ -210,6 +212,11 @@ static void on_pool_closed(void *arg)
 
 	s->pool = NULL;
 	ssm_free_if_over(s);
+}
+
+static void on_lone_limit(void *arg)
+{
+	lones_drop(arg);
 }
 
 static void on_ssh_closed(void *arg)
@@ -235,6 +242,8 @@ static void ssm_close(struct backend *b, void (*closed)(void *arg), void *arg)
 	pool_close(s->pool, on_pool_closed, s);
 	if (s->ssh)
 		ssh_pool_close(s->ssh, on_ssh_closed, s);
+	lones_end(s);
+	timer_arm(s->loop, &s->lone_limit, CLOSE_MS, on_lone_limit, s);
 }
 
 static const struct backend_ops ops = {
@@ -330,6 +339,7 @@ struct backend *ssm_backend_new(const struct ssm_opts *o, struct err *e)
 	s->base.ops = &ops;
 	s->loop = o->loop;
 	list_init(&s->queue);
+	list_init(&s->lones);
 	fsm_init(&s->fsm, &ssm_steps, s);
 	str_fmt(s->base.name, sizeof(s->base.name), "ssm:%s", o->profile ? o->profile : "default");
 	if (fill(s, o, e) == 0)

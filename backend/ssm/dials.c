@@ -30,6 +30,8 @@ static void free_dial(struct ssm_dial *d)
 		pool_cancel(d->pool);
 	if (d->ssh)
 		ssh_pool_cancel(d->ssh);
+	if (d->lone)
+		lone_cancel(d->lone);
 	s->dials--;
 	mem_free(d);
 	ssm_free_if_over(s);
@@ -82,6 +84,7 @@ static void on_stream(void *arg, struct stream *stream, const char *id, const st
 
 	d->pool = NULL; /* its life ends with this call */
 	d->ssh = NULL;
+	d->lone = NULL;
 	if (!stream && goes_by_ssh_now(d, why)) {
 		hand_over(d);
 		return;
@@ -100,11 +103,13 @@ static void hand_over(struct ssm_dial *d)
 	timer_disarm(s->loop, &d->limit);
 	list_del(&d->node);
 	d->by_ssh = ssm_dial_by_ssh(s, d->host, d->port);
-	if (d->by_ssh)
+	if (s->transport == SSM_SESSION)
+		d->lone = lone_dial(s, d->port, left, on_stream, d, &e);
+	else if (d->by_ssh)
 		d->ssh = ssh_pool_dial(s->ssh, d->host, d->port, left, on_stream, d, &e);
 	else
 		d->pool = pool_dial(s->pool, d->host, d->port, left, on_stream, d, &e);
-	if (!d->pool && !d->ssh)
+	if (!d->pool && !d->ssh && !d->lone)
 		fail_dial(d, &e);
 }
 

@@ -357,6 +357,19 @@ int smux_input(struct smux *m, const uint8_t *p, size_t n, struct err *e)
 	return r;
 }
 
+void smux_raw_end(struct smux *m)
+{
+	struct smux_stream *s;
+
+	if (!m->o.raw || m->dead || list_empty(&m->streams))
+		return;
+	s = CONTAINER_OF(m->streams.next, struct smux_stream, node);
+	s->remote_fin = true;
+	s->moved_ms = smux_now_ms(m);
+	if (!s->owner_gone)
+		smux_want_run(s);
+}
+
 /* --- telling the owner --- */
 
 static void run_input(struct smux_stream *s)

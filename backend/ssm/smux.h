@@ -78,6 +78,7 @@ size_t smux_pull(struct smux *, uint8_t *to, size_t max, int64_t seq);
 bool smux_pending(const struct smux *);
 void smux_nop(struct smux *); /* a NOP goes out before anything else; raw: nothing does */
 void smux_refused(struct smux *);
+void smux_raw_end(struct smux *); /* raw: the far end has said its last byte */
 /* Tells the streams what there is to tell. From the event loop only. */
 void smux_run(struct smux *);
 /* When smux_tick() is due (monotonic ms), UINT64_MAX: never. */

@@ -119,7 +119,8 @@ int ssm_ssh_new(struct ssm *s, const struct ssm_opts *o, struct err *e)
 
 	s->transport = o->transport;
 	s->by_ssh = o->transport == SSM_SSH;
-	if (o->transport == SSM_PORT)
+	s->ssh_env.document = o->ssh.document;
+	if (o->transport == SSM_PORT || o->transport == SSM_SESSION)
 		return 0;
 	if (!o->ssh.dir || !o->ssh.known_hosts || !o->ssh.helper || !o->ssh.eic_endpoint)
 		return err_set(e, ERR_INTERNAL, "ssm: an option of ssh is missing");

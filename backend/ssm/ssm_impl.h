@@ -32,12 +32,13 @@ struct ssm {
 	void *choose_arg;
 	unsigned dial_ms, dials_max, dials;
 	struct fsm fsm;
-	struct loop_timer limit;
+	struct loop_timer limit, lone_limit;
 	struct loop_post wake;
 	struct list queue; /* struct ssm_dial.node */
 	struct pool *pool;
 	struct ssh_pool *ssh; /* NULL: port sessions only */
 	struct ssh_env ssh_env;
+	struct list lones; /* struct lone.node */
 	char *ssh_text[SSH_TEXTS];
 	enum ssm_transport transport;
 	bool by_ssh;         /* what new dials take */
@@ -60,6 +61,7 @@ struct ssm_dial {
 	struct ssm *ssm;
 	struct pool_dial *pool;    /* handed over */
 	struct ssh_pool_dial *ssh; /* the same */
+	struct lone *lone;         /* the same */
 	bool by_ssh;
 	struct loop_timer limit;
 	struct loop_post post; /* to tell of a failure */
@@ -76,6 +78,15 @@ void ssm_hand_over(struct ssm *); /* all that wait: to the pool */
 void ssm_fail_queue(struct ssm *, const struct err *);
 void ssm_want_wake(struct ssm *);
 bool ssm_takes_dials(const struct ssm *);
+
+/* lone.c: SSM_SESSION, a session for each dial. done() as of a pool. */
+struct lone *lone_dial(struct ssm *, uint16_t port, unsigned limit_ms,
+		       void (*done)(void *arg, struct stream *, const char *session_id,
+				    const struct err *why),
+		       void *arg, struct err *);
+void lone_cancel(struct lone *); /* then done() never comes */
+void lones_end(struct ssm *);
+void lones_drop(struct ssm *);
 
 /* ssh_choice.c: which transport. */
 MUST_CHECK int ssm_ssh_new(struct ssm *, const struct ssm_opts *, struct err *);

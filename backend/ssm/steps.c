@@ -210,6 +210,10 @@ static void enter_session(void *arg, unsigned attempt)
 		fsm_done(&s->fsm, attempt, FSM_ACTIVE);
 		return;
 	}
+	if (s->transport == SSM_SESSION) { /* each dial has its own */
+		fsm_done(&s->fsm, attempt, FSM_ACTIVE);
+		return;
+	}
 	first = CONTAINER_OF(s->queue.next, struct ssm_dial, node);
 	if ((s->by_ssh ? ssh_pool_open(s->ssh, &e)
 		       : pool_open(s->pool, first->host, first->port, &e)) != 0)

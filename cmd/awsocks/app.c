@@ -38,6 +38,7 @@ static int take_profiles(struct app *a, const struct app_opts *o, struct err *e)
 			return err_set(e, ERR_CONFIG, "profile name too long: %.80s",
 				       o->profile[i].name);
 		p->options = o->profile[i].options;
+		p->session = o->profile[i].session;
 		a->profile_count++;
 	}
 	return 0;

@@ -27,6 +27,9 @@ struct options;
 struct app_profile_opts {
 	const char *name; /* "" or NULL: the nameless one */
 	const struct options *options;
+	/* Each connection is an SSM session to a port of the instance itself (enum ssm_transport).
+	 */
+	bool session;
 };
 
 struct app_listener_opts {

@@ -103,6 +103,10 @@ static const char *home_path(const char *path, char out[static PATH_TEXT])
 	return out;
 }
 
+static const enum ssm_document ssh_documents[] = { [SSH_DOCUMENT_AUTO] = SSM_DOCUMENT_AUTO,
+						   [SSH_DOCUMENT_SSH] = SSM_DOCUMENT_SSH,
+						   [SSH_DOCUMENT_PORT] = SSM_DOCUMENT_PORT };
+
 /* What the ssh transport needs of this machine. */
 static int fill_ssh(struct app *a, const struct options *o, struct ssm_opts *opts,
 		    struct ssh_files *f, struct err *e)
@@ -110,9 +114,6 @@ static int fill_ssh(struct app *a, const struct options *o, struct ssm_opts *opt
 	static const enum ssm_transport transports[] = {
 		[TRANSPORT_PORT] = SSM_PORT, [TRANSPORT_SSH] = SSM_SSH, [TRANSPORT_AUTO] = SSM_AUTO
 	};
-	static const enum ssm_document documents[] = { [SSH_DOCUMENT_AUTO] = SSM_DOCUMENT_AUTO,
-						       [SSH_DOCUMENT_SSH] = SSM_DOCUMENT_SSH,
-						       [SSH_DOCUMENT_PORT] = SSM_DOCUMENT_PORT };
 
 	if (!*a->ssh_dir) {
 		if (path_private(a->ssh_dir, e) != 0)
@@ -131,7 +132,7 @@ static int fill_ssh(struct app *a, const struct options *o, struct ssm_opts *opt
 	opts->ssh.key = home_path(o->ssh_key, f->key);
 	opts->ssh.port = (uint16_t)o->ssh_port;
 	opts->ssh.compression = o->ssh_compression;
-	opts->ssh.document = documents[o->ssh_document];
+	opts->ssh.document = ssh_documents[o->ssh_document];
 	return 0;
 }
 
@@ -165,7 +166,10 @@ static int make_backend(struct app *a, struct app_profile *p, const struct aws_f
 	opts.stream_idle_ms = (unsigned)o->idle_stream_timeout;
 	opts.dial_ms = (unsigned)o->connect_timeout;
 	opts.no_sign = !o->sign_data_channel;
-	if (o->transport != TRANSPORT_PORT) {
+	if (p->session) {
+		opts.transport = SSM_SESSION;
+		opts.ssh.document = ssh_documents[o->ssh_document];
+	} else if (o->transport != TRANSPORT_PORT) {
 		if (find_endpoint(p, files, "ec2-instance-connect", &eic, &elsewhere, e) != 0 ||
 		    fill_ssh(a, o, &opts, &f, e) != 0)
 			goto out;

@@ -17,6 +17,7 @@ struct ws_context;
 struct app_profile {
 	char name[64];
 	const struct options *options;
+	bool session; /* see app_profile_opts */
 	char *region, *ca_file;
 	struct provider *provider;
 	struct aws_client *aws;

@@ -31,12 +31,18 @@ const struct command commands[] = {
 	{ "reload", cmd_reload, "[--control PATH]", "read the running awsocks' rules again", NULL,
 	  NULL, false },
 	{ "stop", cmd_stop, "[--control PATH]", "stop the running awsocks", NULL, NULL, false },
-	{ "connect", cmd_connect, "[--to LISTENER | --standalone [options]] HOST PORT",
+	{ "connect", cmd_connect, "[--to LISTENER | [--standalone] [options]] HOST PORT",
 	  "standard input and output to a destination, for ssh's ProxyCommand",
 	  "LISTENER is HOST:PORT, unix:/PATH, or a listener's name. Without --to: $AWSOCKS, then\n"
 	  "the first listener of the running awsocks (--control as for awsocks status).\n"
 	  "--standalone needs no running one: it routes and dials in this process, and takes the\n"
-	  "options of awsocks start.\n",
+	  "options of awsocks start.\n"
+	  "An instance's id for HOST (i-..., mi-...) means that instance itself: an SSM session to "
+	  "its\n"
+	  "port, in this process, without rules. So ssh, scp and rsync need only\n"
+	  "\n"
+	  "    Host i-* mi-*\n"
+	  "        ProxyCommand awsocks connect %h %p\n",
 	  NULL, false },
 	{ "credentials", cmd_credentials, "[PROFILE] [--profile AWS_PROFILE] [--explain]",
 	  "what the credential chain gives, as credential_process JSON",

@@ -4,6 +4,8 @@
  *
  *     stdin/stdout <== net/relay ==> proxy listener, after a SOCKS5 handshake
  *
+ * An instance's id for a host is another matter: connect_instance.c.
+ *
  * The listener is found by --to, then $AWSOCKS, then by asking the control
  * socket. Greeting and request go out together: the listener is ours.
  */
@@ -365,7 +367,8 @@ static int parse(int argc, char **argv, struct connect_args *a, struct err *e)
 	a->port = (uint16_t)port;
 	if (!*a->host || strlen(a->host) > 255)
 		return err_set(e, ERR_USAGE, "connect: host name of 1 to 255 bytes expected");
-	if (a->rest_count && !a->standalone)
+	a->instance = !a->to && !a->control && connect_names_instance(a->host);
+	if (a->rest_count && !a->standalone && !a->instance)
 		return err_set(e, ERR_USAGE, "connect: unknown argument '%s'", a->rest[0]);
 	return 0;
 }
@@ -375,8 +378,9 @@ int cmd_connect(int argc, char **argv)
 	struct connect_args a = { 0 };
 	struct err e = { 0 };
 
-	if (parse(argc, argv, &a, &e) == 0 &&
-	    (a.standalone ? connect_standalone(&a, &e) : through_listener(&a, &e)) == 0)
+	if (parse(argc, argv, &a, &e) == 0 && (a.instance     ? connect_instance(&a, &e)
+					       : a.standalone ? connect_standalone(&a, &e)
+							      : through_listener(&a, &e)) == 0)
 		return 0;
 	fprintf(stderr, "awsocks: %s\n", e.msg);
 	return err_exit_status(e.code);

@@ -11,7 +11,7 @@ struct loop;
 struct connect_args {
 	const char *host, *to, *control;
 	uint16_t port;
-	bool standalone;
+	bool standalone, instance;
 	char **rest; /* options for --standalone */
 	int rest_count;
 };
@@ -30,4 +30,9 @@ MUST_CHECK int connect_over(struct loop *, int fd, const struct connect_args *,
 			    struct connect_stop *stop, struct err *e);
 /* Routes and dials in this process (cmd/awsocks/standalone.c). */
 MUST_CHECK int connect_standalone(const struct connect_args *, struct err *);
+
+/* An SSM session in this process, to a port of the instance itself
+ * (cmd/awsocks/connect_instance.c): `host` is an instance's id, no proxy and no rule is asked. */
+bool connect_names_instance(const char *host);
+MUST_CHECK int connect_instance(const struct connect_args *, struct err *);
 #endif

@@ -47,7 +47,8 @@ static int run(struct app *app, int fd, const struct connect_args *a, struct err
 
 static int serve(const struct setup *setup, const struct connect_args *a, struct err *e)
 {
-	struct app_profile_opts profile = { setup->profile[0].name, &setup->profile[0].options };
+	struct app_profile_opts profile = { .name = setup->profile[0].name,
+					    .options = &setup->profile[0].options };
 	struct app_opts opts = { .profile = &profile,
 				 .profile_count = 1,
 				 .audit_path = profile.options->audit_log };

@@ -2,6 +2,8 @@
 import concurrent.futures
 import hashlib
 import os
+import shlex
+import shutil
 import signal
 import socket
 import threading
@@ -10,6 +12,7 @@ import pytest
 
 import client
 import harness
+from conftest import clean_environment
 
 SIZE = 300_000
 
@@ -357,3 +360,68 @@ def test_auto_takes_ssh_for_more_hosts_than_sessions(localaws, awsocks, sshd, se
         assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
         assert "more hosts go by SSH" in proxy.log()
         assert len(masters(proxy)) == 1
+
+
+# --- awsocks connect i-... 22: ssh, scp and rsync by themselves ---
+
+INSTANCE = "i-0123456789abcdef0"
+
+
+@pytest.fixture
+def login(localaws, sshd, tmp_path):
+    """login(*faults) -> (emulator, environment, the start of an ssh command line)."""
+    def make(*faults):
+        aws = localaws("--resolve", f"localhost:22=127.0.0.1:{sshd.port}", *[x for f in faults for x in ("--fault", f)])
+        home = tmp_path / "user"
+        home.mkdir()
+        env = {**clean_environment(home), **aws.env()}
+        words = ["-F", "none", "-i", str(sshd.folder / "client_key"), "-o", "BatchMode=yes", "-o",
+                 "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=accept-new", "-o",
+                 f"UserKnownHostsFile={tmp_path}/hosts", "-o",
+                 f"ProxyCommand={harness.program('awsocks')} connect %h %p"]
+        return aws, env, words
+    return make
+
+
+def test_connect_serves_ssh(login, sshd):
+    aws, env, words = login()
+    r = harness.run(["ssh", *words, f"{sshd.user}@{INSTANCE}", "cat; echo; echo $SSH_CONNECTION"], env=env,
+                    input=b"x" * 200_000)
+    assert r.stdout.startswith(b"x" * 200_000 + b"\n")
+    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the session to end")
+    assert aws.stats()["StartSession"] == 1
+
+
+def test_connect_serves_scp_and_rsync(login, sshd, tmp_path):
+    _, env, words = login()
+    source = harness.pattern_file(tmp_path / "source", SIZE)
+    harness.run(["scp", "-q", *words, source, f"{sshd.user}@{INSTANCE}:{tmp_path}/copied"], env=env)
+    assert harness.file_digest(tmp_path / "copied") == harness.pattern_digest(SIZE)
+    harness.run(["scp", "-q", *words, f"{sshd.user}@{INSTANCE}:{source}", tmp_path / "fetched"], env=env)
+    assert harness.file_digest(tmp_path / "fetched") == harness.pattern_digest(SIZE)
+    if not shutil.which("rsync"):
+        pytest.skip("no rsync here")
+    harness.run(["rsync", "-e", shlex.join(["ssh", *words]), f"{sshd.user}@{INSTANCE}:{source}", tmp_path / "synced"],
+                env=env)
+    assert harness.file_digest(tmp_path / "synced") == harness.pattern_digest(SIZE)
+
+
+def test_connect_by_the_other_document(login, sshd):
+    _, env, words = login("refuse-ssh")
+    assert harness.run(["ssh", *words, f"{sshd.user}@{INSTANCE}", "echo here"], env=env).stdout == b"here\n"
+
+
+def test_connect_to_a_port_where_nobody_is(localaws, tmp_path):
+    aws = localaws()
+    env = {**clean_environment(tmp_path), **aws.env()}
+    r = harness.run([harness.program("awsocks"), "connect", INSTANCE, harness.free_port()], env=env, check=False)
+    assert r.returncode == 69
+    assert b"nothing answers at port" in r.stderr
+
+
+def test_connect_to_an_instance_that_is_not_there(localaws, tmp_path):
+    aws = localaws()
+    env = {**clean_environment(tmp_path), **aws.env()}
+    r = harness.run([harness.program("awsocks"), "connect", "i-0fedcba9876543210", "22"], env=env, check=False)
+    assert r.returncode == 69
+    assert b"not connected" in r.stderr

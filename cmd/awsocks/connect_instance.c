@@ -1,0 +1,161 @@
+/*
+ * `awsocks connect i-0abc 22`: standard input and output to a port of the instance, by an SSM
+ * session of its own. No proxy is asked, no rule and no other host is involved: it is what AWS's
+ * own ProxyCommand does, without its program.
+ */
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backend/backend.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "cmd/awsocks/app.h"
+#include "cmd/awsocks/connect.h"
+#include "cmd/awsocks/setup.h"
+#include "net/relay.h"
+#include "net/stdio_stream.h"
+#include "stream/stream.h"
+
+enum { SIGNALS = 3 };
+
+struct tunnel {
+	struct app *app;
+	const struct connect_args *args;
+	struct dial *dial;
+	struct net_relay *relay;
+	bool stopping;
+	struct err err;
+};
+
+bool connect_names_instance(const char *host)
+{
+	size_t n;
+
+	if (str_starts(host, "mi-"))
+		host++;
+	if (!str_starts(host, "i-"))
+		return false;
+	host += 2;
+	n = strspn(host, "0123456789abcdef");
+	return !host[n] && (n == 8 || n == 17);
+}
+
+static void stop(struct tunnel *t)
+{
+	if (t->stopping)
+		return;
+	t->stopping = true;
+	app_stop(t->app, 0);
+}
+
+static void on_signal(void *arg)
+{
+	struct tunnel *t = arg;
+
+	backend_cancel(t->dial);
+	t->dial = NULL;
+	if (t->relay)
+		net_relay_abort(t->relay);
+	else
+		stop(t);
+}
+
+static void on_relayed(void *arg, const struct relay_result *r)
+{
+	struct tunnel *t = arg;
+
+	t->relay = NULL;
+	if (r->down == 0)
+		(void)err_set(&t->err, ERR_TARGET, "nothing answers at port %u of %s%s%s",
+			      t->args->port, t->args->host, r->why ? ": " : "",
+			      r->why ? r->why->msg : "");
+	else if (r->why && r->why->code != ERR_CLOSED)
+		t->err = *r->why;
+	stop(t);
+}
+
+static void on_dialed(void *arg, const struct dialed *d, const struct err *why)
+{
+	struct tunnel *t = arg;
+	struct stream *stdio = NULL;
+
+	t->dial = NULL;
+	if (!d) {
+		t->err = *why;
+		stop(t);
+		return;
+	}
+	stdio = stdio_stream_new(app_loop(t->app), STDIN_FILENO, STDOUT_FILENO, &t->err);
+	if (stdio)
+		t->relay = net_relay_start(app_loop(t->app), stdio, d->stream, NULL, 0, on_relayed,
+					   t);
+	if (t->relay)
+		return;
+	if (stdio) {
+		(void)err_set(&t->err, ERR_NOMEM, "relay");
+		stream_close(stdio);
+	}
+	stream_close(d->stream);
+	stop(t);
+}
+
+static void run(struct tunnel *t)
+{
+	static const int signum[SIGNALS] = { SIGHUP, SIGINT, SIGTERM };
+	struct loop_signal *signals[SIGNALS] = { NULL };
+	struct dest dest = { .host = "localhost", .port = t->args->port };
+	struct route route = { .kind = ROUTE_PROXY };
+	struct backend *b = app_backend(t->app, &route, &t->err);
+
+	for (size_t i = 0; i < SIGNALS; i++) /* without one it ends the process, as by default */
+		signals[i] = signal_open(app_loop(t->app), signum[i], on_signal, t, NULL);
+	if (b)
+		t->dial = backend_dial(b, &dest, on_dialed, t, &t->err);
+	if (!t->dial)
+		stop(t);
+	app_run(t->app);
+	for (size_t i = 0; i < SIGNALS; i++)
+		if (signals[i])
+			signal_close(signals[i]);
+}
+
+static int serve(const struct setup *setup, const struct connect_args *a, struct err *e)
+{
+	struct options o = setup->profile[0].options; /* its texts stay the setup's */
+	struct app_profile_opts profile = { setup->profile[0].name, &o, true };
+	struct app_opts opts = { .profile = &profile, .profile_count = 1 };
+	struct tunnel t = { .args = a };
+	const char *level = o.origin[OPT_ID_log_level].level > LEVEL_BUILTIN ? o.log_level : "warn";
+
+	o.instance_id = (char *)(uintptr_t)a->host; /* not written to */
+	o.name = NULL;
+	if (log_set_level(level, e) != 0 || app_new(&t.app, &opts, e) != 0)
+		return -1;
+	run(&t);
+	app_free(t.app);
+	if (t.err.code == ERR_NONE)
+		return 0;
+	*e = t.err;
+	return -1;
+}
+
+int connect_instance(const struct connect_args *a, struct err *e)
+{
+	char **argv = mem_alloc(((size_t)a->rest_count + 2) * sizeof(*argv));
+	struct setup setup = { 0 };
+	int result = -1;
+
+	if (!argv)
+		return err_set(e, ERR_NOMEM, "connect");
+	argv[0] = (char[]){ "connect" };
+	memcpy(argv + 1, a->rest, (size_t)a->rest_count * sizeof(*argv));
+	if (setup_load(&setup, a->rest_count + 1, argv, NULL, NULL, NULL, e) == 0) {
+		if (setup_profiles(&setup, setup.args.positional, setup.args.count, e) == 0)
+			result = serve(&setup, a, e);
+		setup_free(&setup);
+	}
+	mem_free(argv);
+	return result;
+}
