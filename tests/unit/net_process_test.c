@@ -163,6 +163,22 @@ static void output_at_and_over_its_ceiling(void **state)
 	assert_int_equal(f->calls, 4);
 }
 
+/* One that lives on may say what it wants: its last words stay. */
+static void a_service_has_no_ceilings(void **state)
+{
+	struct fix *f = *state;
+
+	sh(f, "i=0; while [ $i -lt 400 ]; do echo line $i >&2; i=$((i+1)); done; exit 3",
+	   (struct process_opts){ .service = true, .err_max = 100, .limit_ms = 1 });
+	loop_run(f->l);
+	assert_int_equal(f->calls, 1);
+	assert_int_equal(f->why, ERR_NONE);
+	assert_int_equal(f->status, 3);
+	assert_int_equal(strlen(f->err) <= 100, 1);
+	assert_int_equal(strlen(f->err) >= 50, 1);
+	assert_string_equal(strstr(f->err, "line 399"), "line 399\n");
+}
+
 static void limit_kills_the_whole_group(void **state)
 {
 	struct fix *f = *state;
@@ -231,6 +247,7 @@ int main(void)
 		T(environment_and_directory),
 		T(missing_program_is_an_error),
 		T(output_at_and_over_its_ceiling),
+		T(a_service_has_no_ceilings),
 		T(limit_kills_the_whole_group),
 		T(someone_else_holds_the_pipe),
 		T(cancelled_one_says_nothing),

@@ -581,6 +581,87 @@ static void late_attach(void **state)
 	assert_int_equal(a.closeds, 1);
 }
 
+static void raw_rig(struct rig *r)
+{
+	struct smux_opts o = { .raw = true, .send_max = 4096, .hold_max = 1000 };
+
+	*r = (struct rig){ .clock = { rig_mono, rig_wall }, .now = 1000 };
+	o.clock = &r->clock;
+	r->mux = smux_new(&o, &handler, r, NULL);
+	assert_non_null(r->mux);
+}
+
+static void feed_raw(struct rig *r, const char *text)
+{
+	assert_int_equal(smux_input(r->mux, (const uint8_t *)text, strlen(text), NULL), 0);
+	smux_run(r->mux);
+}
+
+/* One stream, no frames, and what came before its owner waits. */
+static void a_raw_one(void **state)
+{
+	struct rig r;
+	struct user u = { 0 };
+	uint8_t out[64];
+	struct err e;
+
+	(void)state;
+	raw_rig(&r);
+	u.s = smux_open(r.mux, NULL);
+	assert_non_null(u.s);
+	assert_null(smux_open(r.mux, &e));
+	assert_int_equal(e.code, ERR_CLOSED);
+	smux_nop(r.mux);
+	assert_int_equal(smux_pull(r.mux, out, sizeof(out), 0), 0);
+	feed_raw(&r, "SSH-2.0-x\r\n");
+	stream_attach(u.s, &user_handler, &u);
+	stream_credit(u.s, 100);
+	smux_wake(u.s);
+	smux_run(r.mux);
+	assert_int_equal(u.n, 11);
+	assert_memory_equal(u.got, "SSH-2.0-x\r\n", 11);
+	assert_int_equal(stream_write(u.s, (const uint8_t *)"\n", 1), 1); /* a lone LF stays one */
+	assert_int_equal(smux_pull(r.mux, out, sizeof(out), 1), 1);
+	assert_int_equal(out[0], '\n');
+	assert_int_equal(stream_write(u.s, (const uint8_t *)"0123456789", 10), 10);
+	assert_int_equal(smux_pull(r.mux, out, 9, 2), 9);
+	assert_int_equal(smux_pull(r.mux, out, 9, 3), 1);
+	feed_raw(&r, "bye");
+	smux_raw_end(r.mux);
+	(void)err_set(&e, ERR_CLOSED, "over");
+	smux_break(r.mux, &e);
+	smux_run(r.mux);
+	assert_int_equal(u.n, 14);
+	assert_int_equal(u.eofs, 1);
+	assert_int_equal(u.closeds, 0);
+	stream_close(u.s);
+	smux_run(r.mux);
+	assert_int_equal(u.closeds, 1);
+	assert_int_equal(u.why, ERR_NONE);
+	assert_int_equal(smux_streams(r.mux), 0);
+	smux_free(r.mux);
+}
+
+static void a_raw_one_breaks(void **state)
+{
+	struct rig r;
+	struct user u = { 0 };
+	struct err e;
+
+	(void)state;
+	raw_rig(&r);
+	open_user(&r, &u);
+	stream_close(u.s); /* nothing has to be told to the far end */
+	smux_run(r.mux);
+	feed_raw(&r, "late");
+	assert_int_equal(u.closeds, 1);
+	(void)err_set(&e, ERR_CLOSED, "over");
+	smux_break(r.mux, &e);
+	smux_run(r.mux);
+	assert_int_equal(smux_streams(r.mux), 0);
+	smux_free(r.mux);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -599,6 +680,8 @@ int main(void)
 		cmocka_unit_test(late_attach),
 		cmocka_unit_test(greeted_after_close),
 		cmocka_unit_test(closed_and_never_taken),
+		cmocka_unit_test(a_raw_one),
+		cmocka_unit_test(a_raw_one_breaks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
