@@ -168,32 +168,60 @@ static bool is_fixed(const char *option)
 	return false;
 }
 
-static bool is_helper(const char *option)
+/* `rest` is one file's name in a directory, and then `end`. */
+static bool is_name(const char *rest, const char *end)
 {
-	const char *p = option + strlen("ProxyCommand='");
-	size_t n = strcspn(p, "'");
+	size_t n = strcspn(rest, "/'\"");
 
-	if (!str_starts(option, "ProxyCommand='") || !str_starts(p + n, "' ssh-pass '"))
-		return false;
-	p += n + strlen("' ssh-pass '");
-	return strcspn(p, "'") == strlen(p) - 1 && str_ends(p, "'");
+	return n > 0 && strcmp(rest, "..") != 0 && strcmp(rest + n, end) == 0;
 }
 
-static bool is_option(const char *option)
+/* option: `head` value `middle`, then a name and `end`. */
+static bool is_path(const char *option, const char *head, const char *value, const char *middle,
+		    const char *end)
 {
-	static const char *const free_ones[] = { "ControlPath=\"", "UserKnownHostsFile=\"",
-						 "IdentityFile=\"", "HostKeyAlias=" };
+	char quoted[1200];
+	size_t n = strlen(head), k;
 
-	if (is_fixed(option) || is_helper(option) || str_starts(option, "Compression=") ||
-	    strcmp(option, "IdentitiesOnly=yes") == 0 || strcmp(option, "IdentityAgent=none") == 0)
-		return true;
+	if (strncmp(option, head, n) != 0 ||
+	    quote(quoted, sizeof(quoted), "path", value, "'\"$\\", NULL) != 0)
+		return false;
+	option += n;
+	k = strlen(quoted);
+	if (strncmp(option, quoted, k) != 0 || strncmp(option + k, middle, strlen(middle)) != 0)
+		return false;
+	option += k + strlen(middle);
+	return end ? is_name(option, end) : !*option;
+}
+
+static bool is_helper(const char *option, const struct ssh_bounds *b)
+{
+	char dir[1200], middle[1300];
+
+	if (quote(dir, sizeof(dir), "path", b->dir, "'\"$\\", NULL) != 0 ||
+	    !str_fmt(middle, sizeof(middle), "' ssh-pass '%s/", dir))
+		return false;
+	return is_path(option, "ProxyCommand='", b->helper, middle, "'");
+}
+
+static bool is_option(const char *option, const struct ssh_bounds *b)
+{
+	static const char *const free_ones[] = { "IdentityFile=\"", "HostKeyAlias=" };
+	static const char *const words[] = { "Compression=yes", "Compression=no",
+					     "IdentitiesOnly=yes", "IdentityAgent=none" };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+		if (strcmp(option, words[i]) == 0)
+			return true;
 	for (size_t i = 0; i < sizeof(free_ones) / sizeof(*free_ones); i++)
 		if (str_starts(option, free_ones[i]))
 			return true;
-	return false;
+	return is_fixed(option) || is_helper(option, b) ||
+	       is_path(option, "ControlPath=\"", b->dir, "/", "\"") ||
+	       is_path(option, "UserKnownHostsFile=\"", b->known_hosts, "\"", NULL);
 }
 
-int ssh_command_check(const char *const *argv, struct err *e)
+int ssh_command_check(const char *const *argv, const struct ssh_bounds *b, struct err *e)
 {
 	size_t n = 0, seen = 0;
 
@@ -203,7 +231,7 @@ int ssh_command_check(const char *const *argv, struct err *e)
 	    strcmp(argv[n - 2], "--") != 0)
 		return err_set(e, ERR_DENIED, "ssh: not the command line of a master");
 	for (size_t i = 2; i + 2 < n; i += 2) {
-		bool good = strcmp(argv[i], "-o") == 0   ? is_option(argv[i + 1])
+		bool good = strcmp(argv[i], "-o") == 0   ? is_option(argv[i + 1], b)
 			    : strcmp(argv[i], "-F") == 0 ? strcmp(argv[i + 1], "none") == 0
 							 : strcmp(argv[i], "-l") == 0;
 

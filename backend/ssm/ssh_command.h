@@ -34,9 +34,13 @@ struct ssh_args {
 
 /* -1: ERR_CONFIG, a value that cannot stand in a command line. */
 MUST_CHECK int ssh_command(struct ssh_args *, const struct ssh_login *, struct err *);
-/* Is this a command line that ssh_command() makes, for whatever values? Then 0. For those who
- * start it on request. */
-MUST_CHECK int ssh_command_check(const char *const *argv, struct err *);
+/* Where a command line may lead: the helper is this program, sockets lie in dir. */
+struct ssh_bounds {
+	const char *helper, *dir, *known_hosts;
+};
+/* Is this a command line that ssh_command() makes, within these bounds? Then 0. For those who start
+ * it on request of somebody whom they do not trust. */
+MUST_CHECK int ssh_command_check(const char *const *argv, const struct ssh_bounds *, struct err *);
 
 /* Why it ended, from what it said on standard error (n bytes, not trusted). */
 void ssh_complaint(const char *text, size_t n, const struct ssh_login *, struct err *);

@@ -3,6 +3,7 @@
 #include "backend/ssm/ssh_command.h"
 #include "config/options.h"
 #include "credentials/command_known.h"
+#include "net/self.h"
 
 extern char **environ;
 
@@ -18,10 +19,13 @@ static int may_run(void *arg, const struct spawn_request *q, struct err *e)
 
 static int may_run_ssh(void *arg, const struct spawn_request *q, struct err *e)
 {
-	(void)arg;
-	if (q->cwd)
-		return err_set(e, ERR_DENIED, "ssh has no directory of its own");
-	return ssh_command_check(q->argv, e);
+	const struct confine *c = arg;
+	const struct ssh_bounds bounds = { c->helper, c->ssh_dir, c->known_hosts };
+
+	if (q->cwd || !*c->ssh_dir)
+		return err_set(e, ERR_DENIED,
+			       q->cwd ? "ssh has no directory of its own" : "no profile uses ssh");
+	return ssh_command_check(q->argv, &bounds, e);
 }
 
 /* However the main process ended: a key that was never used must not stay. */
@@ -29,12 +33,6 @@ static void remove_ssh_dir(void *arg)
 {
 	path_private_remove(arg);
 }
-
-/* Further kinds of children are further rows. */
-static const struct spawn_rule rules[] = {
-	{ .kind = SPAWN_CREDENTIAL_PROCESS, .decide = may_run },
-	{ .kind = SPAWN_SSH, .decide = may_run_ssh },
-};
 
 /* --- in the main process --- */
 
@@ -63,20 +61,26 @@ static int close_fence(struct confine *c, const struct setup *s, struct err *e)
 /* What ssh needs is made now: later it may not be. */
 static int make_ssh_dir(struct confine *c, const struct setup *s, struct err *e)
 {
-	char known_hosts[PATH_TEXT];
 	bool needed = false;
 
 	for (size_t i = 0; i < s->count; i++)
 		needed |= s->profile[i].options.transport != TRANSPORT_PORT;
 	if (!needed)
 		return 0;
-	if (path_state_file("known_hosts", known_hosts, e) != 0)
+	if (path_state_file("known_hosts", c->known_hosts, e) != 0)
 		return -1;
+	if (!self_path(c->helper, sizeof(c->helper)))
+		return err_set(e, ERR_INTERNAL, "ssh: where is this program?");
 	return path_private(c->ssh_dir, e);
 }
 
 int confine_start(struct confine *c, const struct setup *s, struct err *e)
 {
+	/* Further kinds of children are further rows. */
+	const struct spawn_rule rules[] = {
+		{ .kind = SPAWN_CREDENTIAL_PROCESS, .decide = may_run },
+		{ .kind = SPAWN_SSH, .decide = may_run_ssh, .arg = c },
+	};
 	struct spawner_opts opts = { .rule = rules,
 				     .rules = sizeof(rules) / sizeof(rules[0]),
 				     .at_end = remove_ssh_dir,

@@ -12,6 +12,7 @@ struct confine {
 	struct spawner *spawner; /* NULL: no fence, programs are started by ourselves */
 	struct fence_report report;
 	char ssh_dir[PRIVATE_TEXT]; /* for ssh's sockets and keys; "": no profile uses it */
+	char known_hosts[PATH_TEXT], helper[PATH_TEXT]; /* with it */
 };
 
 /* All of it, as the settings say; to be called while there is one thread only, and without

@@ -26,6 +26,12 @@ static const struct ssh_login plain = {
 	.carrier = "/run/x/1.s",
 };
 
+static const struct ssh_bounds bounds = {
+	.helper = "/usr/local/bin/awsocks",
+	.dir = "/run/x",
+	.known_hosts = "/home/me/.local/state/awsocks/known_hosts",
+};
+
 static bool has(const struct ssh_args *a, const char *word)
 {
 	for (size_t i = 0; i < a->count; i++)
@@ -54,7 +60,7 @@ static void what_matters_is_fixed(void **state)
 	assert_true(has(&a, "IdentityAgent=none"));
 	assert_true(has(&a, "Compression=no"));
 	assert_true(has(&a, "-F"));
-	assert_int_equal(ssh_command_check(a.argv, &e), 0);
+	assert_int_equal(ssh_command_check(a.argv, &bounds, &e), 0);
 }
 
 static void own_keys_leave_the_users_config(void **state)
@@ -73,7 +79,7 @@ static void own_keys_leave_the_users_config(void **state)
 	assert_false(has(&a, "-l"));
 	assert_false(has(&a, "IdentitiesOnly=yes"));
 	assert_true(has(&a, "Compression=yes"));
-	assert_int_equal(ssh_command_check(a.argv, &e), 0);
+	assert_int_equal(ssh_command_check(a.argv, &bounds, &e), 0);
 }
 
 static void names_that_ssh_would_read_otherwise(void **state)
@@ -149,8 +155,9 @@ static void other_command_lines_are_refused(void **state)
 	struct err e;
 
 	(void)state;
-	for (int i = 0; i < 9; i++) {
+	for (int i = 0; i < 14; i++) {
 		const char *argv[SSH_ARGS_MAX + 4];
+		struct ssh_login l = plain;
 		size_t n;
 
 		assert_int_equal(ssh_command(&a, &plain, &e), 0);
@@ -178,9 +185,18 @@ static void other_command_lines_are_refused(void **state)
 			argv[2] = "-F";
 			argv[3] = "/tmp/config";
 			break;
+		case 8: l.helper = "/usr/bin/python3"; break;
+		case 9: l.carrier = "/run/x/../y"; break;
+		case 10: l.carrier = "/tmp/y"; break;
+		case 11: l.control = "/home/me/.profile"; break;
+		case 12: l.known_hosts = "/home/me/.bashrc"; break;
 		default: argv[1] = NULL;
 		}
-		if (ssh_command_check(argv, &e) == 0)
+		if (i >= 8 && i < 13) {
+			assert_int_equal(ssh_command(&a, &l, &e), 0);
+			memcpy(argv, a.argv, (a.count + 1) * sizeof(*argv));
+		}
+		if (ssh_command_check(argv, &bounds, &e) == 0)
 			fail_msg("%d was taken", i);
 		assert_int_equal(e.code, ERR_DENIED);
 	}
