@@ -1,4 +1,4 @@
-/* The entries are as few as the lines: a list, searched from what was met last. */
+/* The entries are few: a list, searched from what was met last. */
 #include "proxy/udp_audit.h"
 
 #include <string.h>
@@ -46,6 +46,15 @@ static struct entry *find(struct udp_audit *a, const char *host, uint16_t port)
 	return NULL;
 }
 
+static void forget_oldest(struct udp_audit *a)
+{
+	struct list *oldest = a->seen.prev;
+
+	list_del(oldest);
+	mem_free(CONTAINER_OF(oldest, struct entry, node));
+	a->count--;
+}
+
 static struct entry *add(struct udp_audit *a, const char *host, uint16_t port)
 {
 	size_t n = strlen(host) + 1;
@@ -53,6 +62,9 @@ static struct entry *add(struct udp_audit *a, const char *host, uint16_t port)
 
 	if (!en)
 		return NULL;
+	if (a->count == UDP_AUDIT_SEEN)
+		forget_oldest(a);
+	a->count++;
 	memcpy(en->host, host, n);
 	en->port = port;
 	list_add_head(&a->seen, &en->node);
@@ -89,21 +101,46 @@ static void write_line(struct proxy *p, const struct audit_record *of, const str
 	proxy_record(p, &r);
 }
 
+/* Takes one line of this kind. */
+static bool take_line(struct udp_audit *a, bool failed, uint64_t now_ms)
+{
+	unsigned *used = &a->lines[failed].used;
+	uint64_t *since = &a->lines[failed].since_ms;
+	uint64_t back = (now_ms - *since) / UDP_AUDIT_EVERY_MS;
+
+	if (back >= *used) {
+		*used = 0;
+		*since = now_ms;
+	} else {
+		*used -= (unsigned)back;
+		*since += back * UDP_AUDIT_EVERY_MS;
+	}
+	if (*used == UDP_AUDIT_LINES)
+		return false;
+	++*used;
+	return true;
+}
+
+bool udp_audit_due(struct udp_audit *a, const struct udp_verdict *v, uint64_t now_ms)
+{
+	struct entry *en = find(a, v->host, v->port);
+	bool failed = v->why != NULL;
+
+	if (en && en->action == v->action && en->failed == failed)
+		return false;
+	/* An entry is made only where a line is written: what has none is not "seen". */
+	if (!take_line(a, failed, now_ms) || (!en && !(en = add(a, v->host, v->port)))) {
+		a->unlisted++;
+		return false;
+	}
+	en->action = v->action;
+	en->failed = failed;
+	return true;
+}
+
 void udp_audit_note(struct udp_audit *a, struct proxy *p, const struct audit_record *of,
 		    const struct udp_verdict *v)
 {
-	struct entry *en = find(a, v->host, v->port);
-	unsigned *lines = &a->lines[v->why != NULL];
-
-	if (en && en->action == v->action && en->failed == (v->why != NULL))
-		return;
-	/* An entry is made only where a line is written, so that lines bound both. */
-	if (*lines == UDP_AUDIT_LINES || (!en && !(en = add(a, v->host, v->port)))) {
-		a->unlisted++;
-		return;
-	}
-	++*lines;
-	en->action = v->action;
-	en->failed = v->why != NULL;
-	write_line(p, of, v);
+	if (udp_audit_due(a, v, loop_now_ms(p->opts.loop)))
+		write_line(p, of, v);
 }

@@ -21,6 +21,7 @@
 #include "proxy/audit.h"
 #include "proxy/proxy.h"
 #include "proxy/socks_udp.h"
+#include "proxy/udp_audit.h"
 #include "proxy/udp_names.h"
 #include "proxy/udp_peers.h"
 #include "tests/support/fds.h"
@@ -974,6 +975,44 @@ static void lines_are_bounded(void **state)
 	audit_has(&f, 1, "\"dropped\":70,");
 }
 
+/* Contacting many first hides nobody for good. */
+static void lines_come_back(void **state)
+{
+	struct err why = { .code = ERR_DENIED };
+	struct udp_verdict v = { .host = "192.0.2.1", .action = AUDIT_ALLOW };
+	struct udp_verdict other = { .host = "192.0.2.2", .action = AUDIT_BLOCK, .why = &why };
+	struct udp_audit a;
+	uint64_t now = 1;
+
+	(void)state;
+	udp_audit_init(&a);
+	for (v.port = 1; v.port <= UDP_AUDIT_LINES; v.port++) {
+		assert_true(udp_audit_due(&a, &v, now));
+		assert_false(udp_audit_due(&a, &v, now));
+	}
+	assert_false(udp_audit_due(&a, &v, now));
+	assert_true(udp_audit_due(&a, &other, now)); /* a kind of its own */
+	now += UDP_AUDIT_EVERY_MS - 1;
+	assert_false(udp_audit_due(&a, &v, now));
+	assert_int_equal(a.unlisted, 2);
+	now++;
+	assert_true(udp_audit_due(&a, &v, now));
+	assert_false(udp_audit_due(&a, &v, now)); /* has its line */
+	v.port++;
+	assert_false(udp_audit_due(&a, &v, now)); /* and no other */
+	now += 2 * UDP_AUDIT_EVERY_MS;
+	assert_true(udp_audit_due(&a, &v, now));
+	for (uint16_t i = 0; i < 1000;
+	     i++) { /* all of them may be forgotten, and more are not kept */
+		now += UDP_AUDIT_EVERY_MS;
+		v.port++;
+		assert_true(udp_audit_due(&a, &v, now));
+		assert_in_range(a.count, 1, UDP_AUDIT_SEEN);
+	}
+	assert_true(udp_audit_due(&a, &other, now)); /* forgotten meanwhile */
+	udp_audit_free(&a);
+}
+
 static void the_longest_unused_peer_goes(void **state)
 {
 	struct udp_peers p;
@@ -1099,6 +1138,7 @@ int main(void)
 		cmocka_unit_test_setup(in_which_nothing_moves, count_fds),
 		cmocka_unit_test_setup(out_of_descriptors, count_fds),
 		cmocka_unit_test_setup(lines_are_bounded, count_fds),
+		cmocka_unit_test(lines_come_back),
 		cmocka_unit_test_setup(the_longest_unused_peer_goes, count_fds),
 		cmocka_unit_test_setup(waiting_is_bounded, count_fds),
 	};
