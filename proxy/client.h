@@ -18,6 +18,8 @@ struct socks_dest;
 struct stream;
 struct udp_associate;
 
+enum { CLIENT_DIAL_MS = 120000 }; /* a back stop: backends have their own, shorter limits */
+
 enum client_state {
 	CLIENT_GREETING =
 		0,       /* the first byte decides; a SOCKS4 or HTTP request; a SOCKS5 greeting */

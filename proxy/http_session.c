@@ -179,7 +179,7 @@ static void dial(struct http_session *h)
 	struct err e;
 
 	h->state = HTTP_DIALING;
-	client_limit(h->c, h->c->proxy->opts.exchange_ms);
+	client_limit(h->c, CLIENT_DIAL_MS);
 	if (attempt_dial(&h->c->attempt, attempted, h, &e))
 		fail(h, 0, &e);
 }
@@ -510,7 +510,9 @@ void http_session_timeout(struct http_session *h)
 		return;
 	}
 	err_set(&e, ERR_TIMEOUT,
-		h->state == HTTP_IDLE ? "no whole request in time" : "nothing moved for too long");
+		h->state == HTTP_IDLE      ? "no whole request in time"
+		: h->state == HTTP_DIALING ? "no connection in time"
+					   : "nothing moved for longer than the idle limit");
 	if (h->state == HTTP_IDLE)
 		client_refuse(h->c, 408, &e);
 	else

@@ -39,7 +39,6 @@
 enum {
 	SMALL_CAP = 4096,     /* more than any SOCKS message */
 	OUT_MAX = 256 * 1024, /* an upgrade's answer with what came behind it */
-	DIAL_MS = 120000,     /* a back stop: backends have their own, shorter limits */
 	REPLY_MS = 10000,
 	REFUSE_MS = 5000,
 	SAME = -1, /* the limit goes on from the state before */
@@ -56,7 +55,7 @@ static const struct {
 	[CLIENT_GREETING] = { "greeting", TO(REQUEST) | TO(DIALING) | TO(HTTP) | TO(LEAVING) | ENDS,
 			      HANDSHAKE },
 	[CLIENT_REQUEST] = { "request", TO(DIALING) | TO(REPLYING) | TO(LEAVING) | ENDS, SAME },
-	[CLIENT_DIALING] = { "dialing", TO(REPLYING) | ENDS, DIAL_MS },
+	[CLIENT_DIALING] = { "dialing", TO(REPLYING) | ENDS, CLIENT_DIAL_MS },
 	[CLIENT_REPLYING] = { "replying", TO(CLOSING), REPLY_MS },
 	[CLIENT_HTTP] = { "http", TO(DIALING) | TO(REPLYING) | TO(LEAVING) | ENDS, SAME },
 	[CLIENT_LEAVING] = { "leaving", ENDS, 0 },
@@ -242,7 +241,7 @@ static void timed_out(void *arg)
 			client_refuse(c, 408, &e);
 		return;
 	case CLIENT_DIALING:
-		err_set(&e, ERR_TIMEOUT, "no connection within %d s", DIAL_MS / 1000);
+		err_set(&e, ERR_TIMEOUT, "no connection within %d s", CLIENT_DIAL_MS / 1000);
 		client_refuse(c, 0, &e);
 		return;
 	case CLIENT_HTTP: http_session_timeout(c->http); return;

@@ -262,6 +262,15 @@ static const struct router *router_of(void *arg)
 	return l->router(l->router_arg);
 }
 
+/* Between two requests nothing moves either; without --idle-timeout, and at most: the proxy's own
+ * limit. */
+static unsigned between_requests(unsigned idle_timeout)
+{
+	enum { MOST_MS = 120000 };
+
+	return idle_timeout && idle_timeout < MOST_MS ? idle_timeout : MOST_MS;
+}
+
 int seat_open(struct seat *s, struct worker *w, struct app_listener *l, struct err *e)
 {
 	struct app *a = l->app;
@@ -278,6 +287,8 @@ int seat_open(struct seat *s, struct worker *w, struct app_listener *l, struct e
 		.audit = a->audit,
 		.handshake_ms = (unsigned)o->handshake_timeout,
 		.still_ms = (unsigned)o->idle_timeout,
+		.exchange_ms = (unsigned)o->idle_timeout,
+		.idle_ms = between_requests((unsigned)o->idle_timeout),
 		.limits = l->limits,
 		.ended = on_ended,
 		.hand_over = w->index ? hand_over : NULL,

@@ -364,6 +364,23 @@ def test_idle_tunnels_are_ended_and_busy_ones_are_not(awsocks, localaws, echo, r
     assert line["bytes_up"] == line["bytes_down"] == len(b"are you there?")
 
 
+def test_the_idle_limit_is_for_http_too(awsocks, web):
+    """An exchange in which nothing moves is a 504; a kept connection without a request is closed."""
+    p = awsocks(*DIRECT, "--idle-timeout", "1s")
+    request = b"GET http://127.0.0.1:%d/bytes/3 HTTP/1.1\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as silent, client.dial(p.listener) as s, \
+            client.dial(p.listener) as kept:
+        s.sendall(request % silent.getsockname()[1])
+        kept.sendall(request % web.port)
+        client.read_head(kept)
+        assert client.read_exactly(kept, 3) == b"".join(harness.pattern(3))
+        answer = client.read_head(s)
+        assert answer.startswith(b"HTTP/1.1 504 "), answer
+        assert ended(kept)
+    errors = [line.get("error") for line in p.audit()]
+    assert sorted(map(str, errors)) == ["None", "nothing moved for longer than the idle limit"]
+
+
 def test_without_the_option_idle_tunnels_stay(awsocks, echo):
     p = awsocks(*DIRECT)
     with client.socks5(p.listener, "127.0.0.1", echo.port) as s:
