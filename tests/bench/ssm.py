@@ -394,6 +394,33 @@ def machine():
     return f"{os.cpu_count()} x {model or platform.machine()}, {platform.system()} {platform.release()}"
 
 
+BEGIN, END = "<!-- bench-ssm: begin -->", "<!-- bench-ssm: end -->"
+
+
+class Kept:
+    """Standard output, which is also kept."""
+
+    def __init__(self, to):
+        self.to = to
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+        return self.to.write(text)
+
+    def flush(self):
+        self.to.flush()
+
+
+def write_docs(path, text):
+    with open(path, encoding="utf-8") as f:
+        page = f.read()
+    before, rest = page.split(BEGIN, 1)
+    _, after = rest.split(END, 1)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(f"{before}{BEGIN}\n\n```\n{text.strip()}\n```\n\n{END}{after}")
+
+
 TESTS = {"bulk": bulk, "open": open_streams, "beside": beside, "aggregate": aggregate}
 
 
@@ -406,14 +433,18 @@ def main():
     p.add_argument("--settle", type=float, default=1.5, help="seconds before a rate is taken")
     p.add_argument("--seconds", type=float, default=4.0, help="over which a rate is taken")
     p.add_argument("--profile", action="store_true")
+    p.add_argument("--docs", help="a page whose part between the marks of bench-ssm gets the results")
     p.add_argument("--top", type=int, default=0, help="symbols shown with --profile")
     o = p.parse_args()
     unknown = set(o.tests.split(",")) - set(TESTS)
     if unknown:
         p.error(f"no such test: {', '.join(sorted(unknown))}")
+    sys.stdout = kept = Kept(sys.stdout)
     print(f"{machine()}; {time.strftime('%Y-%m-%d')}; median of {o.rounds} [min-max]")
     for name in o.tests.split(","):
         TESTS[name](o)
+    if o.docs:
+        write_docs(o.docs, kept.text)
 
 
 if __name__ == "__main__":
