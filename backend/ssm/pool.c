@@ -1,9 +1,8 @@
-#include "backend/ssm/pool.h"
+#include "backend/ssm/pool_impl.h"
 
 #include <cjson/cJSON.h>
 #include <string.h>
 
-#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -14,75 +13,12 @@
  * Dials are finished in two steps: finish() puts them on a list with their
  * result, deliver(), a post, calls done() for one after the other. So no
  * callback of a dial's owner runs in the middle of a walk over our lists.
- *
- * One session carries about 0.7 MB/s down, whatever the instance: the agent
- * sleeps after each KiB. So while streams run, every LOOK_MS the sessions'
- * rates are looked at; when all of a target's stay busy, as many again are
- * opened, within the limits, to be there for its next streams. Those that run
- * cannot move.
  */
 enum {
 	CLOSE_MS = 2800,
 	PROOF_MIN_MS = 100,
 	REOPEN_MS = 2000,
 	REOPEN_MAX_MS = 30000,
-	LOOK_MS = 250,
-	BUSY_LOOKS = 3,        /* in a row: a page that loads is not worth a session */
-	BUSY_RATE = 384 * 1024 /* bytes per second: half of what the agent gives */
-};
-
-struct target {
-	struct pool *pool;
-	struct list node;
-	struct list members;      /* struct member.node */
-	struct list waiting;      /* struct pool_dial.node */
-	struct loop_timer reopen; /* armed: no session is asked for, the last try failed */
-	unsigned reopen_ms;
-	struct err why;
-	bool proven; /* it has carried data */
-	uint16_t port;
-	char host[256];
-};
-
-struct member { /* a session in its target */
-	struct list node, all;
-	struct list dials; /* waiting for proof */
-	struct target *target;
-	struct session *session;
-	struct loop_timer idle;
-	uint64_t used_ms;
-	uint64_t moved; /* session_moved() at the last look */
-	unsigned busy;  /* looks in a row that found it so */
-	bool leaving;   /* counted no more */
-};
-
-struct pool_dial {
-	struct list node; /* target's waiting, member's dials, or pool's finished */
-	struct pool *pool;
-	struct target *target; /* NULL when finished */
-	struct member *member; /* NULL when waiting or finished */
-	struct stream *stream;
-	struct loop_timer limit, proof;
-	pool_done_fn *done;
-	void *arg;
-	bool acked, retried;
-	struct err why;
-	char session_id[API_ID_MAX];
-};
-
-struct pool {
-	struct pool_opts o;
-	struct loop *loop;
-	const struct pool_handler *handler;
-	void *arg;
-	struct list targets, members, finished;
-	struct loop_post assign, deliver;
-	struct loop_timer close_limit, look;
-	uint64_t looked_ms;
-	unsigned count; /* members that are not leaving */
-	bool closing;
-	void (*closed)(void *arg);
-	void *closed_arg;
 };
 
 static void assign(void *arg);
@@ -399,7 +335,7 @@ static const struct session_handler session_handler = {
 	.freed = on_freed,
 };
 
-static struct member *add_member(struct target *t, struct err *e)
+struct member *pool_add_member(struct target *t, struct err *e)
 {
 	struct pool *p = t->pool;
 	struct member *m = mem_alloc(sizeof(*m));
@@ -422,84 +358,6 @@ static struct member *add_member(struct target *t, struct err *e)
 	return m;
 }
 
-/* --- rates --- */
-
-static void on_look(void *arg);
-
-static void look_later(struct pool *p)
-{
-	if (p->closing || timer_armed(&p->look))
-		return;
-	p->looked_ms = loop_now_ms(p->loop);
-	timer_arm(p->loop, &p->look, LOOK_MS, on_look, p);
-}
-
-/* Its streams are there to be carried, and it carries about what it can. */
-static void measure(struct member *m, uint64_t ms)
-{
-	uint64_t moved = session_moved(m->session);
-
-	if (session_streams(m->session) && (moved - m->moved) * 1000 >= BUSY_RATE * ms)
-		m->busy++;
-	else
-		m->busy = 0;
-	m->moved = moved;
-}
-
-static unsigned opened(struct target *t, unsigned more)
-{
-	struct pool *p = t->pool;
-	struct err e;
-	unsigned n = 0;
-
-	while (n < more && p->count < p->o.sessions_total && add_member(t, &e))
-		n++;
-	return n;
-}
-
-/* Are all of its sessions busy, and none on its way? */
-static void widen(struct target *t)
-{
-	unsigned count = 0;
-
-	for (struct list *it = t->members.next; it != &t->members; it = it->next) {
-		struct member *m = CONTAINER_OF(it, struct member, node);
-
-		if (m->leaving)
-			continue;
-		if (m->busy < BUSY_LOOKS || !session_active(m->session))
-			return;
-		count++;
-	}
-	if (count == 0 || count >= t->pool->o.sessions || timer_armed(&t->reopen))
-		return;
-	count = opened(t,
-		       count < t->pool->o.sessions - count ? count : t->pool->o.sessions - count);
-	if (count)
-		log_info("ssm", "%s:%u: its sessions are busy, %u more opened", t->host, t->port,
-			 count);
-}
-
-static void on_look(void *arg)
-{
-	struct pool *p = arg;
-	uint64_t ms = loop_now_ms(p->loop) - p->looked_ms;
-	bool running = false;
-
-	if (p->closing)
-		return;
-	for (struct list *it = p->members.next; it != &p->members; it = it->next) {
-		struct member *m = CONTAINER_OF(it, struct member, all);
-
-		measure(m, ms ? ms : 1);
-		running = running || session_streams(m->session);
-	}
-	LIST_EACH (it, &p->targets)
-		widen(CONTAINER_OF(it, struct target, node));
-	if (running)
-		look_later(p);
-}
-
 /* --- dials to sessions --- */
 
 static void start_stream(struct pool_dial *d, struct member *m)
@@ -516,35 +374,9 @@ static void start_stream(struct pool_dial *d, struct member *m)
 	list_del(&d->node);
 	list_add_tail(&m->dials, &d->node);
 	timer_disarm(d->pool->loop, &m->idle);
-	look_later(d->pool);
+	pool_look_later(d->pool);
 	if (d->target->proven)
 		finish(d, NULL);
-}
-
-/* Streams that wait for a half-close, or are just kept open, are no load. */
-static bool better(const struct member *a, const struct member *b)
-{
-	size_t moving_a = session_moving(a->session), moving_b = session_moving(b->session);
-
-	if (moving_a != moving_b)
-		return moving_a < moving_b;
-	return session_streams(a->session) < session_streams(b->session);
-}
-
-static struct member *best_member(const struct target *t, bool slow_too)
-{
-	struct member *best = NULL;
-
-	for (struct list *it = t->members.next; it != &t->members; it = it->next) {
-		struct member *m = CONTAINER_OF(it, struct member, node);
-
-		if (m->leaving || !session_usable(m->session) ||
-		    (session_slow(m->session) && !slow_too))
-			continue;
-		if (!best || better(m, best))
-			best = m;
-	}
-	return best;
 }
 
 static bool one_is_coming(const struct target *t, unsigned *count)
@@ -586,7 +418,7 @@ static void use(struct target *t, bool slow_too)
 {
 	struct member *m;
 
-	while (!list_empty(&t->waiting) && (m = best_member(t, slow_too)) != NULL)
+	while (!list_empty(&t->waiting) && (m = pool_best_member(t, slow_too)) != NULL)
 		start_stream(CONTAINER_OF(t->waiting.next, struct pool_dial, node), m);
 }
 
@@ -604,7 +436,7 @@ static void serve(struct target *t)
 		use(t, true);
 		return;
 	}
-	if (add_member(t, &e))
+	if (pool_add_member(t, &e))
 		return;
 	LIST_EACH (it, &t->waiting)
 		finish(CONTAINER_OF(it, struct pool_dial, node), &e);
@@ -717,7 +549,7 @@ int pool_open(struct pool *p, const char *host, uint16_t port, struct err *e)
 
 	if (!t)
 		return -1;
-	if (has_other(t) || add_member(t, e))
+	if (has_other(t) || pool_add_member(t, e))
 		return 0;
 	drop_if_unused(t);
 	return -1;

@@ -51,7 +51,7 @@ struct pool *pool_new(const struct pool_opts *, const struct pool_handler *, voi
 		      struct err *);
 /* NULL: *e tells and done() never comes. */
 struct pool_dial *pool_dial(struct pool *, const char *host, uint16_t port, unsigned limit_ms,
-			    pool_done_fn *, void *arg, struct err *e);
+			    pool_done_fn *done, void *arg, struct err *e);
 void pool_cancel(struct pool_dial *); /* then done() never comes */
 /* A session for that target, before anyone dials: session_up() or _failed() follows. */
 MUST_CHECK int pool_open(struct pool *, const char *host, uint16_t port, struct err *);

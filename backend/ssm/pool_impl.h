@@ -1,0 +1,70 @@
+#ifndef SSM_POOL_IMPL_H
+#define SSM_POOL_IMPL_H
+/* Shared by the files of the pool (pool*.c). */
+#include "backend/ssm/pool.h"
+#include "base/list.h"
+#include "net/loop.h"
+
+struct target {
+	struct pool *pool;
+	struct list node;
+	struct list members;      /* struct member.node */
+	struct list waiting;      /* struct pool_dial.node */
+	struct loop_timer reopen; /* armed: no session is asked for, the last try failed */
+	unsigned reopen_ms;
+	struct err why;
+	bool proven; /* it has carried data */
+	uint16_t port;
+	char host[256];
+};
+
+struct member { /* a session in its target */
+	struct list node, all;
+	struct list dials; /* waiting for proof */
+	struct target *target;
+	struct session *session;
+	struct loop_timer idle;
+	uint64_t used_ms;
+	uint64_t moved; /* session_moved() at the last look */
+	unsigned busy;  /* looks in a row that found it so */
+	bool leaving;   /* counted no more */
+};
+
+struct pool_dial {
+	struct list node; /* target's waiting, member's dials, or pool's finished */
+	struct pool *pool;
+	struct target *target; /* NULL when finished */
+	struct member *member; /* NULL when waiting or finished */
+	struct stream *stream;
+	struct loop_timer limit, proof;
+	pool_done_fn *done;
+	void *arg;
+	bool acked, retried;
+	struct err why;
+	char session_id[API_ID_MAX];
+};
+
+struct pool {
+	struct pool_opts o;
+	struct loop *loop;
+	const struct pool_handler *handler;
+	void *arg;
+	struct list targets, members, finished;
+	struct loop_post assign, deliver;
+	struct loop_timer close_limit, look;
+	uint64_t looked_ms;
+	unsigned count; /* members that are not leaving */
+	bool closing;
+	void (*closed)(void *arg);
+	void *closed_arg;
+};
+
+/* pool.c: a new session for it, which counts at once. NULL: *e tells. */
+struct member *pool_add_member(struct target *, struct err *e);
+
+/* pool_rate.c */
+/* Where the target's next stream should go; NULL: nowhere now. slow_too: even to one that is
+ * behind. */
+struct member *pool_best_member(const struct target *, bool slow_too);
+void pool_look_later(struct pool *); /* a stream runs: its session's rate is of interest */
+#endif
