@@ -97,8 +97,8 @@ enum flow_step flow_copy(struct loop *l, struct flow *f, struct sock_end *from, 
 		return FLOW_MOVED;
 	if (flow_keep(f, l->shared + taken, (size_t)(n - taken)) == 0)
 		return FLOW_BLOCKED;
-	errno = ENOMEM;
-	return FLOW_OUT_BROKEN;
+	errno = ENOMEM; /* they are lost: both sides must know, at once */
+	return FLOW_IN_BROKEN;
 }
 
 enum flow_step flow_step(struct loop *l, struct flow *f, struct sock_end *from, struct sock_end *to)

@@ -33,7 +33,7 @@ enum flow_step {
 	FLOW_MOVED = 0, /* something happened: go on while the turn lasts */
 	FLOW_BLOCKED,   /* until `from` is readable or `to` writable */
 	FLOW_EOF,       /* the source has ended, and nothing is held */
-	FLOW_IN_BROKEN, /* errno tells */
+	FLOW_IN_BROKEN, /* errno tells; ENOMEM: bytes were lost */
 	FLOW_OUT_BROKEN
 };
 

@@ -43,7 +43,7 @@ static struct pool *pool_of(struct loop *l)
 {
 	if (!l->pipes) {
 		l->pipes = mem_alloc(sizeof(struct pool));
-		l->pipes_free = pool_free;
+		l->pipes_free = l->pipes ? pool_free : NULL;
 	}
 	return l->pipes;
 }

@@ -234,6 +234,97 @@ static void relay_both_kinds(void **state)
 	assert_int_equal(mem_held, 0);
 }
 
+/* A far side that takes its time: what it did not take at once has to be kept. */
+struct slow {
+	struct fix f;
+	struct loop_post post;
+	struct loop_timer limit;
+	int near, far;
+	size_t came;
+	bool late;
+	enum err_code why;
+};
+
+enum { SLOW_BYTES = 150000 }; /* so many that the way for bulk is taken too */
+
+static void slow_late(void *arg)
+{
+	struct slow *s = arg;
+
+	s->late = true;
+	loop_stop(s->f.l);
+}
+
+static void slow_ended(void *arg, const struct relay_result *r)
+{
+	struct slow *s = arg;
+
+	s->f.relayed = true;
+	s->why = r->why ? r->why->code : ERR_NONE;
+	loop_stop(s->f.l);
+}
+
+static void slow_reads(void *arg)
+{
+	static uint8_t block[4096];
+	struct slow *s = arg;
+	ssize_t n = recv(s->far, block, sizeof(block), MSG_DONTWAIT);
+
+	s->came += n > 0 ? (size_t)n : 0;
+	if (s->came == SLOW_BYTES) {
+		shutdown(s->near, SHUT_WR);
+		shutdown(s->far, SHUT_WR);
+	} else {
+		loop_post(s->f.l, &s->post, slow_reads, s);
+	}
+}
+
+static void slow_relay(struct slow *s)
+{
+	static const uint8_t bytes[SLOW_BYTES];
+	struct stream *client, *remote;
+	struct err e;
+	int a[2], b[2];
+
+	assert_int_equal(tcp_make_pair(a, &e), 0);
+	assert_int_equal(tcp_make_pair(b, &e), 0);
+	assert_int_equal(setsockopt(b[1], SOL_SOCKET, SO_SNDBUF, &(int){ 4096 }, sizeof(int)), 0);
+	assert_int_equal(send(a[0], bytes, sizeof(bytes), 0), sizeof(bytes));
+	s->near = a[0];
+	s->far = b[0];
+	client = tcp_stream_new(s->f.l, a[1], &e);
+	remote = tcp_stream_new(s->f.l, b[1], &e);
+	if (client && remote && net_relay_start(s->f.l, client, remote, NULL, 0, slow_ended, s)) {
+		loop_post(s->f.l, &s->post, slow_reads, s);
+		loop_run(s->f.l);
+		assert_false(s->late);
+		assert_true(s->came == SLOW_BYTES ? s->why == ERR_NONE : s->why == ERR_NOMEM);
+	} else {
+		close_stream(&s->f, client);
+		close_stream(&s->f, remote);
+	}
+	loop_unpost(&s->post);
+	close(a[0]);
+	close(b[0]);
+}
+
+static void bytes_that_cannot_be_kept_end_the_tunnel(void **state)
+{
+	(void)state;
+	while (mem_fail_next()) {
+		struct slow s = { .late = false };
+		struct err e;
+
+		if (loop_new(&s.f.l, &e) != 0)
+			continue;
+		timer_arm(s.f.l, &s.limit, 10000, slow_late, &s);
+		slow_relay(&s);
+		timer_disarm(s.f.l, &s.limit);
+		loop_free(s.f.l);
+		assert_int_equal(mem_held, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -242,6 +333,7 @@ int main(void)
 		cmocka_unit_test(dial),
 		cmocka_unit_test(resolve),
 		cmocka_unit_test(relay_both_kinds),
+		cmocka_unit_test(bytes_that_cannot_be_kept_end_the_tunnel),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
