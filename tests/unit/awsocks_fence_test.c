@@ -7,7 +7,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -40,6 +43,12 @@ typedef int case_fn(const char *dir);
 enum { SANITIZED = 1 };
 #else
 enum { SANITIZED = 0 };
+#endif
+
+#if defined(__x86_64__)
+enum { HAS_X32 = 1 };
+#else
+enum { HAS_X32 = 0 };
 #endif
 
 enum { PATH_SIZE = sizeof(((struct sockaddr_un *)0)->sun_path) };
@@ -161,7 +170,7 @@ static int sockets(const char *dir)
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct addrinfo *found = NULL, hints = { .ai_flags = AI_ADDRCONFIG };
 	socklen_t n = sizeof(in);
-	int fd, client;
+	int fd, client, pair[2];
 
 	path_in(un.sun_path, dir, "sock/s");
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -180,10 +189,43 @@ static int sockets(const char *dir)
 	STEP(9, socket(AF_PACKET, SOCK_RAW, 0) < 0 && errno == EAFNOSUPPORT);
 	STEP(10, socket(AF_VSOCK, SOCK_STREAM, 0) < 0 && errno == EAFNOSUPPORT);
 	STEP(11, socket(AF_ALG, SOCK_SEQPACKET, 0) < 0 && errno == EAFNOSUPPORT);
+	STEP(15, socket(AF_INET, SOCK_STREAM, IPPROTO_SCTP) < 0 && errno == ENOSYS);
+	STEP(16, socket(AF_INET6, SOCK_STREAM, 262) < 0 && errno == ENOSYS); /* MPTCP */
+	STEP(17, socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP) < 0 && errno == ENOSYS);
+	STEP(18, socketpair(AF_TIPC, SOCK_STREAM, 0, pair) < 0 && errno == ENOSYS);
 	STEP(12, socket(AF_NETLINK, SOCK_RAW, 0) >= 0);
 	STEP(13, socket(AF_NETLINK, SOCK_RAW, 16) < 0); /* NETLINK_GENERIC */
 	STEP(14, getaddrinfo("localhost", "80", &hints, &found) == 0);
 	freeaddrinfo(found);
+	return 0;
+}
+
+/* Options and commands beyond what a proxy needs: none may get as far as the kernel's own errno. */
+static int descriptors(const char *dir)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+	char many[256] = { 0 };
+	static const int options[][2] = {
+		{ SOL_SOCKET, SO_ATTACH_FILTER },
+		{ SOL_SOCKET, SO_ATTACH_BPF },
+		{ SOL_SOCKET, SO_BINDTODEVICE },
+		{ SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF },
+		{ IPPROTO_TCP, TCP_ULP },
+		{ IPPROTO_TCP, TCP_REPAIR },
+		{ IPPROTO_IP, 64 /* IPT_SO_SET_REPLACE */ },
+	};
+
+	(void)dir;
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		STEP(1 + (int)i,
+		     setsockopt(fd, options[i][0], options[i][1], many, sizeof(many)) != 0 &&
+			     errno == ENOSYS);
+	STEP(20, setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == 0);
+	STEP(21, setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)) == 0);
+	STEP(22, fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && fcntl(fd, F_GETFL) & O_NONBLOCK);
+	STEP(23, fcntl(fd, F_SETOWN, getppid()) != 0 && errno == ENOSYS);
+	STEP(24, fcntl(fd, F_SETSIG, SIGKILL) != 0 && errno == ENOSYS);
+	STEP(25, ioctl(fd, FIOSETOWN, &one) != 0 && errno == ENOSYS);
 	return 0;
 }
 
@@ -207,6 +249,14 @@ static int processes(const char *dir)
 	pid = fork();
 	STEP(3, pid < 0 && errno == EPERM);
 	STEP(4, syscall(SYS_clone3, NULL, 0) < 0 && errno == ENOSYS);
+	STEP(19, syscall(SYS_clone, CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | CLONE_NEWNET, 0, 0, 0,
+			 0) < 0 &&
+			 errno == ENOSYS);
+	STEP(20, syscall(SYS_userfaultfd, 0) < 0 && errno == ENOSYS);
+	STEP(21, syscall(SYS_personality, 0xffffffff) < 0 && errno == ENOSYS);
+	STEP(22,
+	     syscall(SYS_name_to_handle_at, AT_FDCWD, "/", NULL, NULL, 0) < 0 && errno == ENOSYS);
+	STEP(23, syscall(434, getppid(), 0) < 0 && errno == ENOSYS); /* pidfd_open */
 	STEP(5, ptrace(PTRACE_ATTACH, getppid(), NULL, NULL) < 0 && errno == EPERM);
 	STEP(6, kill(getppid(), 0) != 0 && errno == EPERM);
 	STEP(7, kill(getpid(), 0) == 0);
@@ -265,6 +315,14 @@ static int proc(const char *dir)
 	return 0;
 }
 
+/* The same kernel's other table of calls (x32), by whose numbers no rule is. */
+static int other_abi(const char *dir)
+{
+	(void)dir;
+	(void)syscall(0x40000000L + SYS_getppid);
+	return 0;
+}
+
 static int aborts(const char *dir)
 {
 	if (chdir(dir) != 0 && errno != ENOSYS)
@@ -303,6 +361,24 @@ static void no_programs_and_no_processes(void **state)
 {
 	(void)state;
 	run(processes);
+}
+
+static void no_odd_options(void **state)
+{
+	(void)state;
+	run(descriptors);
+}
+
+static void no_other_table_of_calls(void **state)
+{
+	int status;
+
+	(void)state;
+	if (is_watched() || !HAS_X32)
+		skip();
+	status = in_fence(other_abi);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGSYS);
 }
 
 static void no_code_but_from_files(void **state)
@@ -387,6 +463,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_listed_files),
 		cmocka_unit_test(only_ip_and_unix_sockets),
+		cmocka_unit_test(no_odd_options),
+		cmocka_unit_test(no_other_table_of_calls),
 		cmocka_unit_test(no_programs_and_no_processes),
 		cmocka_unit_test(no_code_but_from_files),
 		cmocka_unit_test(the_kernel_says_so_too),
