@@ -309,6 +309,26 @@ static void no_zombies(void **state)
 	assert_true(children_of(spawner_pid(f->s)) <= 0);
 }
 
+/* As some starters leave it: then children end without a word. */
+static int setup_ignoring(void **state)
+{
+	int result;
+
+	(void)signal(SIGCHLD, SIG_IGN);
+	result = setup(state);
+	(void)signal(SIGCHLD, SIG_DFL);
+	return result;
+}
+
+static void ends_are_seen_where_sigchld_was_ignored(void **state)
+{
+	struct fix *f = *state;
+
+	run(f, "exit 3", (struct process_opts){ .limit_ms = LIMIT_MS / 2 });
+	assert_int_equal(f->why.code, 0);
+	assert_int_equal(f->status, 3);
+}
+
 static void too_many_at_once(void **state)
 {
 	struct process *p[SPAWN_CHILDREN_MAX];
@@ -579,6 +599,8 @@ int main(void)
 		T(limit_kills_the_whole_group),
 		T(cancelled_one_says_nothing),
 		T(no_zombies),
+		cmocka_unit_test_setup_teardown(ends_are_seen_where_sigchld_was_ignored,
+						setup_ignoring, teardown),
 		T(too_many_at_once),
 		T(a_dead_spawner_is_an_error),
 		T(parents_death_ends_all),
