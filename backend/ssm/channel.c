@@ -23,6 +23,7 @@ struct channel *channel_new(const struct channel_opts *o, const struct channel_h
 	c->arg = arg;
 	channel_out_init(c);
 	channel_in_init(c);
+	channel_health_init(c);
 	c->codec = message_codec_new(e);
 	if (c->codec)
 		return c;
@@ -88,6 +89,7 @@ int channel_input(struct channel *c, const uint8_t *p, size_t n, struct err *e)
 		return 0;
 	if (message_decode(c->codec, p, n, &m, e) != 0)
 		return on_bad(c, e);
+	channel_heard(c);
 	switch (m.type) {
 	case MESSAGE_OUTPUT: return channel_on_output(c, &m, e);
 	case MESSAGE_ACK:
@@ -106,6 +108,7 @@ int channel_input(struct channel *c, const uint8_t *p, size_t n, struct err *e)
 void channel_hold(struct channel *c, bool on)
 {
 	c->hold = on;
+	channel_mind_gap(c);
 }
 
 void channel_down(struct channel *c)
@@ -113,11 +116,14 @@ void channel_down(struct channel *c)
 	c->down = true;
 	c->flooded = false;
 	buf_clear(&c->acks);
+	channel_mind_gap(c);
 }
 
 void channel_up(struct channel *c)
 {
 	c->down = false;
+	c->up_ms = channel_now_ms(c);
+	channel_mind_gap(c);
 	c->blocked = false;
 	c->paused_until = 0;
 	c->backoff = 0;

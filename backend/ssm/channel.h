@@ -34,7 +34,8 @@ struct channel_opts {
 	size_t payload_size; /* 1024..65536; 0: 1024 */
 	size_t window_max;   /* unacknowledged payload bytes; 0: 2 MiB */
 	enum handshake_use use;
-	size_t ahead_max; /* bytes kept ahead of their turn; 0: 32 MiB */
+	size_t ahead_max;      /* bytes kept ahead of their turn; 0: 32 MiB */
+	unsigned gap_limit_ms; /* a gap that takes longer to repair is the end; 0: 60 s */
 };
 
 struct channel_handler {
@@ -64,6 +65,14 @@ MUST_CHECK int channel_input(struct channel *, const uint8_t *p, size_t n, struc
 MUST_CHECK int channel_flush(struct channel *, struct err *);
 /* When channel_flush() is due for reasons of time (monotonic ms); UINT64_MAX: never. */
 uint64_t channel_next(const struct channel *);
+
+enum channel_health {
+	CHANNEL_WELL = 0,
+	CHANNEL_SILENT, /* another websocket should be tried */
+	CHANNEL_LOST /* what is missing will not come, or too late: the session is to be given up */
+};
+/* To be asked after channel_flush(); *why tells when it is not well. */
+enum channel_health channel_health(struct channel *, struct err *why);
 
 void channel_hold(struct channel *, bool on); /* on: arriving data is kept, not delivered */
 void channel_down(struct channel *);          /* the websocket is gone ... */

@@ -28,9 +28,16 @@ struct channel {
 	struct ahead ahead;
 	struct buf acks; /* struct ack ..., not sent yet */
 	bool hold;
-	uint64_t gap_ms; /* since then something is kept ahead of its turn; 0: nothing */
-	bool flooded;    /* more acknowledgements wait than is good */
+	int64_t highest; /* one more than the greatest number that has come */
+	uint64_t gap_ms; /* since then a later message is there than the expected one; 0: none is */
+	uint64_t gap_moved_ms; /* when the expected number has last changed in the gap */
+	int64_t gap_at;
+	bool flooded; /* more acknowledgements wait than is good */
 	unsigned bad;
+	/* health */
+	uint64_t heard_ms, up_ms, health_ms;
+	unsigned silence_ms;
+	int64_t silent_at; /* what was expected when another websocket was asked for; 0: never */
 	/* out */
 	struct unacked unacked;
 	int64_t sent_until;  /* numbers below have been handed over at least once */
@@ -61,6 +68,12 @@ MUST_CHECK int channel_add_message(struct channel *, uint32_t payload_type, size
 MUST_CHECK int channel_flush_out(struct channel *, struct err *); /* all that can be sent now */
 MUST_CHECK int channel_on_ack(struct channel *, const struct message *, struct err *);
 void channel_on_pause(struct channel *); /* pause_publication came */
+
+/* channel_health.c: silence and gaps. */
+void channel_health_init(struct channel *);
+void channel_heard(struct channel *);    /* a message came, whichever */
+void channel_mind_gap(struct channel *); /* expected, highest, hold or down have changed */
+uint64_t channel_health_next(const struct channel *); /* when it is to be looked at again */
 
 /* channel_in.c: numbered messages in their order, the handshake's among them. */
 void channel_in_init(struct channel *);

@@ -102,8 +102,7 @@ int channel_drain(struct channel *c, struct err *e)
 		r = process(c, h->payload_type, h->payload, h->len, e);
 		mem_free(h);
 	}
-	if (c->ahead.count == 0)
-		c->gap_ms = 0;
+	channel_mind_gap(c);
 	return r;
 }
 
@@ -116,12 +115,13 @@ int channel_on_output(struct channel *c, const struct message *m, struct err *e)
 		channel_acknowledge(c, m); /* its first acknowledgement was lost */
 		return 0;
 	}
+	if (m->seq >= c->highest)
+		c->highest = m->seq + 1;
 	if (m->seq > c->expected || c->hold) {
 		if (ahead_put(&c->ahead, c->expected, m->seq, m->payload_type, m->payload,
 			      m->payload_len) != AHEAD_FULL)
 			channel_acknowledge(c, m);
-		if (c->ahead.count && !c->gap_ms)
-			c->gap_ms = channel_now_ms(c);
+		channel_mind_gap(c);
 		return 0;
 	}
 	channel_acknowledge(c, m);

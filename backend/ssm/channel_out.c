@@ -313,6 +313,8 @@ uint64_t channel_next(const struct channel *c)
 		next = c->complete_ms + SETTLE_MS;
 	if (c->paused_until && c->paused_until < next)
 		next = c->paused_until;
+	if (channel_health_next(c) < next)
+		next = channel_health_next(c);
 	return next;
 }
 
@@ -376,4 +378,5 @@ int channel_on_ack(struct channel *c, const struct message *m, struct err *e)
 void channel_on_pause(struct channel *c)
 {
 	c->paused_until = channel_now_ms(c) + PAUSE_MS;
+	c->gap_ms = 0; /* nobody is there to fill it */
 }

@@ -464,6 +464,17 @@ static void became_active(struct session *s)
 	s->handler->active(s->arg);
 }
 
+static void mind_health(struct session *s)
+{
+	struct err e;
+
+	switch (channel_health(s->channel, &e)) {
+	case CHANNEL_WELL: return;
+	case CHANNEL_SILENT: session_lost_link(s, &e); return;
+	case CHANNEL_LOST: session_fail(s, &e); return;
+	}
+}
+
 static void run_channel(struct session *s)
 {
 	struct err e;
@@ -476,6 +487,8 @@ static void run_channel(struct session *s)
 	}
 	if (s->state == SESSION_HANDSHAKE && channel_is_complete(s->channel))
 		became_active(s);
+	if (s->state == SESSION_ACTIVE && !s->closed)
+		mind_health(s);
 	if (s->closed && s->state == SESSION_ENDING) {
 		session_go(s, SESSION_DEAD);
 	} else if (s->closed && s->state < SESSION_TERMINATING) {
@@ -574,7 +587,8 @@ static int make_parts(struct session *s, struct err *e)
 	struct channel_opts c = { .clock = loop_turn_clock(s->env->loop),
 				  .name = s->label,
 				  .use = uses[s->document],
-				  .payload_size = s->env->payload_size };
+				  .payload_size = s->env->payload_size,
+				  .gap_limit_ms = s->env->gap_limit_ms };
 	struct smux_opts m = { .clock = loop_turn_clock(s->env->loop),
 			       .raw = s->document == API_SSH,
 			       .idle_ms = s->env->stream_idle_ms };

@@ -36,7 +36,7 @@ struct session_env { /* what all sessions of a backend share; outlives them */
 	const char *ca_file;
 	bool no_sign;
 	size_t payload_size;
-	unsigned stream_idle_ms;
+	unsigned stream_idle_ms, gap_limit_ms;
 };
 
 /* What it is to reach: which document, and how its bytes are used. */

@@ -75,6 +75,18 @@ def test_a_session_that_is_gone_ends_its_streams_and_a_new_one_serves(localaws, 
     assert aws.stats()["StartSession"] == 2
 
 
+def test_a_gap_that_takes_too_long_ends_its_session_alone(localaws, awsocks, web, tmp_path):
+    """The agent repeats ten messages a second: with hundreds of them lost the client is better off with an end."""
+    aws, proxy = start(localaws, awsocks, "lose-agent=20", "seed=3", proxy=("--gap-limit", "5s"))
+    r = client.curl("--proxy", proxy.url(), f"http://{HOST}:{web.port}/bytes/4000000", check=False)
+    assert r.returncode != 0
+    harness.wait_for(lambda: "session is lost" in proxy.log(), what="the end of the session")
+    aws.faults("lose-agent=off")
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert aws.stats()["StartSession"] == 2
+    harness.wait_for(lambda: aws.stats()["sessions_open"] == 1, what="TerminateSession")
+
+
 REFUSALS = {
     "refuse-session": "AccessDenied",
     "not-connected": "not connected",

@@ -60,6 +60,7 @@ static void every_default_is_valid(void **state)
 	assert_int_equal(o.session_idle, 900000);
 	assert_int_equal(o.payload_size, 1024);
 	assert_int_equal(o.sessions, 4);
+	assert_int_equal(o.gap_limit, 60000);
 	assert_int_equal(o.sessions_total, 16);
 	assert_int_equal(o.listen.count, 1);
 	assert_string_equal(o.listen.item[0].text, "127.0.0.1:1080");

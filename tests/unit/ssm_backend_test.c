@@ -779,6 +779,50 @@ static void new_streams_avoid_a_gap(void **state)
 	}
 }
 
+/* A gap that stays is the end of its session, not of the target. */
+static void a_gap_that_stays_ends_its_session(void **state)
+{
+	struct client a = { .to_write = 10 }, b = { .to_write = 10 };
+
+	(void)state;
+	begin(&(struct ssm_opts){ .sessions = 1 });
+	dial(&a, "echo");
+	RUN_UNTIL(a.got == 10, 5000);
+	W->agents[0]->next++; /* lost */
+	for (int i = 0; i < 170 && !a.closeds; i++) {
+		agent_frame(W->agents[0], SMUX_PSH, 3, "x", 1);
+		run(100);
+	}
+	assert_int_equal(a.closeds, 1);
+	assert_non_null(strstr(a.why.msg, "session is lost"));
+	dial(&b, "echo");
+	RUN_UNTIL(b.got == 10, 5000);
+	assert_string_equal(b.session, "s-2");
+	RUN_UNTIL(W->terminates == 1, 3000);
+	finish();
+}
+
+/* Nothing comes, and something is due: the websocket is renewed, the streams live on. */
+static void silence_renews_the_websocket(void **state)
+{
+	struct client a = { .to_write = 10 };
+
+	(void)state;
+	begin(&(struct ssm_opts){ 0 });
+	dial(&a, "echo");
+	RUN_UNTIL(a.got == 10, 5000);
+	W->agents[0]->silent = true;
+	a.to_write = 20;
+	pump(&a);
+	run(18000);
+	assert_int_equal(W->resumes, 0);
+	RUN_UNTIL(W->resumes == 1, 5000);
+	W->agents[0]->silent = false;
+	RUN_UNTIL(a.got == 20, 5000);
+	assert_int_equal(a.closeds, 0);
+	finish();
+}
+
 /* One host's session fails and the machine with it, another's comes up after that. */
 static void late_success(void **state)
 {
@@ -1009,6 +1053,8 @@ int main(void)
 		cmocka_unit_test(slow_reader_reads),
 		cmocka_unit_test(new_streams_avoid_a_stuck_session),
 		cmocka_unit_test(new_streams_avoid_a_gap),
+		cmocka_unit_test(a_gap_that_stays_ends_its_session),
+		cmocka_unit_test(silence_renews_the_websocket),
 		cmocka_unit_test(late_success),
 		cmocka_unit_test(no_second_session),
 		cmocka_unit_test(clock_is_wrong),

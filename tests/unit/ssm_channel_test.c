@@ -877,6 +877,143 @@ static void no_handshake(void **state)
 	finish(w);
 }
 
+/* Until it is not well, at most that long; what comes each 100 ms keeps the agent heard. */
+static enum channel_health look(struct world *w, unsigned ms, bool chatter, struct err *e)
+{
+	enum channel_health h = CHANNEL_WELL;
+
+	for (unsigned i = 0; i < ms && h == CHANNEL_WELL; i++) {
+		if (chatter && i % 100 == 0)
+			agent_out(w, PAYLOAD_OUTPUT, "x", 1);
+		step(w);
+		h = channel_health(w->ch, e);
+	}
+	return h;
+}
+
+/* A message that the agent has not kept never comes, and that is known long before a minute. */
+static void gap_that_stays(void **state)
+{
+	struct world *w = begin();
+	struct err e;
+	uint64_t since;
+
+	(void)state;
+	steps(w, 300);
+	assert_int_equal(look(w, 20000, true, &e), CHANNEL_WELL);
+	w->out_next++;
+	since = w->now;
+	assert_int_equal(look(w, 20000, true, &e), CHANNEL_LOST);
+	assert_in_range(w->now - since, 14000, 17000);
+	assert_int_equal(e.code, ERR_CLOSED);
+	assert_non_null(strstr(e.msg, "not repeated"));
+	finish(w);
+}
+
+static void lose_messages(struct world *w, int n)
+{
+	w->loss = 100;
+	for (int i = 0; i < n; i++)
+		agent_out(w, PAYLOAD_OUTPUT, "lost", 4);
+	w->loss = 0;
+	agent_out(w, PAYLOAD_OUTPUT, "x", 1);
+}
+
+/* Ten a second: what takes less than the limit is waited for, what takes more is not. */
+static void gap_that_takes_time(void **state)
+{
+	struct world *w = begin();
+	struct err e;
+	uint64_t since;
+
+	(void)state;
+	steps(w, 300);
+	lose_messages(w, 400);
+	assert_int_equal(look(w, 45000, false, &e), CHANNEL_WELL);
+	assert_int_equal(w->got_bytes, 1601);
+	lose_messages(w, 1000);
+	since = w->now;
+	assert_int_equal(look(w, 45000, false, &e), CHANNEL_LOST);
+	assert_in_range(w->now - since, 2900, 5000);
+	assert_non_null(strstr(e.msg, "gap-limit"));
+	finish(w);
+	w = begin_with(REQUEST("3.3.1142.0"), &(struct channel_opts){ .gap_limit_ms = 120000 });
+	steps(w, 300);
+	lose_messages(w, 1000);
+	assert_int_equal(look(w, 110000, false, &e), CHANNEL_WELL);
+	assert_int_equal(w->got_bytes, 4001);
+	finish(w);
+}
+
+/* What is held back for a slow reader is no gap, nor is the time while the websocket is away or
+ * the agent is. */
+static void no_gap_at_all(void **state)
+{
+	struct world *w = begin();
+	struct err e;
+
+	(void)state;
+	steps(w, 300);
+	channel_hold(w->ch, true);
+	assert_int_equal(look(w, 40000, true, &e), CHANNEL_WELL);
+	channel_hold(w->ch, false);
+	assert_int_equal(look(w, 1000, true, &e), CHANNEL_WELL);
+	w->out_next++;
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(look(w, 10000, true, &e), CHANNEL_WELL);
+		channel_down(w->ch);
+		assert_int_equal(look(w, 40000, false, &e), CHANNEL_WELL);
+		channel_up(w->ch);
+		assert_int_equal(look(w, 10000, true, &e), CHANNEL_WELL);
+		agent_message(w, MESSAGE_PAUSE, 0, 0, "{}", 2);
+		steps(w, 5);
+	}
+	finish(w);
+}
+
+/* Nothing comes though an answer is due: another websocket, ever more rarely, and never the end. */
+static void silence(void **state)
+{
+	struct world *w = begin();
+	struct err e;
+
+	(void)state;
+	steps(w, 300);
+	assert_int_equal(look(w, 100000, false, &e), CHANNEL_WELL); /* nothing is due */
+	w->silent = true;
+	w->to_pull = 1000;
+	for (unsigned limit = 20000; limit < 400000; limit *= 2) {
+		unsigned at_most = limit < 300000 ? limit : 300000;
+
+		assert_int_equal(look(w, at_most - 1000, false, &e), CHANNEL_WELL);
+		assert_int_equal(look(w, 3000, false, &e), CHANNEL_SILENT);
+		assert_int_equal(e.code, ERR_TIMEOUT);
+		channel_down(w->ch);
+		channel_up(w->ch);
+	}
+	w->silent = false;
+	assert_int_equal(look(w, 30000, false, &e), CHANNEL_WELL);
+	assert_int_equal(w->agent_bytes, 1000);
+	finish(w);
+}
+
+/* A gap with silence behind it: another websocket first; when it makes no difference, the end. */
+static void silent_gap(void **state)
+{
+	struct world *w = begin();
+	struct err e;
+
+	(void)state;
+	steps(w, 300);
+	w->out_next++;
+	agent_out(w, PAYLOAD_OUTPUT, "x", 1);
+	assert_int_equal(look(w, 25000, false, &e), CHANNEL_SILENT);
+	channel_down(w->ch);
+	channel_up(w->ch);
+	assert_int_equal(look(w, 20000, false, &e), CHANNEL_LOST);
+	finish(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -899,6 +1036,11 @@ int main(void)
 		cmocka_unit_test(closed_and_terminate),
 		cmocka_unit_test(damaged_messages),
 		cmocka_unit_test(no_handshake),
+		cmocka_unit_test(gap_that_stays),
+		cmocka_unit_test(gap_that_takes_time),
+		cmocka_unit_test(no_gap_at_all),
+		cmocka_unit_test(silence),
+		cmocka_unit_test(silent_gap),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
