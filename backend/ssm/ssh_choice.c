@@ -69,7 +69,7 @@ bool ssm_dial_by_ssh(struct ssm *s, const char *host, uint16_t port)
 {
 	if (s->by_ssh || s->transport != SSM_AUTO)
 		return s->by_ssh;
-	if (!pool_is_full(s->pool, host, port)) {
+	if (!pool_is_full(s->pool, host, port) || ssh_pool_pauses(s->ssh)) {
 		s->told_full = false;
 		return false;
 	}

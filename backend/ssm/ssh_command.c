@@ -10,7 +10,8 @@
 /* --- the command line --- */
 
 /* Fixed, whatever ~/.ssh/config says: one connection without terminal, forwardings, questions or
- * programs of its own. A sshd that is gone is noticed after 45 s. */
+ * programs of its own. A sshd that is gone is noticed after 150 s, when a
+ * data channel that was lost has been given up. */
 static const char *const fixed[] = {
 	"IgnoreUnknown=ForkAfterAuthentication", /* OpenSSH before 8.7 */
 	"BatchMode=yes",
@@ -24,8 +25,8 @@ static const char *const fixed[] = {
 	"CheckHostIP=no",
 	"VerifyHostKeyDNS=no",
 	"CanonicalizeHostname=no",
-	"ServerAliveInterval=15",
-	"ServerAliveCountMax=3",
+	"ServerAliveInterval=30",
+	"ServerAliveCountMax=5",
 	"ClearAllForwardings=yes",
 	"ForwardAgent=no",
 	"ForwardX11=no",

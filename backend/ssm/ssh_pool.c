@@ -196,7 +196,8 @@ static void on_reopen(void *arg)
 	want_assign(arg);
 }
 
-/* While one is there, another is not asked for again and again. */
+/* Another is not asked for again and again. With none at all it is the backend's own pause that
+ * counts, where it has one. */
 static void pause_opening(struct ssh_pool *p)
 {
 	p->reopen_ms = p->reopen_ms ? 2 * p->reopen_ms : REOPEN_MS;
@@ -224,9 +225,9 @@ static void on_ended(void *arg, const struct err *why, const char *aws_code)
 	leave(m);
 	if (p->closing)
 		return;
-	if (!m->was_ready && p->count) {
+	if (!m->was_ready)
 		pause_opening(p);
-	} else if (!m->was_ready) {
+	if (!m->was_ready && !p->count) {
 		LIST_EACH (it, &p->waiting)
 			fail_dial(CONTAINER_OF(it, struct ssh_pool_dial, node), why);
 	}
@@ -477,6 +478,11 @@ bool ssh_pool_alive(const struct ssh_pool *p)
 	unsigned lost;
 
 	return ready_and_lost(p, &lost) > 0;
+}
+
+bool ssh_pool_pauses(const struct ssh_pool *p)
+{
+	return p->count == 0 && timer_armed(&p->reopen);
 }
 
 bool ssh_pool_lost(const struct ssh_pool *p)

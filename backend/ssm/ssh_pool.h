@@ -49,7 +49,9 @@ void ssh_pool_cancel(struct ssh_pool_dial *); /* then done() never comes */
 /* A master before anyone dials: up() or failed() follows. */
 MUST_CHECK int ssh_pool_open(struct ssh_pool *, struct err *);
 bool ssh_pool_alive(const struct ssh_pool *); /* one is ready */
-bool ssh_pool_lost(const struct ssh_pool *);  /* all that are ready have lost their websocket */
+/* None is there and the last try has failed: it is not the time for another. */
+bool ssh_pool_pauses(const struct ssh_pool *);
+bool ssh_pool_lost(const struct ssh_pool *); /* all that are ready have lost their websocket */
 void ssh_pool_describe(const struct ssh_pool *, struct cJSON *sessions); /* an array */
 /* Fails what waits, ends all (AWS is told, at most for 3 s), frees the pool, calls closed(). */
 void ssh_pool_close(struct ssh_pool *, void (*closed)(void *arg), void *arg);

@@ -291,7 +291,7 @@ def test_what_is_not_sshd(localaws, awsocks, sshd, serve, web):
     chatter = serve(lambda conn: conn.sendall(b"220 mail.example.com ESMTP\r\n"))
     _, proxy = start(localaws, awsocks, sshd, port=chatter.port)
     r = client.curl("--proxy", proxy.url("http"), f"http://127.0.0.1:{web.port}/bytes/10", check=False)
-    assert r.stdout.startswith(b"awsocks") or b"ssh" in r.stdout.lower(), r.stdout
+    assert b"no SSH server answers" in r.stdout
 
 
 # --- no key ---
@@ -360,6 +360,20 @@ def test_auto_takes_ssh_for_more_hosts_than_sessions(localaws, awsocks, sshd, se
         assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
         assert "more hosts go by SSH" in proxy.log()
         assert len(masters(proxy)) == 1
+
+
+def test_auto_without_sshd_says_what_is_short(localaws, awsocks, sshd, serve):
+    held = serve(lambda conn: (conn.sendall(b"hello"), conn.recv(1)))
+    _, proxy = start(localaws, awsocks, sshd, "--sessions-total", "1", "--connect-timeout", "3s", transport="auto",
+                     port=harness.free_port())
+    with client.socks5(proxy.listener, "127.0.0.1", held.port) as s:
+        assert client.read_exactly(s, 5) == b"hello"
+        texts = [client.curl("--proxy", proxy.url("http"), f"http://127.0.0.2:{held.port}/", check=False).stdout
+                 for _ in range(2)]
+        assert b"no SSH server answers" in texts[0]
+        assert b"all 1 are in use by other hosts" in texts[1]
+        s.sendall(b"x")                # and who is there goes on
+        assert client.read_to_end(s) == b""
 
 
 # --- awsocks connect i-... 22: ssh, scp and rsync by themselves ---
