@@ -232,7 +232,10 @@ int limits_peer_take(struct limits_listener *l, const struct addr *a, long uid,
 		return 0;
 	if (say) {
 		addr_format(a, text);
-		log_warn("listen", "%s: %s: %s: more are refused", l->name, text, e->msg);
+		log_warn("listen",
+			 "%s: %s: %zu connections of this peer are served, which is its limit: "
+			 "more are refused",
+			 l->name, text, t->most);
 	}
 	return -1;
 }
