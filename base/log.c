@@ -1,10 +1,14 @@
 /*
  * A line is written at once or not at all: a pipe or terminal that takes nothing now (its reader
  * stands still) must not hold up who logs. What was lost is counted, and said once there is room.
+ * Threads take turns: two that find the same last room would both write, and one would wait in
+ * there for a reader.
  */
 #include "base/log.h"
 
+#include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -27,8 +31,9 @@ static struct {
 		char name[16];
 		enum log_level level;
 	} area[AREAS];
-	atomic_uint lost; /* lines since the last that was written */
-} settings = { .level = LOG_INFO };
+	atomic_uint lost;     /* lines since the last that was written */
+	pthread_mutex_t turn; /* of who writes */
+} settings = { .level = LOG_INFO, .turn = PTHREAD_MUTEX_INITIALIZER };
 
 static bool parse_level(const char *s, size_t n, enum log_level *out)
 {
@@ -106,14 +111,26 @@ static void escape(char *out, size_t size, const char *text, bool json)
 /* PIPE_BUF bytes fit where poll() says that there is room, and a line is shorter. */
 _Static_assert(LINE + 128 <= 4096, "a line fits into a pipe that has room");
 
-static bool has_room(void)
+ssize_t log_write(int fd, const void *p, size_t n)
 {
-	struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
+	struct pollfd out = { .fd = fd, .events = POLLOUT };
+	ssize_t done = -1;
+	int sys = EAGAIN;
 
-	return poll(&out, 1, 0) != 0;
+	(void)pthread_mutex_lock(&settings.turn);
+	if (poll(&out, 1, 0) != 0) { /* a file is always ready */
+		do
+			done = write(fd, p, n);
+		while (done < 0 && errno == EINTR);
+		sys = errno;
+	}
+	(void)pthread_mutex_unlock(&settings.turn);
+	errno = sys;
+	return done;
 }
 
-static void put(enum log_level level, const char *area, const char *text)
+/* False: there is no room. When it fails otherwise there is nobody left to tell. */
+static bool put(enum log_level level, const char *area, const char *text)
 {
 	char line[LINE + 128], when[25];
 	int n;
@@ -126,8 +143,17 @@ static void put(enum log_level level, const char *area, const char *text)
 	else
 		n = snprintf(line, sizeof(line), "%.19sZ %-5s %s: %s\n", when, level_names[level],
 			     area, text);
-	if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0)
-		return; /* nobody left to tell */
+	return n <= 0 || log_write(STDERR_FILENO, line, (size_t)n) >= 0 || errno != EAGAIN;
+}
+
+static bool put_lost(unsigned n)
+{
+	char text[64];
+
+	if (!n)
+		return true;
+	snprintf(text, sizeof(text), "%u lines were lost: nobody read them", n);
+	return put(LOG_WARN, "log", text);
 }
 
 void log_at(enum log_level level, const char *area, const char *fmt, ...)
@@ -138,22 +164,13 @@ void log_at(enum log_level level, const char *area, const char *fmt, ...)
 
 	if (!log_wants(level, area))
 		return;
-	if (!has_room()) {
-		atomic_fetch_add(&settings.lost, 1);
-		return;
-	}
-	lost = atomic_exchange(&settings.lost, 0);
-	if (lost) {
-		snprintf(text, sizeof(text), "%u lines were lost: nobody read them", lost);
-		put(LOG_WARN, "log", text);
-		if (!has_room()) {
-			atomic_fetch_add(&settings.lost, 1);
-			return;
-		}
-	}
 	va_start(ap, fmt);
 	vsnprintf(raw, sizeof(raw), fmt, ap);
 	va_end(ap);
 	escape(text, sizeof(text), raw, settings.format == LOG_JSON);
-	put(level, area, text);
+	lost = atomic_exchange(&settings.lost, 0);
+	if (!put_lost(lost))
+		atomic_fetch_add(&settings.lost, lost + 1);
+	else if (!put(level, area, text))
+		atomic_fetch_add(&settings.lost, 1);
 }

@@ -6,6 +6,8 @@
  * sent is escaped; secrets are `struct secret`, which no format prints.
  */
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 
@@ -18,6 +20,10 @@ void log_set_format(enum log_format);
 bool log_wants(enum log_level, const char *area);
 void log_at(enum log_level, const char *area, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* As write(2), but never waits for a pipe's or terminal's reader (-1, EAGAIN), for at most 4096
+ * bytes. For lines of others on a descriptor that may be the log's own: one thread writes at a
+ * time, so that nobody fills the room that another one has found. */
+ssize_t log_write(int fd, const void *, size_t n);
 
 #define log_error(area, ...) log_at(LOG_ERROR, area, __VA_ARGS__)
 #define log_warn(area, ...)  log_at(LOG_WARN, area, __VA_ARGS__)

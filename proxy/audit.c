@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
@@ -207,23 +206,35 @@ static void failed(struct audit *a, const char *why)
 		log_error("audit", "%s: a line is lost: %s (said once)", a->path, why);
 }
 
-static void put(struct audit *a, const uint8_t *p, size_t n)
+/* A file of ours is opened so that it never waits. Stdout may, and may be the log's pipe too. */
+static ssize_t write_line(const struct audit *a, const uint8_t *p, size_t n)
 {
-	struct pollfd ready = { .fd = a->fd, .events = POLLOUT };
-	uint64_t lost;
 	ssize_t done;
 
-	if (poll(&ready, 1, 0) == 0) { /* a file is always ready */
-		failed(a, "its reader does not read");
-		return;
-	}
+	if (a->fd == STDOUT_FILENO)
+		return log_write(a->fd, p, n);
 	do
 		done = write(a->fd, p, n);
 	while (done < 0 && errno == EINTR);
+	return done;
+}
+
+static const char *why_not(ssize_t done)
+{
+	if (done >= 0)
+		return "cut short (no space left?)";
+	return errno == EAGAIN ? "its reader does not read" : strerror(errno);
+}
+
+static void put(struct audit *a, const uint8_t *p, size_t n)
+{
+	ssize_t done = write_line(a, p, n);
+	uint64_t lost;
+
 	if (done > 0 && atomic_load(&a->torn) != ((size_t)done < n))
 		atomic_store(&a->torn, (size_t)done < n);
 	if (done < 0 || (size_t)done < n) {
-		failed(a, done < 0 ? strerror(errno) : "cut short (no space left?)");
+		failed(a, why_not(done));
 		return;
 	}
 	if (atomic_load(&a->lost) == 0)

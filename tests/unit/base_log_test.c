@@ -1,7 +1,10 @@
 /* base/log.h: levels by area, and lines that a peer cannot forge. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <fcntl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -111,19 +114,29 @@ static void a_long_line_is_cut(void **state)
 	assert_int_equal(line[strlen(line) - 1], '\n');
 }
 
-/* Nobody reads: the lines are lost, nothing waits, and it is said once there is room. */
-static void a_full_pipe_holds_nothing_up(void **state)
+/* Of which the writing end waits for room; its size. */
+static int full_pipe(int ends[2])
 {
-	int ends[2], saved = dup(STDERR_FILENO), size, lost;
-	char page[4096] = { 0 }, text[8192];
+	char page[4096] = { 0 };
+	int size;
 	ssize_t n;
 
-	(void)state;
 	assert_int_equal(pipe(ends), 0);
 	assert_true(fcntl(ends[1], F_SETFL, O_NONBLOCK) == 0);
 	for (size = 0; (n = write(ends[1], page, sizeof(page))) > 0; size += (int)n)
 		;
 	assert_true(fcntl(ends[1], F_SETFL, 0) == 0);
+	return size;
+}
+
+/* Nobody reads: the lines are lost, nothing waits, and it is said once there is room. */
+static void a_full_pipe_holds_nothing_up(void **state)
+{
+	int ends[2], saved = dup(STDERR_FILENO), size = full_pipe(ends), lost;
+	char page[4096], text[8192];
+	ssize_t n;
+
+	(void)state;
 	assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
 	close(ends[1]);
 	for (lost = 0; lost < 3; lost++)
@@ -142,6 +155,78 @@ static void a_full_pipe_holds_nothing_up(void **state)
 	close(ends[0]);
 }
 
+enum { RACERS = 4, RACES = 400 };
+
+struct race {
+	pthread_rwlock_t start;
+	atomic_int through;
+};
+
+static void *log_a_long_line(void *arg)
+{
+	struct race *r = arg;
+
+	(void)pthread_rwlock_rdlock(&r->start);
+	(void)pthread_rwlock_unlock(&r->start);
+	log_error("area", "%02045d", 1);
+	atomic_fetch_add(&r->through, 1);
+	return NULL;
+}
+
+/* Says what was lost before, which would take the room. */
+static void forget_lost(void)
+{
+	int saved = dup(STDERR_FILENO), sink = open("/dev/null", O_WRONLY);
+
+	assert_true(dup2(sink, STDERR_FILENO) >= 0);
+	log_error("area", "nothing");
+	assert_true(dup2(saved, STDERR_FILENO) >= 0);
+	close(sink);
+	close(saved);
+}
+
+/* One of them fits into the pipe, and all find that there is room. */
+static bool race_for_room(void)
+{
+	static struct race r; /* of threads that may still be in it when the test has failed */
+	const struct timespec tick = { .tv_nsec = 1000000 };
+	char page[4096];
+	int ends[2], saved = dup(STDERR_FILENO);
+	pthread_t thread[RACERS];
+
+	(void)full_pipe(ends);
+	assert_true(read(ends[0], page, sizeof(page)) > 0);
+	assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
+	close(ends[1]);
+	assert_int_equal(pthread_rwlock_init(&r.start, NULL), 0);
+	assert_int_equal(pthread_rwlock_wrlock(&r.start), 0);
+	atomic_store(&r.through, 0);
+	for (int i = 0; i < RACERS; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, log_a_long_line, &r), 0);
+	(void)pthread_rwlock_unlock(&r.start);
+	for (int i = 0; i < 20000 && atomic_load(&r.through) < RACERS; i++)
+		nanosleep(&tick, NULL);
+	assert_true(dup2(saved, STDERR_FILENO) >= 0);
+	close(saved);
+	if (atomic_load(&r.through) < RACERS)
+		return false;
+	for (int i = 0; i < RACERS; i++)
+		pthread_join(thread[i], NULL);
+	pthread_rwlock_destroy(&r.start);
+	close(ends[0]);
+	return true;
+}
+
+/* What there is room for is found and used by one thread at a time. */
+static void threads_do_not_wait_for_a_reader(void **state)
+{
+	(void)state;
+	for (int i = 0; i < RACES; i++) {
+		forget_lost();
+		assert_true(race_for_room());
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -149,6 +234,7 @@ int main(void)
 		cmocka_unit_test(lines),
 		cmocka_unit_test(a_long_line_is_cut),
 		cmocka_unit_test(a_full_pipe_holds_nothing_up),
+		cmocka_unit_test(threads_do_not_wait_for_a_reader),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
