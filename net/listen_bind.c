@@ -123,18 +123,34 @@ int listen_bind(struct listen_bound *b, const struct addr *a, mode_t mode, struc
 	return -1;
 }
 
+static int not_several(struct err *e)
+{
+	return err_set(e, ERR_UNSUPPORTED, "several sockets at one address");
+}
+
+/* The address is ours already, so "in use" can only come from a system that asks the first one
+ * for the option before it is bound. */
+static int shares_nothing(struct listen_bound *b, struct err *e)
+{
+	bool in_use = errno == EADDRINUSE;
+
+	(void)failed(b->fd, e, &b->addr);
+	b->fd = -1;
+	return in_use ? not_several(e) : -1;
+}
+
 int listen_bind_more(const struct listen_bound *first, struct listen_bound *more, struct err *e)
 {
 	const struct addr *a = &first->addr;
 
 	*more = (struct listen_bound){ .fd = -1, .addr = *a };
 	if (a->ss.ss_family == AF_UNIX || sock_share_port(first->fd) != 0)
-		return err_set(e, ERR_UNSUPPORTED, "several sockets at one address");
+		return not_several(e);
 	more->fd = sock_open(a->ss.ss_family);
 	if (more->fd < 0)
 		return failed(-1, e, a);
 	if (sock_share_port(more->fd) != 0 || bind_tcp(more->fd, a) != 0)
-		return failed(more->fd, e, a);
+		return shares_nothing(more, e);
 	if (start_listening(more, e) == 0)
 		return 0;
 	listen_drop(more);

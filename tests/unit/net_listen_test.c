@@ -240,6 +240,28 @@ static void sharing_spreads_or_is_unsupported(void **state)
 		close(c[i]);
 }
 
+/* As on a system that wants the option before the first one is bound. */
+static void an_address_that_is_not_shared_has_one_socket(void **state)
+{
+	struct listen_bound first, other, more;
+	struct addr a;
+	struct err e;
+	int shares;
+
+	(void)state;
+	assert_int_equal(addr_parse("127.0.0.1:0", &a, &e), 0);
+	assert_int_equal(listen_bind(&first, &a, 0, &e), 0);
+	assert_int_equal(listen_bind(&other, &a, 0, &e), 0);
+	shares = first.fd;
+	first.addr = other.addr; /* which never gets the option */
+	assert_int_equal(listen_bind_more(&first, &more, &e), -1);
+	assert_int_equal(e.code, ERR_UNSUPPORTED);
+	assert_int_equal(more.fd, -1);
+	assert_int_equal(first.fd, shares);
+	listen_drop(&first);
+	listen_drop(&other);
+}
+
 static void a_unix_path_has_one_socket(void **state)
 {
 	struct fix *f = *state;
@@ -485,6 +507,7 @@ int main(void)
 		T(may_close_in_its_callback),
 		T(port_in_use_is_an_error),
 		T(sharing_spreads_or_is_unsupported),
+		cmocka_unit_test(an_address_that_is_not_shared_has_one_socket),
 		T(a_unix_path_has_one_socket),
 		T(unix_socket_is_private_and_removed),
 		T(dead_unix_socket_is_replaced),
