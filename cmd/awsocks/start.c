@@ -75,6 +75,16 @@ static void stop(void *arg)
 	r->control = NULL;
 }
 
+static void remove_files(const struct run *r)
+{
+	const struct options *o = options_of(r);
+
+	if (r->wrote_pid)
+		(void)unlink(o->pid_file);
+	if (r->wrote_ready)
+		(void)unlink(o->ready_file);
+}
+
 static void on_stop_signal(void *arg)
 {
 	struct run *r = arg;
@@ -82,6 +92,7 @@ static void on_stop_signal(void *arg)
 	if (r->stopping) {
 		/* Asked twice: a person waits. Sessions end by their idle limit. */
 		log_warn("start", "stopped at once");
+		remove_files(r);
 		_exit(err_exit_status(ERR_CLOSED));
 	}
 	stop(r);
@@ -406,16 +417,6 @@ static int prepare(struct run *r, struct err *e)
 	if (o->lazy)
 		say_missing_instance(r);
 	return write_files(r, e);
-}
-
-static void remove_files(const struct run *r)
-{
-	const struct options *o = options_of(r);
-
-	if (r->wrote_pid)
-		(void)unlink(o->pid_file);
-	if (r->wrote_ready)
-		(void)unlink(o->ready_file);
 }
 
 /* Ends what runs, also when the start failed half way. */

@@ -6,11 +6,15 @@
  *   worker_stop ~~mail~~> sockets closed, seats closing ~~mail~~> quiet
  *                         seats closed, direct closed   ~~mail~~> ended -> worker_join
  *
+ * Loops are freed last of all: that waits for look-ups which the system does not break off,
+ * and the others shall end, and signals be heard, before.
+ *
  * Mail from one sender keeps its order. So whatever worker 0 sent before the
  * stop arrives before it, and whatever this worker handed over arrives before its "quiet".
  */
 #include "cmd/awsocks/worker.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 
@@ -59,8 +63,14 @@ int worker_start(struct worker *w, struct err *e)
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
 	sys = pthread_create(&w->thread, NULL, run, w);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (sys == EAGAIN) { /* of the system, or of this user or its memory */
+		(void)err_set(e, ERR_LIMIT,
+			      "--workers %zu: the system has no thread for worker %u (%s)",
+			      w->app->workers, w->index, "limits of processes or memory");
+		return -1;
+	}
 	if (sys != 0)
-		return err_sys(e, sys, "worker %u", w->index);
+		return err_sys(e, sys, "thread of worker %u", w->index);
 	w->running = true;
 	return 0;
 }
@@ -157,8 +167,6 @@ void worker_join(struct worker *w)
 	if (w->running)
 		(void)pthread_join(w->thread, NULL);
 	w->running = false;
-	loop_free(w->loop);
-	w->loop = NULL;
 }
 
 static void nothing(void *arg)

@@ -76,7 +76,7 @@ MUST_CHECK int worker_start(struct worker *, struct err *);
 /* The end of one that is not worker 0, asked for by worker 0: tells app_closed_one() when it hands
  * nothing over any more, and app_worker_ended() when it is through. */
 void worker_stop(struct worker *, unsigned grace_ms);
-void worker_join(struct worker *); /* after app_worker_ended(); its loop is gone then */
+void worker_join(struct worker *); /* after app_worker_ended() */
 /* No more connections are accepted. On its own thread, as all below. */
 void worker_close_sockets(struct worker *);
 /* Its seats end, with grace_ms for what runs; then closed(). */

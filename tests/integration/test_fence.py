@@ -73,6 +73,18 @@ def test_status_and_the_kernel_say_that_it_is_closed(awsocks):
     assert f"  sandbox          seccomp, Landlock {landlock_version()}, no_new_privs, no core dumps\n" in text
 
 
+def test_every_thread_is_inside(awsocks, web):
+    """Workers, and the pool that looks names up."""
+    p = awsocks(*ALL, "--workers", "4", env=ON)
+    for _ in range(16):
+        client.socks5(p.listener, "localhost", web.port).close()
+    threads = os.listdir(f"/proc/{p.pid}/task")
+    assert len(threads) > 4
+    for tid in threads:
+        kernel = proc_status(f"{p.pid}/task/{tid}")
+        assert (kernel["Seccomp"], kernel["NoNewPrivs"]) == ("2", "1"), tid
+
+
 def test_without_it_nothing_of_it_is_done(awsocks):
     p = awsocks(*ALL, "--no-sandbox")
     assert p.status()["sandbox"] == {"seccomp": False, "landlock": 0, "no_new_privs": False, "core_dumps": True,

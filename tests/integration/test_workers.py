@@ -4,6 +4,7 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import resource
 import select
 import shutil
 import signal
@@ -32,6 +33,13 @@ def aws(localaws):
 def has_namespaces():
     return shutil.which("unshare") and shutil.which("ip") and subprocess.run(
         ["unshare", "-rn", "true"], check=False, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def tasks(pid):
+    """Each thread's number and what the kernel says of it."""
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{tid}/status", encoding="ascii") as f:
+            yield tid, dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
 
 
 def workers(p):
@@ -80,8 +88,9 @@ def spread_and_check(p, dial, count=MANY):
 # --- who serves ----------------------------------------------------------------
 
 
-def test_every_worker_serves(awsocks, web):
-    p = awsocks(*DIRECT)
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:0"])
+def test_every_worker_serves(awsocks, web, address):
+    p = awsocks(*DIRECT, listen=address)
     after = spread_and_check(p, lambda: client.socks5(p.listener, "127.0.0.1", web.port))
     assert all(w["handed_over"] == 0 for w in after)
     text = harness.run([harness.program("awsocks"), "status"], env=p.env).stdout.decode()
@@ -105,6 +114,23 @@ def test_one_worker_is_one_thread(awsocks):
     several = awsocks("--route-default", "block", "--workers", "auto")
     cores = len(os.sched_getaffinity(0))
     assert several.status()["workers"] == min(cores, 64)
+
+
+def test_clients_of_a_unix_socket_go_over_with_who_they_are(awsocks, aws, web, tmp_path):
+    p = awsocks(*BOTH, aws=aws, listen=f"unix:{tmp_path}/s/proxy.sock")
+    for _ in range(2 * WORKERS):
+        with client.socks5(p.listener, HOST, web.port) as s:
+            assert tunnel_get(s) == b"".join(harness.pattern(5))
+    p.wait_for(lambda: len(p.audit()) == 2 * WORKERS, what="the audit lines")
+    assert {(line["uid"], line["pid"], line["route"]) for line in p.audit()} == {(os.getuid(), os.getpid(), "proxy")}
+    assert sum(w["handed_over"] for w in workers(p)) > 0
+
+
+def test_auto_on_one_core_is_one_thread(awsocks):
+    p = awsocks("--route-default", "block", "--workers", "auto",
+                wrap=("taskset", "-c", str(min(os.sched_getaffinity(0)))))
+    assert p.status()["workers"] == 1
+    assert len(os.listdir(f"/proc/{p.pid}/task")) == 1 or harness.SANITIZED
 
 
 # --- routes of another loop ------------------------------------------------------
@@ -320,16 +346,65 @@ def test_stop_under_load(awsocks, aws, web):
             assert p.stop() == 0, p.log()
         finally:
             done.set()
-        assert sum(one.result() for one in load) > 100
+        assert sum(one.result() for one in load) > 90       # 4 may be under way, one was the first
 
 
-def test_a_second_signal_ends_at_once(awsocks, web):
-    p = awsocks(*DIRECT, "--grace", "10m")
+def test_a_second_signal_ends_at_once(awsocks, web, tmp_path):
+    pid_file = tmp_path / "pid"
+    p = awsocks(*DIRECT, "--grace", "10m", "--pid-file", str(pid_file))
+    assert pid_file.exists()
     with client.socks5(p.listener, "127.0.0.1", web.port):
         os.kill(p.pid, signal.SIGTERM)
         harness.wait_for(lambda: "stopping" in p.log(), what="the stop to begin")
         os.kill(p.pid, signal.SIGTERM)
         assert p.child.wait(harness.LIMIT_S) != 0
+    assert not pid_file.exists()
+
+
+def test_signals_are_the_main_threads(awsocks):
+    p = awsocks(*DIRECT)
+    wanted = sum(1 << s - 1 for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE))
+    # under a sanitizer there is a thread of its own
+    blocked = {int(tid): int(status["SigBlk"], 16) & wanted == wanted for tid, status in tasks(p.pid)}
+    assert not blocked.pop(p.pid)
+    assert sum(blocked.values()) == WORKERS - 1 or harness.SANITIZED, blocked
+
+
+# With look-ups that nobody answers: the resolver waits 30 s for each of 5 tries.
+SILENT = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("127.0.0.1", 53))
+print(flush=True)
+while True:
+    s.recv(512)
+"""
+
+
+@pytest.mark.skipif(not has_namespaces(), reason="needs network namespaces and iproute2")
+def test_a_stop_hears_signals_while_names_are_looked_up(awsocks, tmp_path):
+    """The system's resolver cannot be told to stop. The loops wait for it last, when all else has ended."""
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:30 attempts:5\n")
+    path = f"{tmp_path}/s/proxy.sock"
+    p = awsocks("--workers", str(WORKERS), "--route-default", "direct", "--pid-file", str(tmp_path / "pid"),
+                listen=f"unix:{path}", wrap=("unshare", "-rmn", "sh", "-c", "ip link set lo up && "
+                                             f'mount --bind {tmp_path}/resolv.conf /etc/resolv.conf && exec "$0" "$@"'))
+    with subprocess.Popen(["nsenter", f"--target={p.pid}", "--user", "--net", "--preserve-credentials", "python3", "-c",
+                           SILENT], stdout=subprocess.PIPE) as silent:
+        try:
+            assert silent.stdout.readline() == b"\n"
+            asking = [client.dial(path) for _ in range(WORKERS)]
+            for s in asking:
+                s.sendall(b"\5\1\0\5\1\0" + client.socks5_address("slow.example") + b"\0P")
+                assert client.read_exactly(s, 2) == b"\5\0"
+            os.kill(p.pid, signal.SIGTERM)
+            p.wait_for(lambda: len(p.audit()) == WORKERS, what="the clients' end")
+            p.wait_for(lambda: not (tmp_path / "pid").exists(), what="all that can end to have ended")
+            os.kill(p.pid, signal.SIGTERM)
+            assert p.child.wait(harness.LIMIT_S) != 0
+            close_all(asking)
+        finally:
+            silent.kill()
 
 
 def test_descriptors_come_back(awsocks, aws, web):
@@ -346,6 +421,44 @@ def test_descriptors_come_back(awsocks, aws, web):
     before = len(p.descriptors())
     round_of_traffic()
     harness.wait_for(lambda: len(p.descriptors()) <= before, what="the descriptors' end")
+
+
+def start_with_limits(tmp_path, stack, memory):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_STACK, (stack, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    return subprocess.run([harness.program("awsocks"), "start", "--workers", str(WORKERS), "--route-default", "block",
+                           "--listen", "127.0.0.1:0"], env=conftest.clean_environment(tmp_path), preexec_fn=limit,
+                          capture_output=True, timeout=harness.LIMIT_S, check=False)
+
+
+@pytest.mark.skipif(harness.SANITIZED, reason="a sanitizer's shadow takes more memory than the limit")
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_thread_that_cannot_be_had_is_an_error(tmp_path, threads):
+    """Also when others run already. Each takes the stack's size of address space."""
+    size = 1 << 30
+    r = start_with_limits(tmp_path, size, threads * size + size // 2)
+    assert r.returncode == 75, r
+    last = r.stderr.decode().splitlines()[-1]
+    assert last.startswith(f"awsocks: --workers {WORKERS}: the system has no thread for worker {threads + 1} "), r
+    assert b"handles are still open" not in r.stderr, r
+
+
+def test_no_lazy_is_ready_before_the_workers_serve(awsocks, aws, web):
+    p = awsocks(*BOTH, "--no-lazy", aws=aws)
+    assert p.status()["backends"][0]["state"] == "active"
+    for _ in range(2 * WORKERS):
+        with client.socks5(p.listener, HOST, web.port) as s:
+            assert tunnel_get(s) == b"".join(harness.pattern(5))
+
+
+def test_no_lazy_that_fails_ends_before_there_are_threads(tmp_path):
+    env = {**conftest.clean_environment(tmp_path), "AWS_EC2_METADATA_DISABLED": "true",
+           "AWS_REGION": conftest.REGION}
+    r = subprocess.run([harness.program("awsocks"), "start", "--workers", str(WORKERS), "--no-lazy", "--instance-id",
+                        conftest.INSTANCE, "--listen", "127.0.0.1:0"], env=env, capture_output=True,
+                       timeout=harness.LIMIT_S, check=False)
+    assert r.returncode == 77 and b"listen" not in r.stderr, r
 
 
 def test_a_port_in_use_is_an_error(awsocks, processes, tmp_path):
