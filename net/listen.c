@@ -6,7 +6,8 @@
  * Out of descriptors, or with the gate shut, the pending connection stays
  * pending and the socket readable: without a pause that would be a busy loop.
  * The pause ends when the owner knows of something that has become free
- * (listen_resume()), otherwise after PAUSE_MS: others may have freed it.
+ * (listen_resume()), otherwise after PAUSE_MS: others may have freed it. While it
+ * lasts there is no watch, so that a new one that fails is known, and tried again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +24,7 @@ enum { PAUSE_MS = 100, BURST_MAX = 64, STREAK = 4, SAY_AGAIN_MS = 60000 };
 
 struct listen_socket {
 	struct loop *loop;
-	struct loop_watch watch;
+	struct loop_watch watch; /* not added: paused */
 	struct loop_timer pause;
 	accepted_fn *accepted;
 	struct listen_gate gate;
@@ -54,31 +55,35 @@ static bool has_descriptor(const struct listen_socket *ls)
 
 	if (!ls->gate.enter)
 		return true;
-	fd = fcntl(ls->watch.fd, F_DUPFD_CLOEXEC, 0);
+	fd = fcntl(ls->bound.fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return false;
 	close(fd);
 	return loop_may_use_fd(ls->loop, fd);
 }
 
+static void ready(void *arg, unsigned bits);
+
+static bool may_go_on(const struct listen_socket *ls)
+{
+	if (!enter(ls))
+		return false;
+	leave(ls);
+	return has_descriptor(ls);
+}
+
 static void go_on(void *arg)
 {
 	struct listen_socket *ls = arg;
 
-	if (!enter(ls)) {
-		timer_arm(ls->loop, &ls->pause, PAUSE_MS, go_on, ls);
-		return;
-	}
-	leave(ls);
-	if (has_descriptor(ls))
-		watch_set(ls->loop, &ls->watch, WATCH_READ);
-	else
+	if (!may_go_on(ls) ||
+	    watch_add(ls->loop, &ls->watch, ls->bound.fd, WATCH_READ, ready, ls, NULL) != 0)
 		timer_arm(ls->loop, &ls->pause, PAUSE_MS, go_on, ls);
 }
 
 static void pause_accepting(struct listen_socket *ls)
 {
-	watch_set(ls->loop, &ls->watch, 0);
+	watch_del(ls->loop, &ls->watch);
 	timer_arm(ls->loop, &ls->pause, PAUSE_MS, go_on, ls);
 }
 
@@ -120,7 +125,7 @@ static bool take_one(struct listen_socket *ls)
 		pause_accepting(ls);
 		return false;
 	}
-	fd = sock_accept(ls->watch.fd, &peer);
+	fd = sock_accept(ls->bound.fd, &peer);
 	sys = errno;
 	if (fd >= 0) {
 		ls->accepted(ls->arg, fd, &peer);

@@ -71,6 +71,75 @@ static void listen_at(void **state)
 	assert_int_equal(mem_held, 0);
 }
 
+/* A gate that is shut until somebody has stood before it. */
+struct gated {
+	struct loop *l;
+	bool open, taken, late;
+};
+
+static bool gate_enter(void *arg)
+{
+	struct gated *g = arg;
+
+	if (!g->open)
+		loop_stop(g->l);
+	return g->open;
+}
+
+static void gate_taken(void *arg, int fd, const struct addr *peer)
+{
+	struct gated *g = arg;
+
+	(void)peer;
+	close(fd);
+	g->taken = true;
+	loop_stop(g->l);
+}
+
+static void gate_late(void *arg)
+{
+	struct gated *g = arg;
+
+	g->late = true;
+	loop_stop(g->l);
+}
+
+static void a_pause_without_memory_goes_on_later(void **state)
+{
+	static const struct listen_gate gate = { .enter = gate_enter };
+	struct loop_timer limit = { 0 };
+	struct gated g = { .l = NULL };
+	struct listen_socket *ls;
+	struct err e = { 0 };
+	struct addr a;
+
+	(void)state;
+	assert_int_equal(loop_new(&g.l, &e), 0);
+	assert_int_equal(addr_parse("127.0.0.1:0", &a, &e), 0);
+	ls = listen_open(g.l, &a, gate_taken, &g, &e);
+	assert_non_null(ls);
+	listen_set_gate(ls, &gate);
+	timer_arm(g.l, &limit, 20000, gate_late, &g);
+	while (mem_fail_next()) {
+		const struct addr *at = listen_addr(ls);
+		int c = socket(AF_INET, SOCK_STREAM, 0);
+
+		assert_int_equal(connect(c, (const struct sockaddr *)&at->ss, at->len), 0);
+		g.open = g.taken = false;
+		loop_run(g.l);
+		g.open = true;
+		listen_resume(ls);
+		while (!g.taken && !g.late)
+			loop_run(g.l);
+		assert_false(g.late);
+		close(c);
+	}
+	timer_disarm(g.l, &limit);
+	listen_close(ls);
+	loop_free(g.l);
+	assert_int_equal(mem_held, 0);
+}
+
 static void dialed(void *arg, int fd, const struct addr *to, const struct err *why)
 {
 	struct fix *f = arg;
@@ -330,6 +399,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(open_loop),
 		cmocka_unit_test(listen_at),
+		cmocka_unit_test(a_pause_without_memory_goes_on_later),
 		cmocka_unit_test(dial),
 		cmocka_unit_test(resolve),
 		cmocka_unit_test(relay_both_kinds),
