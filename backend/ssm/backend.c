@@ -323,7 +323,10 @@ static int fill(struct ssm *s, const struct ssm_opts *o, struct err *e)
 	if (ssm_ssh_new(s, o, e) != 0)
 		return -1;
 	s->pool = pool_new(&p, &pool_handler, s, e);
-	return s->pool ? 0 : -1;
+	if (s->pool)
+		return 0;
+	ssh_pool_discard(s->ssh);
+	return -1;
 }
 
 struct backend *ssm_backend_new(const struct ssm_opts *o, struct err *e)

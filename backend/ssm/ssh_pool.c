@@ -416,6 +416,11 @@ struct ssh_pool *ssh_pool_new(const struct ssh_pool_opts *o, const struct ssh_po
 	return p;
 }
 
+void ssh_pool_discard(struct ssh_pool *p)
+{
+	mem_free(p);
+}
+
 struct ssh_pool_dial *ssh_pool_dial(struct ssh_pool *p, const char *host, uint16_t port,
 				    unsigned limit_ms, ssh_pool_done_fn *done, void *arg,
 				    struct err *e)

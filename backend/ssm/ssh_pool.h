@@ -41,6 +41,7 @@ typedef void ssh_pool_done_fn(void *arg, struct stream *, const char *session_id
 
 struct ssh_pool *ssh_pool_new(const struct ssh_pool_opts *, const struct ssh_pool_handler *,
 			      void *arg, struct err *);
+void ssh_pool_discard(struct ssh_pool *); /* one that was never used; NULL allowed */
 /* NULL: *e tells and done() never comes. */
 struct ssh_pool_dial *ssh_pool_dial(struct ssh_pool *, const char *host, uint16_t port,
 				    unsigned limit_ms, ssh_pool_done_fn *, void *arg,

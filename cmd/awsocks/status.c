@@ -53,6 +53,19 @@ static double number_of(const struct cJSON *o, const char *key)
 	return cJSON_IsNumber(n) ? n->valuedouble : 0;
 }
 
+static void print_session(const struct cJSON *s)
+{
+	bool ssh = strcmp(text_of(s, "transport"), "ssh") == 0; /* then it serves every host */
+
+	printf("  %-16s ", "");
+	if (ssh)
+		printf("ssh");
+	else
+		printf("%s:%.0f", text_of(s, "host"), number_of(s, "port"));
+	printf("  %s  %.0f streams\n", text_of(s, "id"),
+	       number_of(s, ssh ? "channels" : "streams"));
+}
+
 static void print_backend(const struct cJSON *b)
 {
 	const char *step = text_of(b, "step"), *reason = text_of(b, "reason");
@@ -66,9 +79,8 @@ static void print_backend(const struct cJSON *b)
 	printf("\n");
 	if (*reason)
 		printf("  %-16s %s\n", "", reason);
-	cJSON_ArrayForEach(session, cJSON_GetObjectItemCaseSensitive(b, "sessions")) printf(
-		"  %-16s %s:%.0f  %s  %.0f streams\n", "", text_of(session, "host"),
-		number_of(session, "port"), text_of(session, "id"), number_of(session, "streams"));
+	cJSON_ArrayForEach(session, cJSON_GetObjectItemCaseSensitive(b, "sessions"))
+		print_session(session);
 }
 
 static void print_sandbox(const struct cJSON *o)

@@ -120,6 +120,8 @@ def test_both_ways(localaws, awsocks, sshd, web, tmp_path):
     backend = proxy.status()["backends"][0]
     assert backend["transport"] == "ssh"
     assert backend["sessions"][0]["logged_in"] is True
+    text = harness.run([harness.program("awsocks"), "status"], env=proxy.env).stdout.decode()
+    assert f"ssh  {backend['sessions'][0]['id']}  " in text
     pid = masters(proxy)[0]
     assert proxy.stop() == 0
     harness.wait_for(lambda: not os.path.exists(f"/proc/{pid}"), what="ssh to end")
@@ -235,6 +237,37 @@ def test_several_masters_when_one_is_busy(localaws, awsocks, sshd, web):
         got.join(harness.LIMIT_S)
 
 
+def test_many_connections_leave_nothing(localaws, awsocks, sshd, web):
+    _, proxy = start(localaws, awsocks, sshd)
+
+    def some(n):
+        for _ in range(n):
+            with client.socks5(proxy.listener, "127.0.0.1", web.port) as s:
+                s.sendall(b"GET /bytes/10 HTTP/1.0\r\n\r\n")
+                assert client.read_to_end(s)
+        harness.wait_for(lambda: proxy.status()["backends"][0]["sessions"][0]["channels"] == 0, what="all to end")
+        return len(proxy.descriptors())
+    assert some(20) == some(300)
+
+
+def test_under_the_sandbox(localaws, awsocks, sshd, web, tmp_path):
+    """ssh is started by the small process beside the proxy, and nothing stays when that is killed."""
+    _, proxy = start(localaws, awsocks, sshd, key=False)
+    if not proxy.status()["sandbox"]["seccomp"]:
+        pytest.skip("no sandbox here")
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    pid = masters(proxy)[0]
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+        assert int(f.read().rsplit(")", 1)[1].split()[1]) in family(proxy) - {proxy.pid}
+    with open(f"/proc/{pid}/cmdline", encoding="utf-8") as f:
+        words = f.read().split("\0")
+    folder = os.path.dirname(next(w for w in words if w.startswith("ControlPath=")).split('"')[1])
+    assert os.stat(folder).st_mode & 0o777 == 0o700
+    os.kill(proxy.pid, signal.SIGKILL)
+    harness.wait_for(lambda: not os.path.exists(folder), what="the directory to go")
+    harness.wait_for(lambda: not os.path.exists(f"/proc/{pid}"), what="ssh to end")
+
+
 # --- when it goes wrong ---
 
 def test_a_killed_master(localaws, awsocks, sshd, serve, web, tmp_path):
@@ -309,6 +342,16 @@ def test_without_a_key_one_is_pushed(localaws, awsocks, sshd, web, tmp_path):
     assert aws.stats()["SendSSHPublicKey"] == 2
 
 
+def test_an_instance_found_by_name(localaws, awsocks, sshd, web, tmp_path):
+    """Its zone is known then, and goes along with the key."""
+    aws = localaws("--resolve", f"localhost:22=127.0.0.1:{sshd.port}", "--authorized-keys",
+                   str(sshd.folder / "pushed"))
+    proxy = awsocks("--transport", "ssh", "--ssh-user", sshd.user, "--route-default", "proxy", "--name", "demo",
+                    aws=aws, target=False)
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert aws.stats()["SendSSHPublicKey"] == 1 and aws.stats()["DescribeInstances"] == 1
+
+
 def test_when_a_key_may_not_be_pushed_the_agents_serve(localaws, awsocks, sshd, web, tmp_path):
     config = tmp_path / "awsocks" / ".ssh"
     aws = localaws("--resolve", f"localhost:22=127.0.0.1:{sshd.port}", "--fault", "refuse-key")
@@ -332,6 +375,13 @@ def test_port_forwarding_when_the_ssh_document_is_refused(localaws, awsocks, ssh
     assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
     assert "AWS-StartSSHSession is refused" in proxy.log()
     assert aws.stats()["StartSession"] == 2
+
+
+def test_the_port_document_by_setting(localaws, awsocks, sshd, web, tmp_path):
+    aws, proxy = start(localaws, awsocks, sshd, "--ssh-document", "port", faults=["refuse-ssh"])
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert up(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert aws.stats()["StartSession"] == 1
 
 
 def test_auto_prefers_port_sessions_and_says_so(localaws, awsocks, sshd, web, tmp_path):
@@ -423,6 +473,17 @@ def test_connect_serves_scp_and_rsync(login, sshd, tmp_path):
 def test_connect_by_the_other_document(login, sshd):
     _, env, words = login("refuse-ssh")
     assert harness.run(["ssh", *words, f"{sshd.user}@{INSTANCE}", "echo here"], env=env).stdout == b"here\n"
+
+
+def test_connect_standalone_by_ssh(localaws, sshd, web, tmp_path):
+    """To another host, through the instance, in one process that starts an ssh for itself."""
+    aws = localaws("--resolve", f"localhost:22=127.0.0.1:{sshd.port}")
+    env = {**clean_environment(tmp_path), **aws.env()}
+    r = harness.run([harness.program("awsocks"), "connect", "--standalone", "--transport", "ssh", "--ssh-user", sshd.user,
+                     "--ssh-key", sshd.folder / "client_key", "--instance-id", INSTANCE, "--route-default", "proxy",
+                     "127.0.0.1", web.port], env=env, input=b"GET /bytes/10 HTTP/1.0\r\n\r\n")
+    assert r.stdout.startswith(b"HTTP/1")
+    assert aws.stats()["sessions_open"] == 0
 
 
 def test_connect_to_a_port_where_nobody_is(localaws, tmp_path):
