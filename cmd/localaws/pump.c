@@ -1,8 +1,22 @@
 #include "cmd/localaws/pump.h"
 
+#include <time.h>
+
 #include "cmd/localaws/world.h"
 
-enum { BURST = 256 }; /* messages in one turn of the loop */
+#define SLEEP_MS 1.1 /* what a sleep of 1 ms takes */
+enum {
+	BURST = 256, /* messages in one turn of the loop */
+	LATE_MS = 8, /* made up for */
+};
+
+static double exact_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
 
 void pump_init(struct pump *p, struct world *w, struct channel *ch,
 	       size_t (*pull)(void *arg, uint8_t *out, size_t max), void *arg)
@@ -12,6 +26,19 @@ void pump_init(struct pump *p, struct world *w, struct channel *ch,
 
 static void run(void *arg);
 
+static bool sleeps(struct pump *p)
+{
+	double now = exact_ms();
+
+	if (p->slept_ms < now - LATE_MS)
+		p->slept_ms = p->slept_ms > 0 ? now - LATE_MS : now;
+	p->slept_ms += SLEEP_MS;
+	if (p->slept_ms <= now)
+		return false;
+	timer_arm(p->w->loop, &p->sleep, 1, run, p);
+	return true;
+}
+
 /* true: the pump sleeps now. */
 static bool throttled(struct pump *p, size_t n)
 {
@@ -19,10 +46,8 @@ static bool throttled(struct pump *p, size_t n)
 
 	if (p->w->opts->throttle == THROTTLE_NONE)
 		return false;
-	if (p->w->opts->throttle == THROTTLE_AGENT) {
-		timer_arm(p->w->loop, &p->sleep, 1, run, p);
-		return true;
-	}
+	if (p->w->opts->throttle == THROTTLE_AGENT)
+		return sleeps(p);
 	p->next_ms = (p->next_ms > now ? p->next_ms : now) +
 		     (double)n * 1000.0 / (double)p->w->opts->throttle_rate;
 	if (p->next_ms < now + 1)
@@ -42,8 +67,10 @@ static void run(void *arg)
 		if (p->ch->paused || !p->ch->ops->room(p->ch->arg))
 			return;
 		n = p->pull(p->arg, bytes, sizeof(bytes));
-		if (n == 0)
+		if (n == 0) {
+			p->slept_ms = 0;
 			return;
+		}
 		channel_send(p->ch, WIRE_OUTPUT, bytes, n);
 		if (throttled(p, n))
 			return;

@@ -367,6 +367,7 @@ def aggregate(o):
         with World(throttle="agent", options=("--sessions", "8")) as w:
             w.warm()
             for n in (1, 2, 4, 8):
+                time.sleep(o.settle)           # until the ends of the last ones are seen
                 with downloads(w, n, HOST) as moved:
                     time.sleep(o.settle)
                     begun, before, cpu = time.perf_counter(), sum(m[0] for m in moved), w.proxy.cpu_s()
