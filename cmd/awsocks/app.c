@@ -214,7 +214,6 @@ static void join_workers(struct app *a)
 {
 	for (size_t i = 1; i < a->workers; i++)
 		worker_join(a->worker[i]);
-	app_listeners_free(a);
 }
 
 static void next_stage(struct app *a)
@@ -254,7 +253,7 @@ void app_free(struct app *a)
 		path_private_remove(a->ssh_dir);
 	for (size_t i = WORKERS_MAX; i > 0; i--)
 		worker_free(a->worker[i - 1]);
-	app_listeners_free(a);
+	app_listeners_free(a); /* what a loop's end still ran may have looked at them */
 	audit_close(a->audit);
 	limits_free(a->limits);
 	mem_free(a->profile);

@@ -9,6 +9,8 @@
  * Loops are freed last of all: that waits for look-ups which the system does not break off,
  * and the others shall end, and signals be heard, before.
  *
+ * An ended worker may still be sent word of a free place (seat.c); its loop's end reads it.
+ *
  * Mail from one sender keeps its order. So whatever worker 0 sent before the
  * stop arrives before it, and whatever this worker handed over arrives before its "quiet".
  */

@@ -361,6 +361,17 @@ def test_a_second_signal_ends_at_once(awsocks, web, tmp_path):
     assert not pid_file.exists()
 
 
+def test_a_stop_while_clients_wait_for_places(awsocks, web):
+    """A place that becomes free is offered to workers that wait for one, also to some that have ended already."""
+    p = awsocks(*DIRECT, "--max-connections", "2", "--grace", "300ms")
+    served = [client.socks5(p.listener, "127.0.0.1", web.port) for _ in range(2)]
+    waiting = [client.dial(p.listener) for _ in range(MANY)]
+    assert p.status()["connections"] == 2
+    assert p.stop() == 0, p.log()
+    close_all(served + waiting)
+    assert len(p.audit()) == 2
+
+
 def test_signals_are_the_main_threads(awsocks):
     p = awsocks(*DIRECT)
     wanted = sum(1 << s - 1 for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE))
