@@ -57,6 +57,11 @@ void channel_mind_gap(struct channel *c)
 	c->gap_at = c->expected;
 }
 
+bool channel_has_gap(const struct channel *c)
+{
+	return c->gap_ms != 0;
+}
+
 uint64_t channel_health_next(const struct channel *c)
 {
 	bool waits = c->gap_ms || c->unacked.oldest < c->unacked.next;

@@ -159,13 +159,6 @@ static void on_kick(void *arg)
 	session_kick(arg);
 }
 
-/* Reading pauses for a slow reader, and when acknowledgements pile up. */
-void session_mind_reading(struct session *s)
-{
-	if (s->link && s->link->open)
-		ws_pause(s->link->ws, smux_holding(s->mux) || channel_is_flooded(s->channel));
-}
-
 static void on_hold(void *arg, bool on)
 {
 	struct session *s = arg;
@@ -448,8 +441,8 @@ static void arm_tick(struct session *s)
 
 	if (s->state < SESSION_TERMINATING && channel_next(s->channel) < at)
 		at = channel_next(s->channel);
-	if (s->flooded_ms && s->flooded_ms + FLOOD_MS < at)
-		at = s->flooded_ms + FLOOD_MS;
+	if (session_health_next(s) < at)
+		at = session_health_next(s);
 	timer_disarm(s->env->loop, &s->tick);
 	if (at != UINT64_MAX)
 		timer_arm(s->env->loop, &s->tick, at > now ? at - now : 1, on_tick, s);
@@ -464,17 +457,6 @@ static void became_active(struct session *s)
 	s->handler->active(s->arg);
 }
 
-static void mind_health(struct session *s)
-{
-	struct err e;
-
-	switch (channel_health(s->channel, &e)) {
-	case CHANNEL_WELL: return;
-	case CHANNEL_SILENT: session_lost_link(s, &e); return;
-	case CHANNEL_LOST: session_fail(s, &e); return;
-	}
-}
-
 static void run_channel(struct session *s)
 {
 	struct err e;
@@ -487,8 +469,7 @@ static void run_channel(struct session *s)
 	}
 	if (s->state == SESSION_HANDSHAKE && channel_is_complete(s->channel))
 		became_active(s);
-	if (s->state == SESSION_ACTIVE && !s->closed)
-		mind_health(s);
+	session_mind_health(s);
 	if (s->closed && s->state == SESSION_ENDING) {
 		session_go(s, SESSION_DEAD);
 	} else if (s->closed && s->state < SESSION_TERMINATING) {
@@ -499,24 +480,6 @@ static void run_channel(struct session *s)
 	} else if (s->state == SESSION_ENDING && channel_is_drained(s->channel)) {
 		s->closed = true; /* the agent has heard it */
 		session_go(s, SESSION_DEAD);
-	}
-}
-
-/* While reading pauses, no pong can tell whether the peer is alive. */
-static void mind_flood(struct session *s)
-{
-	struct err e;
-
-	session_mind_reading(s);
-	if (!channel_is_flooded(s->channel) || s->state != SESSION_ACTIVE) {
-		s->flooded_ms = 0;
-	} else if (!s->flooded_ms) {
-		s->flooded_ms = now_ms(s);
-		log_info("ssm", "%s: reading pauses until acknowledgements have left", s->label);
-	} else if (now_ms(s) >= s->flooded_ms + FLOOD_MS) {
-		(void)err_set(&e, ERR_TIMEOUT, "the service takes no data");
-		s->flooded_ms = 0;
-		session_lost_link(s, &e);
 	}
 }
 
@@ -546,7 +509,7 @@ static void work(void *arg)
 
 	run_channel(s);
 	smux_run(s->mux);
-	mind_flood(s);
+	session_mind_flood(s);
 	if (s->state == SESSION_DEAD) {
 		tell_ended(s, NULL);
 		if (smux_streams(s->mux) == 0) {
@@ -692,7 +655,7 @@ bool session_usable(const struct session *s)
 
 bool session_slow(const struct session *s)
 {
-	return channel_is_behind(s->channel);
+	return channel_is_behind(s->channel) || session_suspect(s);
 }
 
 bool session_lost(const struct session *s)

@@ -48,7 +48,16 @@ struct session {
 	struct err last;  /* why the websocket was lost */
 	uint64_t lost_ms; /* 0: all is well */
 	uint64_t active_ms;
-	uint64_t flooded_ms; /* since then too many acknowledgements wait; 0: no */
+	uint64_t flooded_ms;           /* since then too many acknowledgements wait; 0: no */
+	struct {                       /* session_health.c: does it carry, or only acknowledge? */
+		uint64_t asked_ms;     /* the question is open since then; 0: none is */
+		uint64_t settled_ms;   /* since then the agent has nothing else to do */
+		uint64_t again_ms;     /* not before that, unless a stream was opened */
+		uint64_t up, heard_up; /* bytes sent: at the question, at the last frame */
+		unsigned pause_ms;
+		uint32_t opened; /* smux_opened() at the last answer */
+		bool full;       /* the agent may hold as much as it can */
+	} pulse;
 	unsigned tries;
 	char output[SESSION_OUTPUT_MAX];
 	bool closed; /* channel_closed came */
@@ -58,11 +67,17 @@ struct session {
 /* session.c */
 void session_go(struct session *, enum session_state);
 void session_kick(struct session *); /* work to do, on a later turn */
-void session_mind_reading(struct session *);
 /* It can carry nothing any more: everyone is told, AWS too where it does not know. */
 void session_fail(struct session *, const struct err *why);
 /* The websocket is gone, the session perhaps not. */
 void session_lost_link(struct session *, const struct err *why);
+
+/* session_health.c */
+void session_mind_reading(struct session *);
+void session_mind_health(struct session *); /* may end or lose it */
+void session_mind_flood(struct session *);
+bool session_suspect(const struct session *); /* it may be dead, and alive it would answer */
+uint64_t session_health_next(const struct session *); /* monotonic ms */
 
 /* session_link.c: the websocket. */
 void session_connect(struct session *); /* then HANDSHAKE or ACTIVE, or a failure */

@@ -60,6 +60,7 @@ struct smux *smux_new(const struct smux_opts *o, const struct smux_handler *hand
 	m->handler = handler;
 	m->arg = arg;
 	m->next_id = FIRST_ID;
+	m->probe_seq = -1;
 	list_init(&m->streams);
 	list_init(&m->ready);
 	list_init(&m->todo);
@@ -344,6 +345,7 @@ int smux_input(struct smux *m, const uint8_t *p, size_t n, struct err *e)
 	while ((r = smux_parse(&m->parser, &p, &n, &f, e)) == 1) {
 		struct smux_stream *s = *slot_of(m, f.id);
 
+		m->asked_ms = 0;
 		if (!s || s->syn_due || m->dead)
 			continue; /* unknown ids are ignored, so is what we never opened */
 		if (f.cmd == SMUX_PSH) {
@@ -426,6 +428,27 @@ void smux_run(struct smux *m)
 
 /* --- sending --- */
 
+static void awaits_answer(struct smux *m)
+{
+	if (!m->asked_ms)
+		m->asked_ms = smux_now_ms(m);
+}
+
+/* A probe has no owner from the beginning. */
+static void syn_leaves(struct smux_stream *s, int64_t seq)
+{
+	struct smux *m = s->mux;
+
+	s->syn_due = false;
+	s->syn_seq = seq;
+	list_add_tail(&m->undecided, &s->undecided);
+	if (s->owner_gone) {
+		m->ghosts++;
+		m->probe_seq = seq;
+	}
+	awaits_answer(m);
+}
+
 static void pulled(struct smux_stream *s, size_t n)
 {
 	buf_drop(&s->out, n);
@@ -453,9 +476,7 @@ static size_t pull_stream(struct smux_stream *s, uint8_t *to, size_t max, int64_
 	if (s->mux->o.raw)
 		return pull_raw(s, to, max);
 	if (s->syn_due) {
-		s->syn_due = false;
-		s->syn_seq = seq;
-		list_add_tail(&s->mux->undecided, &s->undecided);
+		syn_leaves(s, seq);
 		smux_header(to, SMUX_SYN, 0, s->id);
 		return SMUX_HEADER;
 	}
@@ -470,6 +491,7 @@ static size_t pull_stream(struct smux_stream *s, uint8_t *to, size_t max, int64_
 		smux_header(to, SMUX_PSH, (uint16_t)n, s->id);
 		memcpy(to + SMUX_HEADER, buf_ptr(&s->out), n);
 		pulled(s, n);
+		awaits_answer(s->mux);
 		return SMUX_HEADER + n;
 	}
 	if (!s->fin_due || s->fin_sent)
@@ -509,6 +531,34 @@ size_t smux_pull(struct smux *m, uint8_t *to, size_t max, int64_t seq)
 			release(s);
 	}
 	return used;
+}
+
+int smux_probe(struct smux *m, struct err *e)
+{
+	struct stream *stream = smux_open(m, e);
+	struct smux_stream *s;
+
+	if (!stream)
+		return -1;
+	s = CONTAINER_OF(stream, struct smux_stream, stream);
+	s->closing = s->owner_gone = s->fin_due = true;
+	m->probe_seq = -1;
+	return 0;
+}
+
+int64_t smux_probe_seq(const struct smux *m)
+{
+	return m->probe_seq;
+}
+
+uint64_t smux_asked_ms(const struct smux *m)
+{
+	return m->asked_ms;
+}
+
+uint32_t smux_opened(const struct smux *m)
+{
+	return m->next_id;
 }
 
 bool smux_pending(const struct smux *m)

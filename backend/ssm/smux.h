@@ -78,7 +78,14 @@ size_t smux_pull(struct smux *, uint8_t *to, size_t max, int64_t seq);
 bool smux_pending(const struct smux *);
 void smux_nop(struct smux *); /* a NOP goes out before anything else; raw: nothing does */
 void smux_refused(struct smux *);
-void smux_raw_end(struct smux *); /* raw: the far end has said its last byte */
+/* Since when something has been sent for streams and no frame at all has come; 0: nothing has. */
+uint64_t smux_asked_ms(const struct smux *);
+/* Opens a stream of nobody's and closes it at once: the far end answers with a frame. ERR_NOMEM. */
+MUST_CHECK int smux_probe(struct smux *, struct err *);
+/* The seq given to smux_pull() when the last probe left, or -1. */
+int64_t smux_probe_seq(const struct smux *);
+uint32_t smux_opened(const struct smux *); /* grows with every stream that is opened */
+void smux_raw_end(struct smux *);          /* raw: the far end has said its last byte */
 /* Tells the streams what there is to tell. From the event loop only. */
 void smux_run(struct smux *);
 /* When smux_tick() is due (monotonic ms), UINT64_MAX: never. */

@@ -41,6 +41,8 @@ struct smux {
 	uint32_t next_id;
 	bool nop_due, dead, holding;
 	uint64_t up, down;
+	uint64_t asked_ms; /* something went out, nothing came since; 0: no */
+	int64_t probe_seq;
 };
 
 /* smux_stream.c: the stream contract. */

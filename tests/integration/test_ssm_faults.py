@@ -87,6 +87,37 @@ def test_a_gap_that_takes_too_long_ends_its_session_alone(localaws, awsocks, web
     harness.wait_for(lambda: aws.stats()["sessions_open"] == 1, what="TerminateSession")
 
 
+@pytest.mark.long
+def test_a_session_that_only_acknowledges_is_replaced(localaws, awsocks, web, tmp_path):
+    """7.3 of the protocol page: the agent's multiplexer dies, the session stays and acknowledges."""
+    aws, proxy = start(localaws, awsocks)
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    aws.faults("zombie")
+    with client.socks5(proxy.listener, HOST, web.port) as s:
+        s.sendall(b"GET /bytes/10 HTTP/1.1\r\nHost: x\r\n\r\n")
+        s.settimeout(60)
+        harness.wait_for(lambda: "asking whether it lives" in proxy.log(), what="the question")
+        aws.faults("zombie=off")
+        with pytest.raises(ConnectionResetError):
+            s.recv(1)
+    harness.wait_for(lambda: "carries nothing" in proxy.log(), what="its end")
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    harness.wait_for(lambda: aws.stats()["sessions_open"] == 1, what="TerminateSession")
+
+
+def test_a_quiet_server_is_no_dead_session(localaws, awsocks, web):
+    """The question is answered, and the stream that waits does not notice."""
+    aws, proxy = start(localaws, awsocks)
+    with client.socks5(proxy.listener, HOST, web.port) as s:
+        s.sendall(b"GET /bytes/10 HTTP/1.1\r\n")
+        harness.wait_for(lambda: "asking whether it lives" in proxy.log(), what="the question")
+        harness.wait_for(lambda: aws.stats()["targets_open"] == 1, what="the end of the question")
+        s.sendall(b"Host: x\r\n\r\n")
+        s.settimeout(20)
+        assert s.recv(1) == b"H"
+    assert aws.stats()["StartSession"] == 1
+
+
 REFUSALS = {
     "refuse-session": "AccessDenied",
     "not-connected": "not connected",

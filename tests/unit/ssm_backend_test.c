@@ -823,6 +823,87 @@ static void silence_renews_the_websocket(void **state)
 	finish();
 }
 
+/* It acknowledges and carries nothing: new streams go elsewhere, then its own are told. */
+static void a_dead_session_is_replaced(void **state)
+{
+	(void)state;
+	for (unsigned big = 0; big <= 1; big++) {
+		struct client a = { .to_write = 10 }, b = { .to_write = 10 };
+
+		begin(&(struct ssm_opts){ 0 });
+		dial(&a, "echo");
+		RUN_UNTIL(a.got == 10, 5000);
+		W->agents[0]->zombie = true;
+		a.to_write = big ? 4 << 20 : 20;
+		pump(&a);
+		run(14000);
+		assert_int_equal(a.closeds, 0);
+		dial(&b, "echo");
+		RUN_UNTIL(b.got == 10, 5000);
+		assert_string_equal(b.session, "s-2");
+		for (int i = 0; i < 30 && !a.closeds; i++) {
+			a.to_write += big ? 400000 : 0;
+			pump(&a);
+			run(1000);
+		}
+		assert_int_equal(a.closeds, 1);
+		assert_non_null(strstr(a.why.msg, "carries nothing"));
+		assert_int_equal(b.closeds, 0);
+		RUN_UNTIL(W->terminates == 1, 3000);
+		finish();
+	}
+}
+
+/* A stream may wait as long as it likes: the session is asked whether it lives, ever more rarely.
+ */
+static void a_quiet_session_is_left_alone(void **state)
+{
+	struct client a = { .to_write = 10 }, b = { .to_write = 10 };
+	int asked;
+
+	(void)state;
+	begin(&(struct ssm_opts){ 0 });
+	dial(&a, "silent");
+	RUN_UNTIL(a.s && W->agents[0]->bytes == 10, 5000);
+	run(9000);
+	assert_int_equal(W->agents[0]->syns, 1);
+	run(3000);
+	assert_int_equal(W->agents[0]->syns, 2); /* asked */
+	assert_int_equal(W->agents[0]->open_count, 1);
+	for (int i = 0; i < 36; i++) { /* an hour, and each 100 s it says something more */
+		a.to_write += 10;
+		pump(&a);
+		run(100000);
+	}
+	asked = W->agents[0]->syns;
+	assert_in_range(asked, 3, 12);
+	dial(&b, "silent"); /* a new stream that waits: asked at once */
+	run(12000);
+	assert_int_equal(W->agents[0]->syns, asked + 2);
+	assert_int_equal(a.closeds + b.closeds, 0);
+	assert_int_equal(W->starts, 1);
+	finish();
+}
+
+/* A target that takes nothing holds the acknowledgements back: that is not the same. */
+static void a_full_session_is_left_alone(void **state)
+{
+	struct client a = { .to_write = 10 };
+
+	(void)state;
+	begin(&(struct ssm_opts){ 0 });
+	dial(&a, "echo");
+	RUN_UNTIL(a.got == 10, 5000);
+	W->agents[0]->silent = true;
+	a.to_write = 20;
+	pump(&a);
+	run(300000);
+	assert_int_equal(a.closeds, 0);
+	W->agents[0]->silent = false;
+	RUN_UNTIL(a.got == 20, 10000);
+	finish();
+}
+
 /* One host's session fails and the machine with it, another's comes up after that. */
 static void late_success(void **state)
 {
@@ -1055,6 +1136,9 @@ int main(void)
 		cmocka_unit_test(new_streams_avoid_a_gap),
 		cmocka_unit_test(a_gap_that_stays_ends_its_session),
 		cmocka_unit_test(silence_renews_the_websocket),
+		cmocka_unit_test(a_dead_session_is_replaced),
+		cmocka_unit_test(a_quiet_session_is_left_alone),
+		cmocka_unit_test(a_full_session_is_left_alone),
 		cmocka_unit_test(late_success),
 		cmocka_unit_test(no_second_session),
 		cmocka_unit_test(clock_is_wrong),

@@ -415,6 +415,39 @@ static void who_was_refused(void **state)
 	end(&r);
 }
 
+/* A question whether the far end lives is a stream of nobody's: any answer will do, and its refusal
+ * is not another stream's. */
+static void probe(void **state)
+{
+	struct rig r;
+	struct user a;
+
+	(void)state;
+	rig_init(&r, 0);
+	assert_int_equal(smux_asked_ms(r.mux), 0);
+	open_user(&r, &a);
+	assert_int_equal(smux_asked_ms(r.mux), 0); /* not sent yet */
+	(void)sent(&r, 1024);
+	assert_int_not_equal(smux_asked_ms(r.mux), 0);
+	assert_int_equal(smux_probe(r.mux, NULL), 0);
+	assert_int_equal(smux_probe_seq(r.mux), -1);
+	assert_string_equal(sent(&r, 1024), "SYN5 FIN5");
+	assert_true(smux_probe_seq(r.mux) >= 0);
+	smux_refused(r.mux);
+	far(&r, SMUX_FIN, 5, NULL);
+	assert_int_equal(smux_asked_ms(r.mux), 0);
+	smux_run(r.mux);
+	assert_int_equal(a.closeds, 0);
+	assert_int_equal(r.decisions, 1);
+	assert_int_equal(r.fate[0], SMUX_CARRIES);
+	assert_int_equal(smux_streams(r.mux), 1);
+	assert_int_equal(smux_probe(r.mux, NULL), 0);
+	stream_close(a.s);
+	smux_run(r.mux);
+	smux_break(r.mux, NULL); /* one that was never sent goes too */
+	end(&r);
+}
+
 static void refused_after_close(void **state)
 {
 	struct rig r;
@@ -665,23 +698,15 @@ static void a_raw_one_breaks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(frames_in_order),
-		cmocka_unit_test(never_opened_never_sent),
-		cmocka_unit_test(writers_share),
-		cmocka_unit_test(credit_rules),
-		cmocka_unit_test(close_inside_data),
-		cmocka_unit_test(shutdown_sends_no_fin),
-		cmocka_unit_test(stalled_reader),
-		cmocka_unit_test(hard_ceiling),
-		cmocka_unit_test(who_was_refused),
-		cmocka_unit_test(refused_after_close),
-		cmocka_unit_test(unknown_and_broken),
-		cmocka_unit_test(broken_session),
-		cmocka_unit_test(late_attach),
-		cmocka_unit_test(greeted_after_close),
-		cmocka_unit_test(closed_and_never_taken),
-		cmocka_unit_test(a_raw_one),
-		cmocka_unit_test(a_raw_one_breaks),
+		cmocka_unit_test(frames_in_order),     cmocka_unit_test(never_opened_never_sent),
+		cmocka_unit_test(writers_share),       cmocka_unit_test(credit_rules),
+		cmocka_unit_test(close_inside_data),   cmocka_unit_test(shutdown_sends_no_fin),
+		cmocka_unit_test(stalled_reader),      cmocka_unit_test(hard_ceiling),
+		cmocka_unit_test(who_was_refused),     cmocka_unit_test(probe),
+		cmocka_unit_test(refused_after_close), cmocka_unit_test(unknown_and_broken),
+		cmocka_unit_test(broken_session),      cmocka_unit_test(late_attach),
+		cmocka_unit_test(greeted_after_close), cmocka_unit_test(closed_and_never_taken),
+		cmocka_unit_test(a_raw_one),           cmocka_unit_test(a_raw_one_breaks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

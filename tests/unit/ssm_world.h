@@ -53,6 +53,8 @@ struct agent {
 	char id[40], host[64], token[40];
 	int connects;
 	bool begun, complete, ended, silent;
+	bool zombie; /* acknowledges, and carries nothing */
+	int syns;
 	int64_t expected, next;
 	struct out out[OUT_MAX];
 	struct smux_parser parser;
@@ -482,6 +484,7 @@ static void agent_bytes(struct agent *a, const uint8_t *p, size_t n)
 
 	while (smux_parse(&a->parser, &p, &n, &f, NULL) == 1) {
 		if (f.cmd == SMUX_SYN) {
+			a->syns++;
 			agent_accepts(a, f.id);
 		} else if (f.cmd == SMUX_NOP) {
 			a->nops++;
@@ -542,7 +545,8 @@ static void agent_input(struct agent *a, const uint8_t *p, size_t n)
 		agent_closes(a, "");
 	} else {
 		assert_true(a->complete);
-		agent_bytes(a, m.payload, m.payload_len);
+		if (!a->zombie)
+			agent_bytes(a, m.payload, m.payload_len);
 	}
 }
 
