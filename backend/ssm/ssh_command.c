@@ -161,20 +161,15 @@ int ssh_command(struct ssh_args *a, const struct ssh_login *l, struct err *e)
 
 /* --- checking one --- */
 
-static bool is_fixed(const char *option)
-{
-	for (size_t i = 0; i < FIXED; i++)
-		if (strcmp(option, fixed[i]) == 0)
-			return true;
-	return false;
-}
-
-/* `rest` is one file's name in a directory, and then `end`. */
+/* `rest` is one file's name in a directory, and then `end`. No % among others: ssh would put other
+ * arguments in its place (%k is the HostKeyAlias), and a shell reads what comes of it. */
 static bool is_name(const char *rest, const char *end)
 {
-	size_t n = strcspn(rest, "/'\"");
+	size_t n = 0;
 
-	return n > 0 && strcmp(rest, "..") != 0 && strcmp(rest + n, end) == 0;
+	while (isalnum((unsigned char)rest[n]) || (n > 0 && rest[n] && strchr("-_.", rest[n])))
+		n++;
+	return n > 0 && strcmp(rest + n, end) == 0;
 }
 
 /* option: `head` value `middle`, then a name and `end`. */
@@ -205,43 +200,70 @@ static bool is_helper(const char *option, const struct ssh_bounds *b)
 	return is_path(option, "ProxyCommand='", b->helper, middle, "'");
 }
 
-static bool is_option(const char *option, const struct ssh_bounds *b)
+/* Those that have to be there: the connection is ours and ends at our sockets. */
+enum { HAS_HELPER = 1, HAS_CONTROL = 2, HAS_KNOWN_HOSTS = 4, HAS_ALL = 7 };
+
+static bool is_option(const char *option, const struct ssh_bounds *b, unsigned *has)
 {
-	static const char *const free_ones[] = { "IdentityFile=\"", "HostKeyAlias=" };
 	static const char *const words[] = { "Compression=yes", "Compression=no",
 					     "IdentitiesOnly=yes", "IdentityAgent=none" };
+	static const char alias[] = "HostKeyAlias=";
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
 		if (strcmp(option, words[i]) == 0)
 			return true;
-	for (size_t i = 0; i < sizeof(free_ones) / sizeof(*free_ones); i++)
-		if (str_starts(option, free_ones[i]))
-			return true;
-	return is_fixed(option) || is_helper(option, b) ||
-	       is_path(option, "ControlPath=\"", b->dir, "/", "\"") ||
-	       is_path(option, "UserKnownHostsFile=\"", b->known_hosts, "\"", NULL);
+	if (str_starts(option, alias))
+		return check_word("name", option + strlen(alias), NULL) == 0;
+	if (str_starts(option, "IdentityFile=\""))
+		return true;
+	if (is_helper(option, b))
+		*has |= HAS_HELPER;
+	else if (is_path(option, "ControlPath=\"", b->dir, "/", "\""))
+		*has |= HAS_CONTROL;
+	else if (is_path(option, "UserKnownHostsFile=\"", b->known_hosts, "\"", NULL))
+		*has |= HAS_KNOWN_HOSTS;
+	else
+		return false;
+	return true;
+}
+
+static bool is_argument(const char *flag, const char *value, const struct ssh_bounds *b,
+			unsigned *has)
+{
+	if (strcmp(flag, "-o") == 0)
+		return is_option(value, b, has);
+	if (strcmp(flag, "-F") == 0)
+		return strcmp(value, "none") == 0;
+	return strcmp(flag, "-l") == 0 && check_word("user name", value, NULL) == 0;
+}
+
+/* ssh takes the first value of an option: ours are in front, each of them. */
+static bool has_fixed(const char *const *argv)
+{
+	for (size_t i = 0; i < FIXED; i++)
+		if (strcmp(argv[2 * i], "-o") != 0 || strcmp(argv[2 * i + 1], fixed[i]) != 0)
+			return false;
+	return true;
 }
 
 int ssh_command_check(const char *const *argv, const struct ssh_bounds *b, struct err *e)
 {
-	size_t n = 0, seen = 0;
+	enum { FREE = 2 + 2 * FIXED };
+	unsigned has = 0;
+	size_t n = 0;
 
 	while (argv[n])
 		n++;
-	if (n < 4 || strcmp(argv[0], "ssh") != 0 || strcmp(argv[1], "-NTM") != 0 ||
-	    strcmp(argv[n - 2], "--") != 0)
+	if (n < FREE + 2 || n % 2 || strcmp(argv[0], "ssh") != 0 || strcmp(argv[1], "-NTM") != 0 ||
+	    !has_fixed(argv + 2) || strcmp(argv[n - 2], "--") != 0)
 		return err_set(e, ERR_DENIED, "ssh: not the command line of a master");
-	for (size_t i = 2; i + 2 < n; i += 2) {
-		bool good = strcmp(argv[i], "-o") == 0   ? is_option(argv[i + 1], b)
-			    : strcmp(argv[i], "-F") == 0 ? strcmp(argv[i + 1], "none") == 0
-							 : strcmp(argv[i], "-l") == 0;
-
-		if (!good || i + 3 >= n)
+	for (size_t i = FREE; i < n - 2; i += 2)
+		if (!is_argument(argv[i], argv[i + 1], b, &has))
 			return err_set(e, ERR_DENIED, "ssh: '%.60s' is not an argument of ours",
 				       argv[i + 1]);
-		seen += strcmp(argv[i], "-o") == 0 && is_fixed(argv[i + 1]);
-	}
-	return seen == FIXED ? 0 : err_set(e, ERR_DENIED, "ssh: an option is missing");
+	if (check_word("name of an instance", argv[n - 1], NULL) != 0)
+		return err_set(e, ERR_DENIED, "ssh: '%.60s' is no instance", argv[n - 1]);
+	return has == HAS_ALL ? 0 : err_set(e, ERR_DENIED, "ssh: an option is missing");
 }
 
 /* --- complaints --- */

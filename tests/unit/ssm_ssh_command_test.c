@@ -202,6 +202,40 @@ static void other_command_lines_are_refused(void **state)
 	}
 }
 
+/* ssh would put the alias in the place of %k, and the user's shell reads the outcome. */
+static void nothing_reaches_a_shell(void **state)
+{
+	static const struct {
+		const char *from, *to;
+	} rows[] = {
+		{ "HostKeyAlias=", "HostKeyAlias=\"'$(touch /tmp/z)'\"" },
+		{ "ProxyCommand=", "ProxyCommand='/usr/local/bin/awsocks' ssh-pass '/run/x/%k'" },
+		{ "ProxyCommand=", "Compression=no" }, /* it would connect by itself */
+		{ "ControlPath=", "ControlPath=\"/run/x/..\"" },
+		{ "ControlPath=", "ControlPath=\"/run/x/${A}\"" },
+		{ "UserKnownHostsFile=", "Compression=no" },
+		{ "PermitLocalCommand=", "BatchMode=yes" }, /* twice, for one that is missing */
+		{ "i-0", "';touch /tmp/z;'" },
+		{ "ec2-user", "';touch /tmp/z;'" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct ssh_args a;
+		struct err e;
+		size_t k = 0;
+
+		assert_int_equal(ssh_command(&a, &plain, &e), 0);
+		while (a.argv[k] && strncmp(a.argv[k], rows[i].from, strlen(rows[i].from)) != 0)
+			k++;
+		assert_non_null(a.argv[k]);
+		a.argv[k] = rows[i].to;
+		if (ssh_command_check(a.argv, &bounds, &e) == 0)
+			fail_msg("%s was taken", rows[i].to);
+		assert_int_equal(e.code, ERR_DENIED);
+	}
+}
+
 static void complaints(void **state)
 {
 	static const struct {
@@ -282,6 +316,7 @@ int main(void)
 		cmocka_unit_test(a_percent_is_doubled),
 		cmocka_unit_test(too_long_is_refused),
 		cmocka_unit_test(other_command_lines_are_refused),
+		cmocka_unit_test(nothing_reaches_a_shell),
 		cmocka_unit_test(complaints),
 		cmocka_unit_test(keys_that_openssh_reads),
 	};
