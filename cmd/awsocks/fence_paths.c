@@ -1,7 +1,8 @@
 /*
  * The files that a running awsocks opens, from its settings. A file is listed by
  * its directory: editors replace files by rename, logs are rotated, and the new
- * one has to count. Symbolic links are followed, and where they end is listed too.
+ * one has to count. One that lies directly in a home directory or the like is listed
+ * by itself. Symbolic links are followed, and where they end is listed too.
  *
  * Programs and libraries lie all over a system (/nix, /opt, /snap ...), so every
  * directory of / may be read, except those of the users: /home, /root, /tmp,
@@ -9,6 +10,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <pwd.h>
@@ -82,13 +84,16 @@ static const char *home_dir(char out[static PATH_MAX])
 	return out;
 }
 
+static const char *const always_closed[] = { "/home", "/root", "/tmp", "/var/tmp", "/run/user" };
+enum { ALWAYS_CLOSED = sizeof(always_closed) / sizeof(always_closed[0]) };
+
 static void find_closed(struct closed *c)
 {
-	static const char *const always[] = { "/home", "/root", "/tmp", "/var/tmp", "/run/user" };
-
 	c->count = 0;
-	for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++)
-		(void)str_fmt(c->path[c->count++], PATH_MAX, "%s", always[i]);
+	/* /home is a link to /var/home on some systems. */
+	for (size_t i = 0; i < ALWAYS_CLOSED; i++)
+		if (!realpath(always_closed[i], c->path[c->count++]))
+			c->count--;
 	if (home_dir(c->path[c->count]))
 		c->count++;
 }
@@ -129,23 +134,58 @@ static int add_system(struct fence_paths *p, const struct closed *c, const char 
 
 /* --- files --- */
 
-/* A right to all of the home directory, or to more, is hardly a fence: said aloud, once. */
-static void say_if_wide(const struct fence_paths *p, const char *dir, const char *file,
-			unsigned rights)
+/* A right to a directory is one to all below it: for one that contains what is closed, or is it,
+ * that would hardly be a fence. */
+static bool is_wide(const char *dir)
 {
 	char home[PATH_MAX];
 
-	for (size_t i = 0; i < p->count; i++)
-		if (strcmp(p->item[i].path, dir) == 0 && (p->item[i].rights & rights) == rights)
-			return;
-	if (home_dir(home) && strcmp(home, "/") != 0 && contains(dir, home))
-		log_warn("sandbox",
-			 "%s lies directly in %s, and so all of that stays %s: give it a directory "
-			 "of its own",
-			 file, dir, rights & FENCE_MAKE ? "writable" : "readable");
+	for (size_t i = 0; i < ALWAYS_CLOSED; i++)
+		if (contains(dir, always_closed[i]))
+			return true;
+	if (str_starts(dir, "/home/") && !strchr(dir + strlen("/home/"), '/'))
+		return true; /* somebody's, when root starts this */
+	return home_dir(home) && strcmp(home, "/") != 0 && contains(dir, home);
 }
 
-/* The directory of a file, as it is named and as its links end. */
+static bool has(const struct fence_paths *p, const char *path, unsigned rights)
+{
+	for (size_t i = 0; i < p->count; i++)
+		if (strcmp(p->item[i].path, path) == 0)
+			return (p->item[i].rights & rights) == rights;
+	return false;
+}
+
+/* By its directory; in a wide one, and unless files have to be made there, by itself. */
+static int add_place(struct fence_paths *p, const char *file, const char *dir, unsigned rights,
+		     struct err *e)
+{
+	char end[PATH_MAX];
+
+	if (has(p, dir, rights))
+		return 0;
+	if (!is_wide(dir))
+		return fence_paths_add(p, dir, rights, e);
+	if (rights & FENCE_MAKE) {
+		log_warn("sandbox",
+			 "%s lies directly in %s, and so all of that stays writable: give it a "
+			 "directory of its own",
+			 file, dir);
+		return fence_paths_add(p, dir, rights, e);
+	}
+	if (!realpath(file, end))
+		end[0] = '\0';
+	if (*end && has(p, end, rights))
+		return 0;
+	log_warn(
+		"sandbox",
+		"%s lies directly in %s: a new file in its place (as editors and log rotation make "
+		"it) needs a restart, or give it a directory of its own",
+		file, dir);
+	return *end ? fence_paths_add(p, end, rights, e) : 0;
+}
+
+/* A file as it is named and as its links end. */
 static int add_file(struct fence_paths *p, const char *file, unsigned rights, struct err *e)
 {
 	char name[PATH_TEXT], dir[PATH_MAX], end[PATH_MAX];
@@ -160,13 +200,11 @@ static int add_file(struct fence_paths *p, const char *file, unsigned rights, st
 			       : 0;
 	if (!realpath(dirname(name), dir))
 		return 0; /* opening it will tell */
-	say_if_wide(p, dir, file, rights);
-	if (fence_paths_add(p, dir, rights, e) != 0)
+	if (add_place(p, file, dir, rights, e) != 0)
 		return -1;
 	if (!realpath(file, end) || strcmp(dirname(end), dir) == 0)
 		return 0;
-	say_if_wide(p, end, file, rights);
-	return fence_paths_add(p, end, rights, e);
+	return add_place(p, file, end, rights, e);
 }
 
 /* "~/x" is below the home. */
@@ -294,6 +332,19 @@ static int add_rules(struct fence_paths *p, const struct setup *s, struct err *e
 
 /* --- what is written --- */
 
+static int add_socket_dir(struct fence_paths *p, const char *file, const char *dir, struct err *e)
+{
+	char home[PATH_MAX];
+
+	if (!has(p, dir, FENCE_SOCKET) && home_dir(home) && strcmp(home, "/") != 0 &&
+	    contains(dir, home))
+		log_warn("sandbox",
+			 "%s lies directly in %s, and so any file there may be removed: give it a "
+			 "directory of its own",
+			 file, dir);
+	return fence_paths_add(p, dir, FENCE_SOCKET, e);
+}
+
 static int add_socket(struct fence_paths *p, const char *address, struct err *e)
 {
 	char path[PATH_TEXT], dir[PATH_MAX];
@@ -305,7 +356,7 @@ static int add_socket(struct fence_paths *p, const char *address, struct err *e)
 		return err_wrap(e, "listen at unix:%s", address);
 	if (!str_fmt(path, sizeof(path), "%s", address) || !realpath(dirname(path), dir))
 		return 0;
-	return fence_paths_add(p, dir, FENCE_SOCKET, e);
+	return add_socket_dir(p, address, dir, e);
 }
 
 static int add_sockets(struct fence_paths *p, const struct setup *s, const char *control,
@@ -323,15 +374,32 @@ static int add_sockets(struct fence_paths *p, const struct setup *s, const char 
 	if (!*control || !str_fmt(path, sizeof(path), "%s", control) ||
 	    !realpath(dirname(path), dir))
 		return 0;
-	return fence_paths_add(p, dir, FENCE_SOCKET, e);
+	return add_socket_dir(p, control, dir, e);
+}
+
+/* Where its directory is wide it is made now, and that file is the one to be written. */
+static int add_audit_log(struct fence_paths *p, const char *file, struct err *e)
+{
+	char name[PATH_TEXT], dir[PATH_MAX];
+	unsigned rights = FENCE_WRITE | FENCE_MAKE;
+	int fd;
+
+	if (!file || strcmp(file, "-") == 0 || !str_fmt(name, sizeof(name), "%s", file))
+		return 0;
+	if (realpath(dirname(name), dir) && is_wide(dir)) {
+		fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+		if (fd >= 0) /* otherwise opening it will tell */
+			close(fd);
+		rights = FENCE_WRITE;
+	}
+	return add_file(p, file, rights, e);
 }
 
 static int add_written(struct fence_paths *p, const struct options *o, struct err *e)
 {
 	const unsigned rights = FENCE_WRITE | FENCE_MAKE;
 
-	if (o->audit_log && strcmp(o->audit_log, "-") != 0 &&
-	    add_file(p, o->audit_log, rights, e) != 0)
+	if (add_audit_log(p, o->audit_log, e) != 0)
 		return -1;
 	if (add_file(p, o->pid_file, rights, e) != 0)
 		return -1;

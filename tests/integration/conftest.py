@@ -130,7 +130,9 @@ class Awsocks(harness.Process):
     """A running proxy. `listener` is its first one, as (host, port) or a socket's path."""
 
     def __init__(self, folder, options, env, wrap=(), cwd=None):
-        ready = os.path.join(str(folder), "ready.json")
+        # not in `folder`, its HOME: all of that would be writable inside the fence
+        ready = os.path.join(str(folder), "ready", "ready.json")
+        os.makedirs(os.path.dirname(ready), exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(ready)
         super().__init__([*wrap, harness.program("awsocks"), *options, "--ready-file", ready], folder, "awsocks",
@@ -151,7 +153,7 @@ class Awsocks(harness.Process):
 
     def audit(self):
         """The lines of the audit log so far."""
-        with open(os.path.join(self.env["HOME"], "audit.jsonl"), encoding="utf-8") as f:
+        with open(os.path.join(self.env["HOME"], "audit", "audit.jsonl"), encoding="utf-8") as f:
             return [json.loads(line) for line in f if line.endswith("\n")]
 
 
@@ -191,7 +193,8 @@ def awsocks(tmp_path, processes):
         if listen:
             argv += ["--listen", listen]
         if audit:
-            argv += ["--audit-log", str(home / "audit.jsonl")]
+            (home / "audit").mkdir()        # see Awsocks about HOME
+            argv += ["--audit-log", str(home / "audit" / "audit.jsonl")]
         if aws and target:
             argv += ["--instance-id", INSTANCE]
         if "--grace" not in options:       # kept-alive streams would hold every test's end for 5 s

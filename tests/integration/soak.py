@@ -106,7 +106,7 @@ class Soak:
             self.wrong += 1
 
     def audit_path(self):
-        return os.path.join(self.proxy.env["HOME"], "audit.jsonl")
+        return os.path.join(self.proxy.env["HOME"], "audit", "audit.jsonl")
 
     def rotate(self):
         """Takes the audit log away, lets the proxy open a new one, and counts what is in the old."""

@@ -104,7 +104,9 @@ def test_reload_takes_a_good_file_and_refuses_a_bad_one(awsocks, web, tmp_path):
 
 @pytest.mark.parametrize("how", ["written", "renamed"])
 def test_a_watched_rule_file_takes_effect(awsocks, web, tmp_path, how):
-    rules = tmp_path / "rules.yaml"
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    rules = folder / "rules.yaml"
     rules.write_text("default: direct\n")
     p = awsocks("--rules", str(rules))
     assert goes(p, "127.0.0.1", web.port)
@@ -112,8 +114,8 @@ def test_a_watched_rule_file_takes_effect(awsocks, web, tmp_path, how):
         if how == "written":
             rules.write_text(text)
         else:
-            (tmp_path / "new").write_text(text)
-            os.replace(tmp_path / "new", rules)
+            (folder / "new").write_text(text)
+            os.replace(folder / "new", rules)
         harness.wait_for(lambda w=want: goes(p, "127.0.0.1", web.port) == w, what=text)
     rules.write_text("default: direct\nblock: {\n")
     harness.wait_for(lambda: "the old rules stay" in p.log(), what="the complaint")
@@ -135,7 +137,7 @@ def test_a_rule_file_beside_a_busy_log_is_still_watched(awsocks, web, tmp_path):
 
 def test_sighup_reopens_the_audit_log(awsocks, web):
     p = awsocks(*DIRECT)
-    path = os.path.join(p.env["HOME"], "audit.jsonl")
+    path = os.path.join(p.env["HOME"], "audit", "audit.jsonl")
     assert not goes(p, "one.example", 80)
     os.rename(path, path + ".1")
     assert not goes(p, "two.example", 80)

@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import pathlib
+import platform
 import pty
 import select
 import shutil
@@ -108,13 +109,38 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
-def test_what_the_system_does_not_allow_is_told(awsocks, tmp_path):
-    wrap = (sys.executable, "-c", FULL)
+# What containers do that know nothing of either: landlock_create_ruleset(2) fails with ENOSYS, seccomp(2) and
+# prctl(PR_SET_SECCOMP) with EPERM. A filter of struct sock_filter: load, then "if equal, return" for each.
+CONTAINER = """
+import ctypes, os, platform, struct, sys
+def statement(code, k): return struct.pack("HBBI", code, 0, 0, k)
+def unless(k, skip): return struct.pack("HBBI", 0x15, 0, skip, k)
+seccomp, prctl = {"x86_64": (317, 157), "aarch64": (277, 167)}[platform.machine()]
+enosys, eperm, allow = 0x50026, 0x50001, 0x7fff0000
+code = [statement(0x20, 0), unless(444, 1), statement(6, enosys), unless(seccomp, 1), statement(6, eperm),
+        unless(prctl, 3), statement(0x20, 16), unless(22, 1), statement(6, eperm), statement(6, allow)]
+class Program(ctypes.Structure):
+    _fields_ = [("n", ctypes.c_ushort), ("code", ctypes.c_char_p)]
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(Program(len(code), b"".join(code))), 0, 0) == 0, ctypes.get_errno()
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("script", [FULL, CONTAINER], ids=["no Landlock", "neither"])
+def test_what_the_system_does_not_allow_is_told(awsocks, web, tmp_path, script):
+    if script == CONTAINER and platform.machine() not in ("x86_64", "aarch64"):
+        pytest.skip("numbers of the system calls")
+    wrap = (sys.executable, "-c", script)
     p = awsocks(*ALL, wrap=wrap)
-    if p.status()["sandbox"].get("missing") == "--no-sandbox":
+    sandbox = p.status()["sandbox"]
+    if sandbox.get("missing") == "--no-sandbox":
         pytest.skip("off by default for who runs these tests")
     assert p.log().count("sandbox: goes on without Landlock") == 1
-    assert p.status()["sandbox"]["landlock"] == 0 and p.status()["sandbox"]["seccomp"]
+    assert (sandbox["landlock"], sandbox["seccomp"]) == (0, script == FULL)
+    assert sandbox["no_new_privs"] and ("seccomp (" in sandbox["missing"]) == (script == CONTAINER)
+    assert goes(p.listener, "127.0.0.1", web.port)
     env = conftest.clean_environment(tmp_path / "strict")
     r = harness.run([*wrap, harness.program("awsocks"), "--sandbox", "--listen", "127.0.0.1:0"], env=env, check=False)
     assert r.returncode == 69
@@ -225,9 +251,37 @@ def test_files_are_removed_at_the_end(awsocks, short, end):
         assert not (run / "pid").exists() and not os.path.exists(p.ready["control"])
 
 
-def test_a_directory_that_is_all_of_home_is_told(awsocks):
-    p = awsocks(*ALL, env=ON)           # its audit log is in $HOME
-    assert p.log().count("so all of that stays writable: give it a directory of its own") == 1
+def test_a_file_in_home_opens_nothing_beside_it(awsocks, web, tmp_path):
+    """A rule file and the audit log directly in $HOME: these two and nothing else there, so that new files in their
+    places cannot be had either."""
+    home = tmp_path / "awsocks"
+    rules = tmp_path / "first"
+    rules.write_text("default: block\n")
+    log = home / "audit.jsonl"
+    p = awsocks("--rules", str(home / "rules.yaml"), "--audit-log", str(log), env=ON, audit=False,
+                wrap=("sh", "-c", f'mv {rules} {home}/rules.yaml; exec "$@"', "sh"))
+    assert p.log().count(f"lies directly in {home}: a new file in its place") == 2
+    assert not goes(p.listener, "127.0.0.1", web.port)
+    (home / "rules.yaml").write_text("default: direct\n")          # in place
+    p.wait_for(lambda: goes(p.listener, "127.0.0.1", web.port), what="the new rules")
+    (home / "next").write_text("default: block\n")
+    os.rename(home / "next", home / "rules.yaml")
+    p.wait_for(lambda: "rules.yaml: Permission denied" in p.log(), what="the new file to be refused")
+    assert goes(p.listener, "127.0.0.1", web.port)
+    os.rename(log, home / "audit.1")
+    p.child.send_signal(signal.SIGHUP)
+    p.wait_for(lambda: "audit.jsonl: Permission denied" in p.log(), what="the new log to be refused")
+    assert goes(p.listener, "127.0.0.1", web.port)
+    harness.wait_for(lambda: (home / "audit.1").read_text().count("\n") >= 4, what="lines in the old log")
+
+
+@pytest.mark.parametrize("what", ["pid file", "socket"])
+def test_a_directory_that_is_all_of_home_is_told(awsocks, tmp_path, what):
+    home = tmp_path / "awsocks"
+    option = ("--pid-file", str(home / "pid")) if what == "pid file" else ("--control", str(home / "c"))
+    p = awsocks(*ALL, *option, env=ON, audit=False)
+    said = {"pid file": "so all of that stays writable", "socket": "so any file there may be removed"}
+    assert p.log().count(f"lies directly in {home}, and {said[what]}: give it a directory of its own") == 1
 
 
 # --- children ------------------------------------------------------------------
@@ -268,6 +322,16 @@ def test_ssm_with_a_credential_process(awsocks, aws, web, tmp_path, profile, laz
     r = client.curl("--proxy", p.url(), f"http://{HOST}:{web.port}/bytes/10")
     assert len(r.stdout) == 10
     assert (c.folder / "ran").read_text() == "an argument\n"
+
+
+def test_children_get_the_limits_that_awsocks_was_started_with(awsocks, aws, web, tmp_path):
+    """It raises its own limit of open files, and forbids itself core dumps."""
+    c = Process(aws, tmp_path / "creds", "{ ulimit -Sn; ulimit -Sc; } >limits; cat answer")
+    p = awsocks(*c.options(), env=c.env, wrap=("sh", "-c", 'ulimit -Sn 999; ulimit -Sc 7; exec "$@"', "sh"))
+    client.curl("--proxy", p.url(), f"http://{HOST}:{web.port}/bytes/10")
+    with open(f"/proc/{p.pid}/limits", encoding="ascii") as f:
+        assert "Max open files            999 " not in f.read()
+    assert (c.folder / "limits").read_text().split() == ["999", "7"]
 
 
 def test_too_much_output_is_told(awsocks, aws, tmp_path):

@@ -355,7 +355,7 @@ def test_idle_tunnels_are_ended_and_busy_ones_are_not(awsocks, localaws, echo, r
             with contextlib.suppress(TimeoutError, ConnectionResetError):
                 assert idle.recv(1) == b""
                 break
-            if "idle limit" in open(os.path.join(p.env["HOME"], "audit.jsonl"), encoding="utf-8").read():
+            if "idle limit" in open(os.path.join(p.env["HOME"], "audit", "audit.jsonl"), encoding="utf-8").read():
                 break
         assert answers(busy)
         harness.wait_for(p.audit, what="the audit line")
@@ -456,7 +456,7 @@ def test_out_of_descriptors_open_tunnels_go_on(awsocks, echo, files):
     assert client.read_exactly(tunnels[0], size) == data
     t.join()
     assert p.status()["connections"] >= len(tunnels)
-    audit = os.path.join(p.env["HOME"], "audit.jsonl")
+    audit = os.path.join(p.env["HOME"], "audit", "audit.jsonl")
     os.rename(audit, audit + ".1")
     p.signal(signal.SIGHUP)
     harness.wait_for(lambda: os.path.exists(audit), what="the new audit log")

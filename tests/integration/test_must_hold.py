@@ -167,7 +167,7 @@ def test_30000_connections_without_a_failure(awsocks, bench, via):
     r = bench.run(p, "conn", "--conc", "32", "--count", "30000", via=via)
     assert r["ok"] and r["done"] == 30000, r
     p.wait_for(lambda: p.status()["connections"] == 0, what="their end")
-    with open(os.path.join(p.env["HOME"], "audit.jsonl"), encoding="utf-8") as f:
+    with open(os.path.join(p.env["HOME"], "audit", "audit.jsonl"), encoding="utf-8") as f:
         lines = [json.loads(line) for line in f]
     assert len(lines) == 30000 and not any("error" in line for line in lines)
     assert p.log() == "" or "no instance is named" in p.log()

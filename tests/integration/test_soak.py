@@ -21,6 +21,8 @@ PIPE, PIPES_KEPT = "pipe:[N]", 32       # by net/sock_relay_splice.c
 
 
 def run(awsocks, folder, workers, seconds, rate, conc, handshake_ms):
+    folder = folder / "soak"        # beside $HOME: rules directly above that could not be replaced
+    folder.mkdir()
     s = soak.Soak(awsocks, folder, SEED, handshake_ms, "--workers", str(workers))
     print(f"SOAK_SEED={SEED}")
     s.load(3, 20 * rate, conc, SEED + 1)        # all that is made once is there, and as many clients as ever will be

@@ -495,7 +495,7 @@ def test_start_that_fails_half_way_ends(awsocks, tmp_path):
 
 def test_the_audit_log_is_reopened_for_all(awsocks, web):
     p = awsocks(*DIRECT)
-    path = os.path.join(p.env["HOME"], "audit.jsonl")
+    path = os.path.join(p.env["HOME"], "audit", "audit.jsonl")
     close_all([client.socks5(p.listener, "127.0.0.1", web.port) for _ in range(MANY)])
     harness.wait_for(lambda: len(p.audit()) == MANY, what="the first lines")
     os.rename(path, path + ".1")
