@@ -89,13 +89,15 @@ int confine_start(struct confine *c, const struct setup *s, struct err *e)
 	if (make_ssh_dir(c, s, e) != 0)
 		return -1;
 	c->report.wanted = s->profile[0].options.sandbox;
-	if (!c->report.wanted) {
-		c->report.core_dumps = true;
+	c->report.core_dumps = !c->report.wanted;
+	if (!c->report.wanted || spawner_new(&c->spawner, &opts, e) == 0)
 		return 0;
-	}
-	if (spawner_new(&c->spawner, &opts, e) == 0)
-		return close_fence(c, s, e);
-	return e->code == ERR_UNSUPPORTED ? close_fence(c, s, e) : -1;
+	return e->code == ERR_UNSUPPORTED ? 0 : -1;
+}
+
+int confine_close(struct confine *c, const struct setup *s, struct err *e)
+{
+	return c->report.wanted ? close_fence(c, s, e) : 0;
 }
 
 int confine_attach(struct confine *c, struct loop *loop, struct err *e)

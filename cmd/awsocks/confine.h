@@ -15,9 +15,11 @@ struct confine {
 	char known_hosts[PATH_TEXT], helper[PATH_TEXT]; /* with it */
 };
 
-/* All of it, as the settings say; to be called while there is one thread only, and without
- * descriptors that programs must not see. */
+/* The process that starts programs: they get this one's limits and environment as they are now. To
+ * be called while there is one thread only, and without descriptors that programs must not see. */
 MUST_CHECK int confine_start(struct confine *, const struct setup *, struct err *);
+/* Then the fence, as the settings say; still in the only thread. */
+MUST_CHECK int confine_close(struct confine *, const struct setup *, struct err *);
 /* The loop whose programs the spawner starts. */
 MUST_CHECK int confine_attach(struct confine *, struct loop *, struct err *);
 /* Before the loop is freed. ssh's directory goes. */

@@ -400,8 +400,10 @@ static int prepare(struct run *r, struct err *e)
 	log_set_format(o->log_format == LOG_FORMAT_JSON ? LOG_JSON : LOG_TEXT);
 	if (setup_unbuilt(&r->setup, e) != 0)
 		return -1;
-	raise_descriptor_limit();
-	if (confine_start(&r->confine, &r->setup, e) != 0 ||
+	if (confine_start(&r->confine, &r->setup, e) != 0)
+		return -1;
+	raise_descriptor_limit(); /* ours: children get the one that we were started with */
+	if (confine_close(&r->confine, &r->setup, e) != 0 ||
 	    rule_slots_new(&r->rules, &r->setup, e) != 0 || make_app(r, e) != 0 ||
 	    confine_attach(&r->confine, app_loop(r->app), e) != 0 || open_signals(r, e) != 0)
 		return -1;
