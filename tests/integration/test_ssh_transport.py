@@ -285,6 +285,31 @@ def test_a_killed_master(localaws, awsocks, sshd, serve, web, tmp_path):
     assert "ssh ended: " in proxy.log()
 
 
+def test_a_session_that_is_gone(localaws, awsocks, sshd, web, tmp_path):
+    aws, proxy = start(localaws, awsocks, sshd, faults=["drop-ws-after-bytes=200000", "refuse-resume"])
+    r = client.curl("--proxy", proxy.url(), f"http://127.0.0.1:{web.port}/bytes/2000000", check=False)
+    assert r.returncode != 0 and len(r.stdout) < 2_000_000
+    aws.faults("drop-ws-after-bytes=off")
+    aws.faults("refuse-resume=off")
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert aws.stats()["StartSession"] == 2
+    harness.wait_for(lambda: any("session is gone" in line.get("error", "") for line in proxy.audit()),
+                     what="the audit line")
+
+
+def test_sshd_goes_away(localaws, awsocks, sshd, serve, web, tmp_path):
+    held = serve(lambda conn: (conn.sendall(b"hello"), conn.recv(1)))
+    aws, proxy = start(localaws, awsocks, sshd)
+    with client.socks5(proxy.listener, "127.0.0.1", held.port) as s:
+        assert client.read_exactly(s, 5) == b"hello"
+        for pid in family(sshd) - {sshd.pid}:
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises(ConnectionResetError):
+            s.recv(1)
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert aws.stats()["StartSession"] == 2
+
+
 def test_another_host_key_is_refused(localaws, awsocks, sshd, web, tmp_path):
     other = tmp_path / "other_key"
     harness.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other])
