@@ -441,9 +441,11 @@ def main():
     if unknown:
         p.error(f"no such test: {', '.join(sorted(unknown))}")
     sys.stdout = kept = Kept(sys.stdout)
-    print(f"{machine()}; {time.strftime('%Y-%m-%d')}; median of {o.rounds} [min-max]")
+    print(f"{machine()}; {time.strftime('%Y-%m-%d')}; median of {o.rounds} [min-max]; "
+          f"load average {os.getloadavg()[0]:.0f}")
     for name in o.tests.split(","):
         TESTS[name](o)
+    print(f"\nload average at the end {os.getloadavg()[0]:.0f}")
     if o.docs:
         write_docs(o.docs, kept.text)
 
