@@ -186,6 +186,11 @@ const struct err *channel_refused(const struct channel *c)
 	return c->handshake.refused.code == ERR_NONE ? NULL : &c->handshake.refused;
 }
 
+size_t channel_window(const struct channel *c)
+{
+	return c->window;
+}
+
 unsigned channel_srtt_ms(const struct channel *c)
 {
 	return (unsigned)c->srtt;

@@ -92,6 +92,7 @@ bool channel_wants_nop(const struct channel *);      /* an old agent: a NOP ever
 const char *channel_agent_version(const struct channel *); /* "" before the handshake */
 /* What the agent asked for and we could not serve; NULL: nothing. It ends the session then. */
 const struct err *channel_refused(const struct channel *);
+size_t channel_window(const struct channel *); /* bytes that may be unacknowledged now */
 unsigned channel_srtt_ms(const struct channel *);
 uint64_t channel_resent(const struct channel *); /* messages */
 #endif

@@ -45,7 +45,7 @@ struct channel {
 	size_t window;
 	bool down, terminate;
 	bool blocked; /* send() had no room; the owner comes again when there is some */
-	uint64_t paused_until, complete_ms, look_ms, ack_ms, resend_ms, shrunk_ms;
+	uint64_t paused_until, complete_ms, look_ms, ack_ms, timeout_ms, shrunk_ms;
 	uint64_t acked_ms; /* our last acknowledgement */
 	double srtt, rttvar, rtt_min;
 	unsigned backoff;

@@ -18,7 +18,8 @@
 enum {
 	PAYLOAD_DEFAULT = 1024,
 	WINDOW_MAX = 2 << 20,
-	WINDOW_MIN = 64 << 10, /* what the official client has under way at 64 ms of round trip */
+	WINDOW_MIN = 64 << 10,
+	OFFICIAL_RATE = 1024, /* bytes per ms: what AWS's own client sends, whatever happens */
 	ACKS_MAX = 65536,
 	ACKS_HIGH = 16384, /* waiting: the owner is asked to stop reading */
 	RTT_FIRST = 100,   /* ms; this and the next: the protocol's own constants */
@@ -26,6 +27,7 @@ enum {
 	RTO_MAX = 1000,
 	GRANULARITY = 10,
 	BACKED_OFF_MAX = 5000,
+	BACKOFF_MAX = 6,          /* doublings */
 	SCAN_MS = 50,             /* between looks at what is overdue */
 	RESEND_BURST = 256 << 10, /* bytes repeated at one look */
 	PAUSE_MS = 5000,          /* without another pause the sender tries again */
@@ -202,6 +204,43 @@ int channel_add_message(struct channel *c, uint32_t payload_type, size_t n, stru
 	return 0;
 }
 
+/* What AWS's client has under way at this round trip: the service is known to bear it. */
+static size_t window_least(const struct channel *c)
+{
+	size_t least = (size_t)(c->srtt * OFFICIAL_RATE);
+
+	if (least < WINDOW_MIN)
+		least = WINDOW_MIN;
+	return least < c->o.window_max ? least : c->o.window_max;
+}
+
+/* Once for each cause: a round trip must pass before another halving can have had an effect. */
+static void halve(struct channel *c)
+{
+	uint64_t now = channel_now_ms(c);
+
+	if (c->shrunk_ms && now < c->shrunk_ms + (uint64_t)c->srtt)
+		return;
+	c->shrunk_ms = now;
+	c->window /= 2;
+	if (c->window < window_least(c))
+		c->window = window_least(c);
+}
+
+/* The first that is overdue tells: has a whole timeout passed, and not one acknowledgement come?
+ * A loss among messages that are acknowledged is none of that, and only repaired. */
+static void mind_timeout(struct channel *c, const struct sent *overdue, uint64_t limit)
+{
+	uint64_t now = channel_now_ms(c);
+
+	if (!overdue->last_ms || c->ack_ms >= overdue->last_ms || now < c->timeout_ms + limit)
+		return;
+	c->timeout_ms = now;
+	if (c->backoff < BACKOFF_MAX)
+		c->backoff++;
+	halve(c);
+}
+
 /* All that is overdue, oldest first. */
 static bool flush_overdue(struct channel *c)
 {
@@ -219,8 +258,8 @@ static bool flush_overdue(struct channel *c)
 			continue;
 		due = s->last_ms ? s->last_ms + limit : 0;
 		if (due <= now && room && burst < RESEND_BURST) {
-			if (burst == 0 && s->last_ms && c->ack_ms < c->resend_ms && c->backoff < 6)
-				c->backoff++; /* a whole timeout, and not one acknowledgement */
+			if (burst == 0)
+				mind_timeout(c, s, limit);
 			room = hand_over(c, s);
 			burst += s->wire_len;
 			c->resent += room;
@@ -229,8 +268,6 @@ static bool flush_overdue(struct channel *c)
 		if (due < first)
 			first = due;
 	}
-	if (burst)
-		c->resend_ms = now;
 	c->look_ms = first == UINT64_MAX || first > now + SCAN_MS ? first : now + SCAN_MS;
 	return room;
 }
@@ -324,34 +361,35 @@ uint64_t channel_next(const struct channel *c)
  * round trip well above the shortest one seen. */
 static void adapt(struct channel *c, double sample, size_t acked)
 {
-	uint64_t now = channel_now_ms(c);
-
 	if (c->rtt_min == 0 || sample < c->rtt_min)
 		c->rtt_min = sample > 1 ? sample : 1;
 	if (sample <= 2 * c->rtt_min + 50) {
 		c->window += acked;
 		if (c->window > c->o.window_max)
 			c->window = c->o.window_max;
-	} else if (sample > 3 * c->rtt_min + 200 && now >= c->shrunk_ms + (uint64_t)c->srtt) {
-		c->window = c->window * 3 / 4;
-		c->shrunk_ms = now;
-		if (c->window < WINDOW_MIN)
-			c->window = c->o.window_max < WINDOW_MIN ? c->o.window_max : WINDOW_MIN;
+	} else if (sample > 3 * c->rtt_min + 200) {
+		halve(c);
 	}
+	if (c->window < window_least(c))
+		c->window = window_least(c);
 }
 
-/* Also from a message that was sent twice, as the agent does it: without that
- * a round trip longer than the first timeout would never be learnt. */
+/* Also from a message that was repeated, as the agent does it: without that a round trip much
+ * longer than the timeout would never be learnt, and everything be repeated for ever. Not more than
+ * the longest timeout, and not over a change of the websocket. */
 static void measure(struct channel *c, const struct sent *s)
 {
 	double sample = (double)(channel_now_ms(c) - s->first_ms), off;
 
-	if (s->tries > 2)
+	if (s->tries > 1 && s->first_ms < c->up_ms)
 		return;
+	if (s->tries > 2 && sample > RTO_MAX)
+		sample = RTO_MAX;
 	off = sample > c->srtt ? sample - c->srtt : c->srtt - sample;
 	c->rttvar = 0.75 * c->rttvar + 0.25 * off;
 	c->srtt = 0.875 * c->srtt + 0.125 * sample;
-	adapt(c, sample, s->len);
+	if (s->tries == 1) /* a repaired one says nothing of queues */
+		adapt(c, sample, s->len);
 	if (c->phase == SETTLING && c->probed && sample >= SETTLE_RTT)
 		c->phase = OPEN;
 }
@@ -377,6 +415,8 @@ int channel_on_ack(struct channel *c, const struct message *m, struct err *e)
 
 void channel_on_pause(struct channel *c)
 {
+	if (!c->paused_until)
+		halve(c);
 	c->paused_until = channel_now_ms(c) + PAUSE_MS;
 	c->gap_ms = 0; /* nobody is there to fill it */
 }

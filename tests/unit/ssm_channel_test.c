@@ -638,6 +638,77 @@ static void silence_is_back_pressure(void **state)
 	finish(w);
 }
 
+/* It grows while round trips stay the same, and isolated losses do not make it smaller ... */
+static void window_grows(void **state)
+{
+	struct world *w = begin();
+	size_t last;
+
+	(void)state;
+	w->delay = 50;
+	steps(w, 600);
+	last = channel_window(w->ch);
+	assert_in_range(last, 64 << 10, 128 << 10);
+	w->to_pull = 100 << 20;
+	steps(w, 5000);
+	assert_int_equal(channel_window(w->ch), 2 << 20);
+	w->loss = 2;
+	for (int i = 0; i < 5000; i++) {
+		step(w);
+		assert_int_equal(channel_window(w->ch), 2 << 20);
+	}
+	assert_true(channel_resent(w->ch) > 50);
+	finish(w);
+}
+
+/* ... it is halved when they grow, when nothing is acknowledged for a timeout, and on pause; never
+ * below 1 KiB for a ms of the round trip. */
+static void window_halves(void **state)
+{
+	struct world *w = begin();
+	size_t before;
+
+	(void)state;
+	w->delay = 50;
+	steps(w, 600);
+	w->to_pull = 100 << 20;
+	steps(w, 5000);
+	assert_int_equal(channel_window(w->ch), 2 << 20);
+	agent_message(w, MESSAGE_PAUSE, 0, 0, "{}", 2);
+	w->silent = true;
+	steps(w, 60);
+	assert_int_equal(channel_window(w->ch), 1 << 20);
+	agent_message(w, MESSAGE_PAUSE, 0, 0, "{}", 2); /* the same pause */
+	agent_message(w, MESSAGE_START, 0, 0, "{}", 2);
+	before = channel_window(w->ch);
+	steps(w, 1000);
+	assert_in_range(channel_window(w->ch), 64 << 10, before / 2);
+	steps(w, 20000);
+	before = channel_window(w->ch);
+	assert_in_range(before, channel_srtt_ms(w->ch) * 1024, (channel_srtt_ms(w->ch) + 1) * 1024);
+	assert_true(before >= 64 << 10);
+	w->silent = false;
+	steps(w, 5000);
+	assert_int_equal(channel_window(w->ch), 2 << 20);
+	w->delay = 300;
+	w->to_pull = 100 << 20;
+	steps(w, 50);
+	w->delay = 300;
+	steps(w, 3000);
+	assert_true(channel_window(w->ch) <= 1 << 20);
+	assert_in_range(channel_srtt_ms(w->ch), 550,
+			1000); /* though it is longer than five timeouts */
+	w->to_pull = 0;
+	steps(w, 5000);
+	before = channel_resent(w->ch);
+	w->to_pull = 3 << 20;
+	steps(w, 5000);
+	assert_int_equal(w->to_pull, 0);
+	assert_int_equal(channel_resent(w->ch), before);
+	assert_true(channel_window(w->ch) >= channel_srtt_ms(w->ch) * 1024);
+	finish(w);
+}
+
 static void no_room_to_send(void **state)
 {
 	struct world *w = begin();
@@ -1025,6 +1096,8 @@ int main(void)
 		cmocka_unit_test(unknown_payloads_are_counted),
 		cmocka_unit_test(transfers),
 		cmocka_unit_test(silence_is_back_pressure),
+		cmocka_unit_test(window_grows),
+		cmocka_unit_test(window_halves),
 		cmocka_unit_test(no_room_to_send),
 		cmocka_unit_test(down_and_up),
 		cmocka_unit_test(pause_publication),
