@@ -486,6 +486,71 @@ static void shortage_pauses_accepting(void **state)
 	(void)f;
 }
 
+static bool enter_always(void *arg)
+{
+	(void)arg;
+	return true;
+}
+
+static void stop(void *arg)
+{
+	loop_stop(((struct fix *)arg)->l);
+}
+
+static size_t descriptors_left(void)
+{
+	size_t n = 0;
+
+	while (dup(0) >= 0)
+		n++;
+	return n;
+}
+
+/* More clients wait than there are descriptors, through several pauses. In a child, as above. */
+static int keep_the_last(void)
+{
+	static const struct listen_gate gate = { .enter = enter_always };
+	enum { WAITING = 40, KEPT = 16, PAUSES_MS = 350 };
+	struct fix f = { .stop_at = WAITING };
+	struct loop_timer later = { 0 };
+	struct listen_bound b;
+	struct listen_socket *ls;
+	struct rlimit rl;
+	struct addr a;
+	struct err e;
+	int top = 0;
+
+	if (addr_parse("127.0.0.1:0", &a, &e) != 0 || listen_bind(&b, &a, 0600, &e) != 0)
+		return 1;
+	for (int i = 0; i < WAITING; i++)
+		top = dial(&b.addr);
+	getrlimit(RLIMIT_NOFILE, &rl);
+	rl.rlim_cur = (rlim_t)top + 32; /* the loop has some of them itself */
+	if (top < 0 || setrlimit(RLIMIT_NOFILE, &rl) != 0 || loop_new(&f.l, &e) != 0)
+		return 2;
+	ls = listen_serve(f.l, &b, accepted, &f, &e);
+	if (!ls)
+		return 3;
+	listen_set_gate(ls, &gate);
+	timer_arm(f.l, &later, PAUSES_MS, stop, &f);
+	loop_run(f.l);
+	if (f.n == 0 || f.n == WAITING)
+		return 4;
+	return descriptors_left() >= KEPT - 1 ? 0 : 5; /* the one too many is told by its number */
+}
+
+static void the_last_descriptors_are_not_for_clients(void **state)
+{
+	int status;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0)
+		_exit(keep_the_last());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static int warm_up(void **state)
 {
 	struct loop *l;
@@ -516,6 +581,7 @@ int main(void)
 		T(successor_of_the_path_stays),
 		T(a_gate_is_asked_first),
 		T(shortage_pauses_accepting),
+		T(the_last_descriptors_are_not_for_clients),
 	};
 
 	return cmocka_run_group_tests(tests, warm_up, NULL);
