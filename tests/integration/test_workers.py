@@ -9,6 +9,7 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import threading
 
@@ -263,29 +264,32 @@ def test_the_limit_counts_every_worker_once(awsocks, aws, web):
 # --- reload, stop, files -----------------------------------------------------------
 
 
-def test_reload_under_load_is_whole(awsocks, web, tmp_path):
-    """Each connection is decided by one version, and after the answer to a reload by none but the new."""
+@pytest.mark.parametrize("host, route", [("127.0.0.1", "direct"), (HOST, "proxy")])
+def test_reload_under_load_is_whole(awsocks, aws, web, tmp_path, host, route):
+    """Each connection is decided by one version, and after the answer to a reload by none but the new. Those on their
+    way to another loop are decided by the version that they find there."""
     rules = tmp_path / "rules.yaml"
     filler = "".join(f"  - {{ match: host{i}.example, route: block }}\n" for i in range(200))
 
     def write(version):
         # both versions name the host; a mixture of them would let the default decide
         rules.write_text(f"default: block\nrules:\n{filler}"
-                         f"  - {{ match: 127.0.0.1, route: {'direct' if version else 'block'} }}\n")
+                         f"  - {{ match: {host}, route: {route if version else 'block'} }}\n")
 
     def reload():
         harness.run([harness.program("awsocks"), "reload"], env=p.env)
 
     def goes():
         try:
-            client.socks5(p.listener, "127.0.0.1", web.port).close()
+            with client.socks5(p.listener, host, web.port) as s:     # ends by a reset: an SSM session has no other end
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         except client.Refused as e:
             assert e.code == 2
             return False
         return True
 
     write(1)
-    p = awsocks("--workers", str(WORKERS), "--rules", str(rules))
+    p = awsocks("--workers", str(WORKERS), "--rules", str(rules), aws=aws)
     done = threading.Event()
 
     def hammer():
@@ -303,7 +307,10 @@ def test_reload_under_load_is_whole(awsocks, web, tmp_path):
         finally:
             done.set()
         assert all(one.result() for one in load)
+    p.wait_for(lambda: p.status()["connections"] == 0, what="the connections' end")
     assert {line["rule"] for line in p.audit()} == {f"{rules}:203"}
+    assert {line["route"] for line in p.audit()} == {route, "block"}
+    assert route == "direct" or sum(w["handed_over"] for w in workers(p)) > 0
 
 
 def test_stop_ends_running_connections_and_leaves_nothing(awsocks, aws, web):
