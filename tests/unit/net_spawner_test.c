@@ -260,7 +260,7 @@ static void limit_kills_the_whole_group(void **state)
 {
 	struct fix *f = *state;
 
-	run(f, "sleep 1000 & echo started; wait", (struct process_opts){ .limit_ms = 200 });
+	run(f, "echo started; sleep 1000 & wait", (struct process_opts){ .limit_ms = 2000 });
 	assert_int_equal(f->why.code, ERR_TIMEOUT);
 	assert_int_equal(f->signal, SIGKILL);
 	assert_string_equal(f->out, "started\n");
