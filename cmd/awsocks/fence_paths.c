@@ -382,12 +382,11 @@ static int add_audit_log(struct fence_paths *p, const char *file, struct err *e)
 {
 	char name[PATH_TEXT], dir[PATH_MAX];
 	unsigned rights = FENCE_WRITE | FENCE_MAKE;
-	int fd;
 
 	if (!file || strcmp(file, "-") == 0 || !str_fmt(name, sizeof(name), "%s", file))
 		return 0;
 	if (realpath(dirname(name), dir) && is_wide(dir)) {
-		fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+		int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
 		if (fd >= 0) /* otherwise opening it will tell */
 			close(fd);
 		rights = FENCE_WRITE;
