@@ -177,6 +177,21 @@ def localaws(tmp_path, processes):
 
 
 @pytest.fixture
+def role(tmp_path):
+    """An environment in which the credentials are those of an assumed role: temporary."""
+    def make(aws):
+        credentials, config = tmp_path / "credentials", tmp_path / "config"
+        own = aws.env()
+        credentials.write_text(f"[user]\naws_access_key_id = {own['AWS_ACCESS_KEY_ID']}\n"
+                               f"aws_secret_access_key = {own['AWS_SECRET_ACCESS_KEY']}\n")
+        config.write_text("[profile role]\nrole_arn = arn:aws:iam::123456789012:role/One\nsource_profile = user\n")
+        return {"AWS_ENDPOINT_URL": aws.endpoint, "AWS_REGION": REGION, "AWS_PROFILE": "role",
+                "AWS_SHARED_CREDENTIALS_FILE": str(credentials), "AWS_CONFIG_FILE": str(config),
+                "AWS_EC2_METADATA_DISABLED": "true"}
+    return make
+
+
+@pytest.fixture
 def awsocks(tmp_path, processes):
     """awsocks("--route-default", "proxy", aws=a_localaws) -> Awsocks. Without aws it has no credentials.
     Keywords: env (more variables), listen, audit (False: no audit log), target (False: no --instance-id),

@@ -122,21 +122,6 @@ def test_aws_that_is_away_is_named_and_found_again(localaws, awsocks, web, tmp_p
     proxy.wait_for(again, what="AWS to be found again")
 
 
-@pytest.fixture
-def role(tmp_path):
-    """An environment in which the credentials are those of an assumed role: temporary."""
-    def make(aws):
-        credentials, config = tmp_path / "credentials", tmp_path / "config"
-        own = aws.env()
-        credentials.write_text(f"[user]\naws_access_key_id = {own['AWS_ACCESS_KEY_ID']}\n"
-                               f"aws_secret_access_key = {own['AWS_SECRET_ACCESS_KEY']}\n")
-        config.write_text("[profile role]\nrole_arn = arn:aws:iam::123456789012:role/One\nsource_profile = user\n")
-        return {"AWS_ENDPOINT_URL": aws.endpoint, "AWS_REGION": REGION, "AWS_PROFILE": "role",
-                "AWS_SHARED_CREDENTIALS_FILE": str(credentials), "AWS_CONFIG_FILE": str(config),
-                "AWS_EC2_METADATA_DISABLED": "true"}
-    return make
-
-
 def test_credentials_that_expired_are_renewed_at_resume(localaws, awsocks, web, role):
     aws = localaws("--resolve", f"{HOST}=127.0.0.1", "--require-signed-ws")
     proxy = awsocks(*NAMED, "--instance-id", INSTANCE, env=role(aws))
