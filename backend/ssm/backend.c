@@ -294,6 +294,7 @@ static void fill_env(struct ssm *s, const struct ssm_opts *o)
 		.client_id = s->client_id,
 		.ca_file = s->ca_file,
 		.no_sign = o->no_sign,
+		.starts = &s->starts,
 		.payload_size = o->payload_size,
 		.stream_idle_ms = o->stream_idle_ms,
 		.gap_limit_ms = o->gap_limit_ms,

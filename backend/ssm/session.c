@@ -6,12 +6,14 @@
 
 #include "backend/ssm/channel.h"
 #include "backend/ssm/message.h"
+#include "backend/ssm/start_bucket.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
 #include "base/str.h"
 #include "credentials/aws.h"
+#include "credentials/aws_error.h"
 #include "credentials/provider.h"
 #include "net/loop.h"
 #include "net/ws.h"
@@ -192,6 +194,18 @@ static int keep(struct session *s, const struct api_session *reply, struct err *
 	return secret_set(&s->token, reply->token, e);
 }
 
+/* AWS has had enough of StartSession for now: all sessions wait, this one within its limit. */
+static bool throttled(struct session *s, const char *aws_code, const struct err *why)
+{
+	if (aws_error_verdict(400, aws_code) != AWS_THROTTLED || !s->env->starts || s->end_wanted)
+		return false;
+	log_warn("ssm", "%s: asked for too often, will be again: %s", s->label, why->msg);
+	start_bucket_throttled(s->env->starts, now_ms(s));
+	return true;
+}
+
+static void enter_starting(struct session *s);
+
 static void on_started(void *arg, const struct api_session *reply, const char *aws_code,
 		       const struct err *why)
 {
@@ -201,9 +215,14 @@ static void on_started(void *arg, const struct api_session *reply, const char *a
 	s->call = NULL;
 	if (!reply) {
 		str_fmt(s->aws_code, sizeof(s->aws_code), "%s", aws_code);
-		session_fail(s, why);
+		if (throttled(s, aws_code, why))
+			enter_starting(s);
+		else
+			session_fail(s, why);
 		return;
 	}
+	if (s->env->starts)
+		start_bucket_served(s->env->starts);
 	str_fmt(s->id, sizeof(s->id), "%s", reply->id);
 	str_fmt(s->label, sizeof(s->label), "%s (%s:%u)", s->id, s->host, s->port);
 	if (s->end_wanted) {
@@ -217,9 +236,21 @@ static void on_started(void *arg, const struct api_session *reply, const char *a
 	}
 }
 
+static void on_turn(void *arg)
+{
+	enter_starting(arg);
+}
+
 static void enter_starting(struct session *s)
 {
+	uint64_t now = now_ms(s), at = s->env->starts ? start_bucket_take(s->env->starts, now) : 0;
 	struct err e;
+
+	if (at) {
+		log_debug("ssm", "%s: waits its turn to be started", s->label);
+		timer_arm(s->env->loop, &s->turn, at > now ? at - now : 1, on_turn, s);
+		return;
+	}
 
 	s->call = api_start(&s->env->api, s->env->target, s->document, s->host, s->port, 0,
 			    on_started, s, &e);

@@ -24,6 +24,7 @@
 struct cJSON;
 struct loop;
 struct session;
+struct start_bucket;
 struct stream;
 struct ws_context;
 
@@ -35,6 +36,7 @@ struct session_env { /* what all sessions of a backend share; outlives them */
 	const char *client_id; /* UUID, one per backend */
 	const char *ca_file;
 	bool no_sign;
+	struct start_bucket *starts; /* NULL: StartSession is called at once */
 	size_t payload_size;
 	unsigned stream_idle_ms, gap_limit_ms;
 };

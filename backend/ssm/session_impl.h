@@ -44,6 +44,7 @@ struct session {
 	struct api_call *call;
 	struct provider_call *asking;
 	struct loop_timer limit, tick, nop;
+	struct loop_timer turn; /* to call StartSession */
 	struct loop_post post;
 	struct err last;  /* why the websocket was lost */
 	uint64_t lost_ms; /* 0: all is well */

@@ -31,6 +31,7 @@ void session_stop_waiting(struct session *s)
 	if (s->asking)
 		provider_cancel(s->asking);
 	s->asking = NULL;
+	timer_disarm(s->env->loop, &s->turn);
 }
 
 static void send_open_message(struct session *s)

@@ -4,6 +4,7 @@
 #include "backend/backend_impl.h"
 #include "backend/ssm.h"
 #include "backend/ssm/session.h"
+#include "backend/ssm/start_bucket.h"
 #include "backend/ssm/ssh_master.h"
 #include "backend/ssm/state.h"
 #include "base/list.h"
@@ -24,6 +25,7 @@ struct ssm {
 	struct backend base;
 	struct loop *loop;
 	struct session_env env;
+	struct start_bucket starts;
 	char *region, *ssm_endpoint, *ec2_endpoint, *name, *instance_id, *ca_file;
 	char target[64], client_id[37];
 	struct ec2_instance *choices; /* while the user is asked */

@@ -118,6 +118,14 @@ def test_a_quiet_server_is_no_dead_session(localaws, awsocks, web):
     assert aws.stats()["StartSession"] == 1
 
 
+def test_throttled_starts_are_asked_again(localaws, awsocks, web, tmp_path):
+    """More refusals than one call's own retries: the shared bucket closes for a while, and nobody fails."""
+    aws, proxy = start(localaws, awsocks, "throttle-api=5")
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert "asked for too often" in proxy.log()
+    assert aws.stats()["StartSession"] >= 2
+
+
 REFUSALS = {
     "refuse-session": "AccessDenied",
     "not-connected": "not connected",

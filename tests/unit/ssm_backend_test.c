@@ -904,6 +904,42 @@ static void a_full_session_is_left_alone(void **state)
 	finish();
 }
 
+/* StartSession for many hosts at once: the bucket's burst, then in turn; and after a refusal for
+ * the rate everyone waits, and nobody fails. */
+static void starts_take_turns(void **state)
+{
+	struct client c[12] = { 0 };
+	char host[12][20];
+
+	(void)state;
+	begin(&(struct ssm_opts){ .sessions_total = 30 });
+	for (int i = 0; i < 12; i++) {
+		snprintf(host[i], sizeof(host[i]), "echo%d", i);
+		dial(&c[i], host[i]);
+	}
+	RUN_UNTIL(W->starts == 10, 300);
+	run(200);
+	assert_int_equal(W->starts, 10);
+	RUN_UNTIL(c[10].s && c[11].s, 3000);
+	finish();
+}
+
+static void throttled_starts_are_asked_again(void **state)
+{
+	struct client a = { .to_write = 10 };
+
+	(void)state;
+	begin(&(struct ssm_opts){ 0 });
+	W->start_code = "ThrottlingException";
+	dial(&a, "echo");
+	RUN_UNTIL(W->starts == 3, 10000);
+	assert_int_equal(a.dones, 0);
+	W->start_code = NULL;
+	RUN_UNTIL(a.got == 10, 10000);
+	assert_int_equal(W->starts, 4);
+	finish();
+}
+
 /* One host's session fails and the machine with it, another's comes up after that. */
 static void late_success(void **state)
 {
@@ -1139,6 +1175,8 @@ int main(void)
 		cmocka_unit_test(a_dead_session_is_replaced),
 		cmocka_unit_test(a_quiet_session_is_left_alone),
 		cmocka_unit_test(a_full_session_is_left_alone),
+		cmocka_unit_test(starts_take_turns),
+		cmocka_unit_test(throttled_starts_are_asked_again),
 		cmocka_unit_test(late_success),
 		cmocka_unit_test(no_second_session),
 		cmocka_unit_test(clock_is_wrong),
