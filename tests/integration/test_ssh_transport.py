@@ -506,7 +506,8 @@ def test_connect_standalone_by_ssh(localaws, sshd, web, tmp_path):
     env = {**clean_environment(tmp_path), **aws.env()}
     r = harness.run([harness.program("awsocks"), "connect", "--standalone", "--transport", "ssh", "--ssh-user",
                      sshd.user, "--ssh-key", sshd.folder / "client_key", "--instance-id", INSTANCE,
-                     "--route-default", "proxy", "127.0.0.1", web.port], env=env, input=b"GET /bytes/10 HTTP/1.0\r\n\r\n")
+                     "--route-default", "proxy", "127.0.0.1", web.port], env=env,
+                    input=b"GET /bytes/10 HTTP/1.0\r\n\r\n")
     assert r.stdout.startswith(b"HTTP/1")
     assert aws.stats()["sessions_open"] == 0
 
