@@ -74,6 +74,8 @@ struct ssm_opts {
 	bool no_sign;            /* leave the websocket upgrade unsigned */
 	enum ssm_transport transport;
 	struct ssm_ssh_opts ssh;
+	const char *const *warm; /* "HOST:PORT", warm_count of them: sessions to be kept */
+	size_t warm_count;
 	/* 0 means the default: */
 	unsigned sessions;        /* per host:port, and SSH connections; 4 */
 	unsigned sessions_total;  /* 16 */

@@ -306,6 +306,14 @@ static void fill_env(struct ssm *s, const struct ssm_opts *o)
 	s->dials_max = o->dials_max ? o->dials_max : DIALS_MAX;
 }
 
+static int take_warm(struct ssm *s, const struct ssm_opts *o, struct err *e)
+{
+	for (size_t i = 0; i < o->warm_count; i++)
+		if (pool_warm(s->pool, o->warm[i], e) != 0)
+			return -1;
+	return 0;
+}
+
 static int fill(struct ssm *s, const struct ssm_opts *o, struct err *e)
 {
 	struct pool_opts p = {
@@ -324,8 +332,11 @@ static int fill(struct ssm *s, const struct ssm_opts *o, struct err *e)
 	if (ssm_ssh_new(s, o, e) != 0)
 		return -1;
 	s->pool = pool_new(&p, &pool_handler, s, e);
-	if (s->pool)
+	if (s->pool && take_warm(s, o, e) == 0)
 		return 0;
+	if (s->pool)
+		pool_discard(s->pool);
+	s->pool = NULL;
 	ssh_pool_discard(s->ssh);
 	return -1;
 }

@@ -24,7 +24,7 @@ enum {
 static void assign(void *arg);
 static void deliver(void *arg);
 
-static void want_assign(struct pool *p)
+void pool_want_assign(struct pool *p)
 {
 	if (!p->closing)
 		loop_post(p->loop, &p->assign, assign, p);
@@ -32,7 +32,7 @@ static void want_assign(struct pool *p)
 
 /* --- targets --- */
 
-static struct target *target_of(struct pool *p, const char *host, uint16_t port, struct err *e)
+struct target *pool_target_of(struct pool *p, const char *host, uint16_t port, struct err *e)
 {
 	struct target *t;
 
@@ -61,7 +61,7 @@ static struct target *target_of(struct pool *p, const char *host, uint16_t port,
 
 static void drop_if_unused(struct target *t)
 {
-	if (!list_empty(&t->members) || !list_empty(&t->waiting))
+	if (t->warm || !list_empty(&t->members) || !list_empty(&t->waiting))
 		return;
 	timer_disarm(t->pool->loop, &t->reopen);
 	list_del(&t->node);
@@ -72,11 +72,11 @@ static void on_reopen(void *arg)
 {
 	struct target *t = arg;
 
-	want_assign(t->pool);
+	pool_want_assign(t->pool);
 }
 
 /* While one session is there, another is not asked for again and again. */
-static void pause_opening(struct target *t, const struct err *why)
+void pool_pause_opening(struct target *t, const struct err *why)
 {
 	t->why = *why;
 	t->reopen_ms = t->reopen_ms ? 2 * t->reopen_ms : REOPEN_MS;
@@ -108,6 +108,16 @@ static void finish(struct pool_dial *d, const struct err *why)
 	loop_post(p->loop, &p->deliver, deliver, p);
 }
 
+static void free_all(struct pool *p)
+{
+	LIST_EACH (it, &p->targets) {
+		timer_disarm(p->loop, &CONTAINER_OF(it, struct target, node)->reopen);
+		list_del(it);
+		mem_free(CONTAINER_OF(it, struct target, node));
+	}
+	mem_free(p);
+}
+
 static void maybe_closed(struct pool *p)
 {
 	void (*closed)(void *) = p->closed;
@@ -119,12 +129,7 @@ static void maybe_closed(struct pool *p)
 	timer_disarm(p->loop, &p->look);
 	loop_unpost(&p->assign);
 	loop_unpost(&p->deliver);
-	LIST_EACH (it, &p->targets) {
-		timer_disarm(p->loop, &CONTAINER_OF(it, struct target, node)->reopen);
-		list_del(it);
-		mem_free(CONTAINER_OF(it, struct target, node));
-	}
-	mem_free(p);
+	free_all(p);
 	closed(arg);
 }
 
@@ -152,6 +157,8 @@ static void on_idle(void *arg)
 {
 	struct member *m = arg;
 
+	if (pool_keeps_warm(m))
+		return;
 	log_info("ssm", "%s: idle, ending the session", session_id(m->session));
 	leave(m);
 	session_end(m->session);
@@ -184,7 +191,7 @@ static void leave(struct member *m)
 	m->leaving = true;
 	p->count--;
 	timer_disarm(p->loop, &m->idle);
-	want_assign(p);
+	pool_want_assign(p);
 }
 
 static void on_active(void *arg)
@@ -254,7 +261,7 @@ static void on_changed(void *arg)
 	struct pool *p = m->target->pool;
 
 	watch_idle(m);
-	want_assign(p);
+	pool_want_assign(p);
 	p->handler->changed(p->arg);
 }
 
@@ -300,9 +307,9 @@ static void on_ended(void *arg, const struct err *why)
 		else
 			finish(d, why ? why : &closed);
 	}
-	if (failed && has_other(t) && !p->closing)
-		pause_opening(t, why);
-	else if (failed)
+	if (failed && (has_other(t) || t->warm) && !p->closing)
+		pool_pause_opening(t, why);
+	if (failed && !has_other(t))
 		LIST_EACH (it, &t->waiting)
 			finish(CONTAINER_OF(it, struct pool_dial, node), why);
 	if (p->closing)
@@ -393,6 +400,13 @@ static bool one_is_coming(const struct target *t, unsigned *count)
 	return coming;
 }
 
+static bool goes_before(const struct member *a, const struct member *b)
+{
+	if (pool_keeps_warm(a) != pool_keeps_warm(b))
+		return pool_keeps_warm(b);
+	return a->used_ms < b->used_ms;
+}
+
 /* The session that has been unused longest ends, so that another host has room. */
 static bool make_room(struct pool *p)
 {
@@ -403,7 +417,7 @@ static bool make_room(struct pool *p)
 
 		if (m->leaving || !is_idle(m) || !list_empty(&m->target->waiting))
 			continue;
-		if (!oldest || m->used_ms < oldest->used_ms)
+		if (!oldest || goes_before(m, oldest))
 			oldest = m;
 	}
 	if (!oldest)
@@ -452,6 +466,7 @@ static void assign(void *arg)
 		struct target *t = CONTAINER_OF(it, struct target, node);
 
 		serve(t);
+		pool_keep_warm(t);
 		drop_if_unused(t);
 	}
 }
@@ -477,7 +492,7 @@ static void on_dial_limit(void *arg)
 		(void)err_set(&e, ERR_TIMEOUT, "the agent did not take the connection to %s:%u",
 			      t->host, t->port);
 	finish(d, &e);
-	want_assign(p); /* an unused target goes */
+	pool_want_assign(p); /* an unused target goes */
 }
 
 /* --- the backend's words --- */
@@ -501,6 +516,11 @@ struct pool *pool_new(const struct pool_opts *o, const struct pool_handler *hand
 	return p;
 }
 
+void pool_discard(struct pool *p)
+{
+	free_all(p);
+}
+
 struct pool_dial *pool_dial(struct pool *p, const char *host, uint16_t port, unsigned limit_ms,
 			    pool_done_fn *done, void *arg, struct err *e)
 {
@@ -511,7 +531,7 @@ struct pool_dial *pool_dial(struct pool *p, const char *host, uint16_t port, uns
 		(void)err_set(e, ERR_CLOSED, "the backend is closing");
 		return NULL;
 	}
-	t = target_of(p, host, port, e);
+	t = pool_target_of(p, host, port, e);
 	if (!t)
 		return NULL;
 	d = mem_alloc(sizeof(*d));
@@ -526,7 +546,7 @@ struct pool_dial *pool_dial(struct pool *p, const char *host, uint16_t port, uns
 	d->arg = arg;
 	list_add_tail(&t->waiting, &d->node);
 	timer_arm(p->loop, &d->limit, limit_ms, on_dial_limit, d);
-	want_assign(p);
+	pool_want_assign(p);
 	return d;
 }
 
@@ -540,12 +560,12 @@ void pool_cancel(struct pool_dial *d)
 	if (d->stream)
 		stream_close(d->stream);
 	mem_free(d);
-	want_assign(p);
+	pool_want_assign(p);
 }
 
 int pool_open(struct pool *p, const char *host, uint16_t port, struct err *e)
 {
-	struct target *t = target_of(p, host, port, e);
+	struct target *t = pool_target_of(p, host, port, e);
 
 	if (!t)
 		return -1;

@@ -49,12 +49,16 @@ typedef void pool_done_fn(void *arg, struct stream *, const char *session_id,
 
 struct pool *pool_new(const struct pool_opts *, const struct pool_handler *, void *arg,
 		      struct err *);
+void pool_discard(struct pool *); /* nothing was asked of it, and no loop has run since */
 /* NULL: *e tells and done() never comes. */
 struct pool_dial *pool_dial(struct pool *, const char *host, uint16_t port, unsigned limit_ms,
 			    pool_done_fn *done, void *arg, struct err *e);
 void pool_cancel(struct pool_dial *); /* then done() never comes */
 /* A session for that target, before anyone dials: session_up() or _failed() follows. */
 MUST_CHECK int pool_open(struct pool *, const char *host, uint16_t port, struct err *);
+/* "HOST:PORT": keep a session for it. Before the first pool_warm_up(). */
+MUST_CHECK int pool_warm(struct pool *, const char *host_port, struct err *);
+void pool_warm_up(struct pool *); /* now, and from now on. Idempotent. */
 /* Every session that is alive has lost its websocket, and there is at least one. */
 bool pool_lost(const struct pool *);
 /* Would a dial to a new target have to wait, because other hosts use all sessions? */

@@ -14,6 +14,7 @@ struct target {
 	unsigned reopen_ms;
 	struct err why;
 	bool proven; /* it has carried data */
+	bool warm;   /* pool_warm() */
 	uint16_t port;
 	char host[256];
 };
@@ -54,13 +55,22 @@ struct pool {
 	struct loop_timer close_limit, look;
 	uint64_t looked_ms;
 	unsigned count; /* members that are not leaving */
-	bool closing;
+	bool closing, warming;
 	void (*closed)(void *arg);
 	void *closed_arg;
 };
 
 /* pool.c: a new session for it, which counts at once. NULL: *e tells. */
 struct member *pool_add_member(struct target *, struct err *e);
+
+struct target *pool_target_of(struct pool *, const char *host, uint16_t port, struct err *e);
+void pool_want_assign(struct pool *); /* look at every target, on a later turn */
+/* No session is asked for of itself for a while. */
+void pool_pause_opening(struct target *, const struct err *why);
+
+/* pool_warm.c */
+bool pool_keeps_warm(const struct member *); /* the last one of a warm target */
+void pool_keep_warm(struct target *);        /* opens one, if it should have one and has none */
 
 /* pool_rate.c */
 /* Where the target's next stream should go; NULL: nowhere now. slow_too: even to one that is

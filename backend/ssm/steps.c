@@ -235,6 +235,8 @@ static void enter_active(void *arg, unsigned attempt)
 
 	s->step = attempt;
 	ssm_hand_over(s);
+	if (s->pool)
+		pool_warm_up(s->pool);
 	ssm_tell_started(s, NULL);
 }
 

@@ -143,6 +143,7 @@ static int make_backend(struct app *a, struct app_profile *p, const struct aws_f
 	char *ssm = NULL, *ec2 = NULL, *eic = NULL;
 	struct ssh_files f;
 	struct ssm_opts opts = { 0 };
+	const char **warm = NULL;
 	int result = -1;
 	bool elsewhere;
 
@@ -178,9 +179,17 @@ static int make_backend(struct app *a, struct app_profile *p, const struct aws_f
 	}
 	opts.choose = a->chooser ? chooser_ask : NULL;
 	opts.choose_arg = a->chooser;
+	if (o->warm.count && !(warm = mem_alloc(o->warm.count * sizeof(*warm)))) {
+		(void)err_set(e, ERR_NOMEM, "warm");
+		goto out;
+	}
+	for (; opts.warm_count < o->warm.count; opts.warm_count++)
+		warm[opts.warm_count] = o->warm.item[opts.warm_count].text;
+	opts.warm = warm;
 	p->backend = ssm_backend_new(&opts, e);
 	result = p->backend ? 0 : -1;
 out:
+	mem_free(warm);
 	mem_free(ssm);
 	mem_free(ec2);
 	mem_free(eic);

@@ -126,6 +126,14 @@ def test_throttled_starts_are_asked_again(localaws, awsocks, web, tmp_path):
     assert aws.stats()["StartSession"] >= 2
 
 
+def test_a_warm_host_has_its_session_before_anyone_comes(localaws, awsocks, web, tmp_path):
+    aws, proxy = start(localaws, awsocks, proxy=("--no-lazy", "--warm", f"{HOST}:{web.port}", "--session-idle", "1s"))
+    harness.wait_for(lambda: aws.stats()["StartSession"] == 1, what="the warm session")
+    harness.wait_for(lambda: aws.stats()["websockets"] == 1, what="its websocket")
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert aws.stats()["StartSession"] == 1
+
+
 REFUSALS = {
     "refuse-session": "AccessDenied",
     "not-connected": "not connected",

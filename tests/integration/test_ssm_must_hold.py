@@ -140,10 +140,10 @@ def test_short_connections_leave_nothing(localaws, awsocks, web):
 
     def settle():
         harness.wait_for(lambda: aws.stats()["targets_open"] == 0, limit_s=60, what="the end of all connections")
-        harness.wait_for(lambda: proxy.descriptors() <= quiet + 8, limit_s=60, what="all descriptors to be closed")
+        harness.wait_for(lambda: len(proxy.descriptors()) <= quiet + 8, limit_s=60, what="all descriptors to be closed")
 
     assert get(proxy, web, 10)
-    quiet = proxy.descriptors()
+    quiet = len(proxy.descriptors())
     at_once(len(done), lambda i: burst(i, 5))       # memory that is kept for reuse is taken here
     settle()
     before, first = resident_kib(proxy.pid), sum(done)

@@ -940,6 +940,89 @@ static void throttled_starts_are_asked_again(void **state)
 	finish();
 }
 
+/* A warm host has a session once AWS is in use, keeps it though it is idle, gets another when it
+ * has ended, and makes room last. */
+static void warm_hosts(void **state)
+{
+	static const char *const warm[] = { "echo:8080", "hello:8080" };
+	struct client a = { .to_write = 10 }, b = { .to_write = 10 }, c = { 0 };
+	struct ssm_opts o = {
+		.warm = warm, .warm_count = 2, .session_idle_ms = 60000, .sessions_total = 3
+	};
+	struct agent *kept;
+
+	(void)state;
+	begin(&o);
+	run(2000);
+	assert_int_equal(W->starts, 0); /* lazy */
+	dial(&a, "silent");
+	RUN_UNTIL(a.s, 5000);
+	RUN_UNTIL(W->starts == 3, 3000);
+	run(2000);
+	dial(&b, "echo");
+	RUN_UNTIL(b.got == 10, 2000);
+	assert_int_equal(W->starts, 3);
+	stream_close(a.s);
+	stream_close(b.s);
+	run(100000);
+	assert_int_equal(W->terminates + (int)W->agents[0]->flags_terminate,
+			 1); /* "silent" alone */
+	kept = W->agents[strcmp(W->agents[1]->host, "echo") == 0 ? 1 : 2];
+	assert_false(kept->ended);
+	agent_closes(kept, "");
+	RUN_UNTIL(W->starts == 4, 35000); /* again */
+	run(2000);
+	dial(&c, "silent"); /* there is room for one besides */
+	RUN_UNTIL(c.s, 5000);
+	assert_int_equal(W->starts, 5);
+	finish();
+}
+
+static void warm_hosts_make_room_last(void **state)
+{
+	static const char *const warm[] = { "echo:8080" };
+	struct client a = { 0 }, b = { 0 }, c = { 0 };
+	struct ssm_opts o = { .warm = warm, .warm_count = 1, .sessions_total = 2 };
+
+	(void)state;
+	begin(&o);
+	dial(&a, "silent");
+	RUN_UNTIL(a.s && W->starts == 2, 5000);
+	run(1000);
+	stream_close(a.s);
+	run(1000);
+	dial(&b, "hello");
+	RUN_UNTIL(b.s, 5000);
+	assert_true(W->agents[0]->ended);
+	assert_false(W->agents[1]->ended); /* the warm one, unused for longer */
+	dial(&c, "silent");
+	RUN_UNTIL(c.s, 5000);
+	assert_true(W->agents[1]->ended);
+	stream_close(b.s);
+	run(1000);
+	finish();
+}
+
+static void warm_must_be_a_host_and_a_port(void **state)
+{
+	static const char *const warm[] = { "good:1", "no-port" };
+	struct ssm_opts o = { .region = "r",
+			      .ssm_endpoint = "x",
+			      .instance_id = "i-1",
+			      .warm = warm,
+			      .warm_count = 2 };
+	struct err e;
+
+	(void)state;
+	world_begin();
+	o.loop = &W->loop;
+	o.ws = &W->ws_context;
+	o.aws = &W->aws;
+	assert_null(ssm_backend_new(&o, &e));
+	assert_non_null(strstr(e.msg, "warm"));
+	world_end();
+}
+
 /* One host's session fails and the machine with it, another's comes up after that. */
 static void late_success(void **state)
 {
@@ -1177,6 +1260,9 @@ int main(void)
 		cmocka_unit_test(a_full_session_is_left_alone),
 		cmocka_unit_test(starts_take_turns),
 		cmocka_unit_test(throttled_starts_are_asked_again),
+		cmocka_unit_test(warm_hosts),
+		cmocka_unit_test(warm_hosts_make_room_last),
+		cmocka_unit_test(warm_must_be_a_host_and_a_port),
 		cmocka_unit_test(late_success),
 		cmocka_unit_test(no_second_session),
 		cmocka_unit_test(clock_is_wrong),
