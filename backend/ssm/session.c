@@ -5,18 +5,10 @@
 #include <string.h>
 
 #include "backend/ssm/channel.h"
-#include "backend/ssm/message.h"
-#include "backend/ssm/start_bucket.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/random.h"
 #include "base/str.h"
-#include "credentials/aws.h"
-#include "credentials/aws_error.h"
-#include "credentials/provider.h"
 #include "net/loop.h"
-#include "net/ws.h"
 #include "stream/stream.h"
 
 /*
@@ -25,15 +17,7 @@
  * `struct link` of its own, so that the late closed() of an abandoned websocket
  * finds nobody home.
  */
-enum {
-	RESUME_LIMIT_MS = 120000, /* from the drop to the first message again */
-	RESUME_FIRST_MS = 50,
-	RESUME_MAX_MS = 10000,
-	SETTLED_MS = 10000, /* a refused token shows sooner */
-	NOP_MS = 10000,
-	MOVING_MS = 1000,
-	FLOOD_MS = 30000 /* acknowledgements that cannot leave: a new websocket is tried */
-};
+enum { NOP_MS = 10000, MOVING_MS = 1000 };
 
 #define TO(s) (1u << SESSION_##s)
 static const struct {
@@ -89,283 +73,7 @@ static void tell_ended(struct session *s, const struct err *why)
 	s->handler->ended(s->arg, why);
 }
 
-/* --- the channel's and the mux's handlers --- */
-
-static bool on_send(void *arg, const void *p, size_t n)
-{
-	struct session *s = arg;
-
-	return s->link && s->link->open && ws_send(s->link->ws, false, p, n);
-}
-
-static bool on_send_soon(void *arg, const void *p, size_t n, unsigned within_ms)
-{
-	struct session *s = arg;
-
-	return s->link && s->link->open && ws_send_soon(s->link->ws, p, n, within_ms);
-}
-
-static size_t on_pull(void *arg, uint8_t *to, size_t max, int64_t seq)
-{
-	return smux_pull(((struct session *)arg)->mux, to, max, seq);
-}
-
-static int on_data(void *arg, const uint8_t *p, size_t n, struct err *e)
-{
-	return smux_input(((struct session *)arg)->mux, p, n, e);
-}
-
-static void on_flag(void *arg, unsigned flag)
-{
-	if (flag == FLAG_CONNECT_ERROR)
-		smux_refused(((struct session *)arg)->mux);
-}
-
-static void on_complete(void *arg)
-{
-	struct session *s = arg;
-
-	smux_nop(s->mux); /* the first message: docs/PROTOCOL.ssm, 5 */
-	session_kick(s);
-}
-
-static void on_acked(void *arg)
-{
-	struct session *s = arg;
-
-	s->handler->acked(s->arg);
-}
-
-static void on_channel_closed(void *arg, const char *output)
-{
-	struct session *s = arg;
-
-	s->closed = true;
-	str_fmt(s->output, sizeof(s->output), "%s", output);
-	session_kick(s);
-}
-
-static const struct channel_handler channel_handler = {
-	.send = on_send,
-	.send_soon = on_send_soon,
-	.pull = on_pull,
-	.data = on_data,
-	.flag = on_flag,
-	.complete = on_complete,
-	.acked = on_acked,
-	.closed = on_channel_closed,
-};
-
-static void on_kick(void *arg)
-{
-	session_kick(arg);
-}
-
-static void on_hold(void *arg, bool on)
-{
-	struct session *s = arg;
-
-	channel_hold(s->channel, on);
-	session_mind_reading(s);
-	log_debug("ssm", "%s: reading %s", s->label, on ? "pauses for a slow reader" : "goes on");
-	session_kick(s);
-}
-
-static void on_decided(void *arg, struct stream *stream, enum smux_fate fate)
-{
-	struct session *s = arg;
-
-	s->handler->decided(s->arg, stream, fate);
-}
-
-static const struct smux_handler mux_handler = {
-	.kick = on_kick,
-	.hold = on_hold,
-	.decided = on_decided,
-	.gone = on_kick,
-};
-
 /* --- steps --- */
-
-static int keep(struct session *s, const struct api_session *reply, struct err *e)
-{
-	if (reply->url[0])
-		str_fmt(s->url, sizeof(s->url), "%s", reply->url);
-	return secret_set(&s->token, reply->token, e);
-}
-
-/* AWS has had enough of StartSession for now: all sessions wait, this one within its limit. */
-static bool throttled(struct session *s, const char *aws_code, const struct err *why)
-{
-	if (aws_error_verdict(400, aws_code) != AWS_THROTTLED || !s->env->starts || s->end_wanted)
-		return false;
-	log_warn("ssm", "%s: asked for too often, will be again: %s", s->label, why->msg);
-	start_bucket_throttled(s->env->starts, now_ms(s));
-	return true;
-}
-
-static void enter_starting(struct session *s);
-
-static void on_started(void *arg, const struct api_session *reply, const char *aws_code,
-		       const struct err *why)
-{
-	struct session *s = arg;
-	struct err e;
-
-	s->call = NULL;
-	if (!reply) {
-		str_fmt(s->aws_code, sizeof(s->aws_code), "%s", aws_code);
-		if (throttled(s, aws_code, why))
-			enter_starting(s);
-		else
-			session_fail(s, why);
-		return;
-	}
-	if (s->env->starts)
-		start_bucket_served(s->env->starts);
-	str_fmt(s->id, sizeof(s->id), "%s", reply->id);
-	str_fmt(s->label, sizeof(s->label), "%s (%s:%u)", s->id, s->host, s->port);
-	if (s->end_wanted) {
-		session_go(s, SESSION_TERMINATING);
-	} else if (why) {
-		session_fail(s, why);
-	} else if (keep(s, reply, &e) != 0) {
-		session_fail(s, &e);
-	} else {
-		session_go(s, SESSION_CONNECTING);
-	}
-}
-
-static void on_turn(void *arg)
-{
-	enter_starting(arg);
-}
-
-static void enter_starting(struct session *s)
-{
-	uint64_t now = now_ms(s), at = s->env->starts ? start_bucket_take(s->env->starts, now) : 0;
-	struct err e;
-
-	if (at) {
-		log_debug("ssm", "%s: waits its turn to be started", s->label);
-		timer_arm(s->env->loop, &s->turn, at > now ? at - now : 1, on_turn, s);
-		return;
-	}
-
-	s->call = api_start(&s->env->api, s->env->target, s->document, s->host, s->port, 0,
-			    on_started, s, &e);
-	if (!s->call)
-		session_fail(s, &e);
-}
-
-static bool is_gone(const char *aws_code)
-{
-	return strcmp(aws_code, "DoesNotExistException") == 0;
-}
-
-static void on_resumed(void *arg, const struct api_session *reply, const char *aws_code,
-		       const struct err *why)
-{
-	struct session *s = arg;
-	struct err e;
-
-	s->call = NULL;
-	if (why && !is_gone(aws_code)) {
-		session_lost_link(s, why);
-	} else if (!reply || !reply->token[0]) {
-		s->closed = true; /* nothing is left to terminate */
-		(void)err_set(&e, ERR_CLOSED, "the session is gone: %.160s", s->last.msg);
-		session_fail(s, &e);
-	} else if (keep(s, reply, &e) != 0) {
-		session_fail(s, &e);
-	} else {
-		session_go(s, SESSION_RECONNECTING);
-	}
-}
-
-static void enter_resuming(struct session *s)
-{
-	struct err e;
-
-	s->call = api_resume(&s->env->api, s->id, 0, on_resumed, s, &e);
-	if (!s->call)
-		session_lost_link(s, &e);
-}
-
-static void on_pause_over(void *arg)
-{
-	struct session *s = arg;
-
-	session_go(s, SESSION_RESUMING);
-}
-
-static void enter_lost(struct session *s)
-{
-	uint64_t base = RESUME_FIRST_MS;
-	unsigned pause;
-
-	for (unsigned i = 0; i < s->tries && base < RESUME_MAX_MS; i++)
-		base *= 2;
-	if (base > RESUME_MAX_MS)
-		base = RESUME_MAX_MS;
-	s->tries++;
-	pause = (unsigned)(base / 2) + random_below((uint32_t)base / 2 + 1);
-	timer_arm(s->env->loop, &s->limit, pause, on_pause_over, s);
-}
-
-/* The websocket is gone, the session perhaps not. */
-void session_lost_link(struct session *s, const struct err *why)
-{
-	struct err e;
-
-	if (s->state >= SESSION_ENDING)
-		return;
-	if (s->state == SESSION_ACTIVE && now_ms(s) >= s->active_ms + SETTLED_MS) {
-		s->lost_ms = 0; /* the last resume went well, though nobody has spoken since */
-		s->tries = 0;
-	}
-	session_close_link(s);
-	session_stop_waiting(s);
-	channel_down(s->channel);
-	if (!s->lost_ms) {
-		s->lost_ms = now_ms(s) ? now_ms(s) : 1;
-		log_info("ssm", "%s: data channel lost: %s", s->label, why->msg);
-	}
-	s->last = *why;
-	if (now_ms(s) - s->lost_ms >= RESUME_LIMIT_MS) {
-		e = *why;
-		(void)err_wrap(&e, "the data channel was lost and could not be resumed");
-		e.code = ERR_CLOSED;
-		session_fail(s, &e);
-		return;
-	}
-	session_go(s, SESSION_LOST);
-	s->handler->changed(s->arg);
-}
-
-static void on_terminated(void *arg, const struct err *why)
-{
-	struct session *s = arg;
-
-	s->call = NULL;
-	if (why)
-		log_debug("ssm", "%s: TerminateSession: %s", s->label, why->msg);
-	session_go(s, SESSION_DEAD);
-}
-
-static void enter_terminating(struct session *s)
-{
-	struct err e;
-
-	session_close_link(s);
-	if (!s->id[0] || s->closed) {
-		session_go(s, SESSION_DEAD);
-		return;
-	}
-	s->call = api_terminate(&s->env->api, s->id, 2000, on_terminated, s, &e);
-	if (!s->call)
-		session_go(s, SESSION_DEAD);
-}
 
 static void enter_ending(struct session *s)
 {
@@ -414,10 +122,14 @@ static void on_limit(void *arg)
 void session_go(struct session *s, enum session_state to)
 {
 	static void (*const enter[SESSION_STATE_COUNT])(struct session *) = {
-		[SESSION_STARTING] = enter_starting, [SESSION_CONNECTING] = session_connect,
-		[SESSION_ACTIVE] = enter_active,     [SESSION_LOST] = enter_lost,
-		[SESSION_RESUMING] = enter_resuming, [SESSION_RECONNECTING] = session_connect,
-		[SESSION_ENDING] = enter_ending,     [SESSION_TERMINATING] = enter_terminating,
+		[SESSION_STARTING] = session_enter_starting,
+		[SESSION_CONNECTING] = session_connect,
+		[SESSION_ACTIVE] = enter_active,
+		[SESSION_LOST] = session_enter_lost,
+		[SESSION_RESUMING] = session_enter_resuming,
+		[SESSION_RECONNECTING] = session_connect,
+		[SESSION_ENDING] = enter_ending,
+		[SESSION_TERMINATING] = session_enter_terminating,
 		[SESSION_DEAD] = enter_dead,
 	};
 
@@ -566,36 +278,12 @@ static void begin(void *arg)
 	struct session *s = arg;
 
 	if (s->state == SESSION_STARTING && !s->end_wanted)
-		enter_starting(s);
+		session_enter_starting(s);
 	else
 		work(s); /* ended before it began */
 }
 
 /* --- the pool's words --- */
-
-static int make_parts(struct session *s, struct err *e)
-{
-	static const enum handshake_use uses[] = { [API_REMOTE_HOST] = HANDSHAKE_REMOTE,
-						   [API_PORT] = HANDSHAKE_MUX,
-						   [API_SSH] = HANDSHAKE_RAW };
-	struct channel_opts c = { .clock = loop_turn_clock(s->env->loop),
-				  .name = s->label,
-				  .use = uses[s->document],
-				  .payload_size = s->env->payload_size,
-				  .gap_limit_ms = s->env->gap_limit_ms };
-	struct smux_opts m = { .clock = loop_turn_clock(s->env->loop),
-			       .raw = s->document == API_SSH,
-			       .idle_ms = s->env->stream_idle_ms };
-
-	s->mux = smux_new(&m, &mux_handler, s, e);
-	if (!s->mux)
-		return -1;
-	s->channel = channel_new(&c, &channel_handler, s, e);
-	if (!s->channel || !m.raw)
-		return s->channel ? 0 : -1;
-	s->raw = smux_open(s->mux, e); /* sshd speaks first: it must be there */
-	return s->raw ? 0 : -1;
-}
 
 struct session *session_new(const struct session_env *env, const struct session_goal *goal,
 			    const struct session_handler *handler, void *arg, struct err *e)
@@ -611,7 +299,7 @@ struct session *session_new(const struct session_env *env, const struct session_
 	s->document = goal->document;
 	str_fmt(s->host, sizeof(s->host), "%s", goal->host);
 	str_fmt(s->label, sizeof(s->label), "session to %s:%u", goal->host, goal->port);
-	if (make_parts(s, e) != 0) {
+	if (session_make_parts(s, e) != 0) {
 		release(s); /* no handler yet: silent */
 		return NULL;
 	}

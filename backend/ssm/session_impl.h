@@ -1,6 +1,6 @@
 #ifndef SSM_SESSION_IMPL_H
 #define SSM_SESSION_IMPL_H
-/* What session.c and session_link.c share. Everyone else includes session.h. */
+/* What the files of a session (session*.c) share. Everyone else includes session.h. */
 #include "backend/ssm/session.h"
 #include "base/secret.h"
 #include "net/loop.h"
@@ -72,6 +72,15 @@ void session_kick(struct session *); /* work to do, on a later turn */
 void session_fail(struct session *, const struct err *why);
 /* The websocket is gone, the session perhaps not. */
 void session_lost_link(struct session *, const struct err *why);
+
+/* session_parts.c */
+MUST_CHECK int session_make_parts(struct session *, struct err *);
+
+/* session_calls.c: what is begun when a state is entered. */
+void session_enter_starting(struct session *);
+void session_enter_lost(struct session *);
+void session_enter_resuming(struct session *);
+void session_enter_terminating(struct session *);
 
 /* session_health.c */
 void session_mind_reading(struct session *);

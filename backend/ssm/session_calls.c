@@ -1,0 +1,205 @@
+/*
+ * A session's calls to AWS: StartSession in its turn, ResumeSession after a
+ * pause that grows, for as long as the session may still be there, and
+ * TerminateSession.
+ */
+#include "backend/ssm/session_impl.h"
+
+#include <string.h>
+
+#include "backend/ssm/channel.h"
+#include "backend/ssm/start_bucket.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "credentials/aws_error.h"
+
+enum {
+	RESUME_LIMIT_MS = 120000, /* from the drop to the first message again */
+	RESUME_FIRST_MS = 50,
+	RESUME_MAX_MS = 10000,
+	SETTLED_MS = 10000 /* a refused token shows sooner */
+};
+
+static uint64_t now_ms(const struct session *s)
+{
+	return loop_now_ms(s->env->loop);
+}
+
+static int keep(struct session *s, const struct api_session *reply, struct err *e)
+{
+	if (reply->url[0])
+		str_fmt(s->url, sizeof(s->url), "%s", reply->url);
+	return secret_set(&s->token, reply->token, e);
+}
+
+/* AWS has had enough of StartSession for now: all sessions wait, this one within its limit. */
+static bool throttled(struct session *s, const char *aws_code, const struct err *why)
+{
+	if (aws_error_verdict(400, aws_code) != AWS_THROTTLED || !s->env->starts || s->end_wanted)
+		return false;
+	log_warn("ssm", "%s: asked for too often, will be again: %s", s->label, why->msg);
+	start_bucket_throttled(s->env->starts, now_ms(s));
+	return true;
+}
+
+static void on_started(void *arg, const struct api_session *reply, const char *aws_code,
+		       const struct err *why)
+{
+	struct session *s = arg;
+	struct err e;
+
+	s->call = NULL;
+	if (!reply) {
+		str_fmt(s->aws_code, sizeof(s->aws_code), "%s", aws_code);
+		if (throttled(s, aws_code, why))
+			session_enter_starting(s);
+		else
+			session_fail(s, why);
+		return;
+	}
+	if (s->env->starts)
+		start_bucket_served(s->env->starts);
+	str_fmt(s->id, sizeof(s->id), "%s", reply->id);
+	str_fmt(s->label, sizeof(s->label), "%s (%s:%u)", s->id, s->host, s->port);
+	if (s->end_wanted) {
+		session_go(s, SESSION_TERMINATING);
+	} else if (why) {
+		session_fail(s, why);
+	} else if (keep(s, reply, &e) != 0) {
+		session_fail(s, &e);
+	} else {
+		session_go(s, SESSION_CONNECTING);
+	}
+}
+
+static void on_turn(void *arg)
+{
+	session_enter_starting(arg);
+}
+
+void session_enter_starting(struct session *s)
+{
+	uint64_t now = now_ms(s), at = s->env->starts ? start_bucket_take(s->env->starts, now) : 0;
+	struct err e;
+
+	if (at) {
+		log_debug("ssm", "%s: waits its turn to be started", s->label);
+		timer_arm(s->env->loop, &s->turn, at > now ? at - now : 1, on_turn, s);
+		return;
+	}
+
+	s->call = api_start(&s->env->api, s->env->target, s->document, s->host, s->port, 0,
+			    on_started, s, &e);
+	if (!s->call)
+		session_fail(s, &e);
+}
+
+static bool is_gone(const char *aws_code)
+{
+	return strcmp(aws_code, "DoesNotExistException") == 0;
+}
+
+static void on_resumed(void *arg, const struct api_session *reply, const char *aws_code,
+		       const struct err *why)
+{
+	struct session *s = arg;
+	struct err e;
+
+	s->call = NULL;
+	if (why && !is_gone(aws_code)) {
+		session_lost_link(s, why);
+	} else if (!reply || !reply->token[0]) {
+		s->closed = true; /* nothing is left to terminate */
+		(void)err_set(&e, ERR_CLOSED, "the session is gone: %.160s", s->last.msg);
+		session_fail(s, &e);
+	} else if (keep(s, reply, &e) != 0) {
+		session_fail(s, &e);
+	} else {
+		session_go(s, SESSION_RECONNECTING);
+	}
+}
+
+void session_enter_resuming(struct session *s)
+{
+	struct err e;
+
+	s->call = api_resume(&s->env->api, s->id, 0, on_resumed, s, &e);
+	if (!s->call)
+		session_lost_link(s, &e);
+}
+
+static void on_pause_over(void *arg)
+{
+	struct session *s = arg;
+
+	session_go(s, SESSION_RESUMING);
+}
+
+void session_enter_lost(struct session *s)
+{
+	uint64_t base = RESUME_FIRST_MS;
+	unsigned pause;
+
+	for (unsigned i = 0; i < s->tries && base < RESUME_MAX_MS; i++)
+		base *= 2;
+	if (base > RESUME_MAX_MS)
+		base = RESUME_MAX_MS;
+	s->tries++;
+	pause = (unsigned)(base / 2) + random_below((uint32_t)base / 2 + 1);
+	timer_arm(s->env->loop, &s->limit, pause, on_pause_over, s);
+}
+
+/* The websocket is gone, the session perhaps not. */
+void session_lost_link(struct session *s, const struct err *why)
+{
+	struct err e;
+
+	if (s->state >= SESSION_ENDING)
+		return;
+	if (s->state == SESSION_ACTIVE && now_ms(s) >= s->active_ms + SETTLED_MS) {
+		s->lost_ms = 0; /* the last resume went well, though nobody has spoken since */
+		s->tries = 0;
+	}
+	session_close_link(s);
+	session_stop_waiting(s);
+	channel_down(s->channel);
+	if (!s->lost_ms) {
+		s->lost_ms = now_ms(s) ? now_ms(s) : 1;
+		log_info("ssm", "%s: data channel lost: %s", s->label, why->msg);
+	}
+	s->last = *why;
+	if (now_ms(s) - s->lost_ms >= RESUME_LIMIT_MS) {
+		e = *why;
+		(void)err_wrap(&e, "the data channel was lost and could not be resumed");
+		e.code = ERR_CLOSED;
+		session_fail(s, &e);
+		return;
+	}
+	session_go(s, SESSION_LOST);
+	s->handler->changed(s->arg);
+}
+
+static void on_terminated(void *arg, const struct err *why)
+{
+	struct session *s = arg;
+
+	s->call = NULL;
+	if (why)
+		log_debug("ssm", "%s: TerminateSession: %s", s->label, why->msg);
+	session_go(s, SESSION_DEAD);
+}
+
+void session_enter_terminating(struct session *s)
+{
+	struct err e;
+
+	session_close_link(s);
+	if (!s->id[0] || s->closed) {
+		session_go(s, SESSION_DEAD);
+		return;
+	}
+	s->call = api_terminate(&s->env->api, s->id, 2000, on_terminated, s, &e);
+	if (!s->call)
+		session_go(s, SESSION_DEAD);
+}
