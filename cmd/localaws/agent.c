@@ -83,6 +83,15 @@ static cJSON *session_type_action(const struct session_params *p)
 	return action;
 }
 
+static void add_action(cJSON *actions, const char *type, const char *key, const char *value)
+{
+	cJSON *action = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(action, "ActionType", type);
+	cJSON_AddStringToObject(cJSON_AddObjectToObject(action, "ActionParameters"), key, value);
+	cJSON_AddItemToArray(actions, action);
+}
+
 static void send_json(struct agent *a, enum wire_payload type, cJSON *root)
 {
 	char *text = cJSON_PrintUnformatted(root);
@@ -101,6 +110,10 @@ static void send_request(struct agent *a)
 	cJSON_AddStringToObject(root, "AgentVersion", a->w->opts->agent_version);
 	actions = cJSON_AddArrayToObject(root, "RequestedClientActions");
 	cJSON_AddItemToArray(actions, session_type_action(&a->session->params));
+	if (fault_on(&a->w->faults, FAULT_ASK_KMS))
+		add_action(actions, "KMSEncryption", "KMSKeyId", "arn:aws:kms:example");
+	if (fault_on(&a->w->faults, FAULT_ASK_UNKNOWN))
+		add_action(actions, "Juggle", "Balls", "3");
 	send_json(a, WIRE_HANDSHAKE_REQUEST, root);
 }
 
@@ -201,7 +214,10 @@ static void complete(struct agent *a)
 	cJSON *root = cJSON_CreateObject();
 
 	cJSON_AddNumberToObject(root, "HandshakeTimeToComplete", elapsed_ns(a));
-	cJSON_AddStringToObject(root, "CustomerMessage", "");
+	cJSON_AddStringToObject(root, "CustomerMessage",
+				fault_on(&a->w->faults, FAULT_CUSTOMER_MESSAGE)
+					? "Maintenance at noon.\r\nBe quick."
+					: "");
 	send_json(a, WIRE_HANDSHAKE_COMPLETE, root);
 	a->state = AGENT_SETTLING;
 	timer_arm(a->w->loop, &a->timer, (uint64_t)gap, start_plugin, a);

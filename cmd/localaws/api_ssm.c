@@ -186,6 +186,13 @@ static const struct document *read_document(struct api_call *c)
 	return check_parameters(c, d, member(c, "Parameters")) ? d : NULL;
 }
 
+static bool is_early(const struct world *w)
+{
+	double seconds = fault_value(&w->faults, FAULT_NOT_CONNECTED_FOR, 0);
+
+	return (double)(world_now_ms(w) - w->not_connected_ms) < seconds * 1000;
+}
+
 /* By itself, or by a fault. true: refused, and the error is written. */
 static bool refused(struct api_call *c, const struct document *d, const char *target)
 {
@@ -208,7 +215,7 @@ static bool refused(struct api_call *c, const struct document *d, const char *ta
 		return true;
 	}
 	if (!in || in->state != INSTANCE_RUNNING ||
-	    fault_take(&c->w->faults, FAULT_NOT_CONNECTED)) {
+	    fault_take(&c->w->faults, FAULT_NOT_CONNECTED) || is_early(c->w)) {
 		api_error(c, 400, "TargetNotConnected", "%s is not connected.", target);
 		return true;
 	}

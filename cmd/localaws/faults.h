@@ -22,6 +22,8 @@ enum fault_kind {
 	  "StartSession answers AccessDeniedException")                                         \
 	X(NOT_CONNECTED, "not-connected", TIMES, 0, 1, 1e9,                                     \
 	  "StartSession answers TargetNotConnected")                                            \
+	X(NOT_CONNECTED_FOR, "not-connected-for", NUMBER, 5, 0, 1e6,                            \
+	  "the same for the first SECONDS from now on")                                         \
 	X(REFUSE_REMOTE_HOST, "refuse-remote-host", TIMES, 0, 1, 1e9,                           \
 	  "StartSession of a remote-host document answers InvalidDocument")                     \
 	X(REFUSE_SSH, "refuse-ssh", TIMES, 0, 1, 1e9,                                           \
@@ -37,6 +39,10 @@ enum fault_kind {
 	  "temporary credentials live SECONDS; 0 also ends those given out before")             \
 	X(CLOCK_SKEW, "clock-skew", NUMBER, 600, -1e6, 1e6, "the service's clock, in SECONDS")  \
 	X(SLOW_START, "slow-start", NUMBER, 3000, 0, 1e6, "the agent takes MS to appear")       \
+	X(ASK_KMS, "ask-kms", FLAG, 0, 0, 0, "the agent asks for KMS encryption too")           \
+	X(ASK_UNKNOWN, "ask-unknown", FLAG, 0, 0, 0, "the agent asks for an action of its own")  \
+	X(CUSTOMER_MESSAGE, "customer-message", FLAG, 0, 0, 0,                                  \
+	  "HandshakeComplete has a text for people")                                            \
 	X(EARLY_DATA_GAP, "early-data-gap", NUMBER, 20, 0, 60000,                               \
 	  "data within MS after HandshakeComplete is swallowed too")                            \
 	X(DROP_WS_AFTER_BYTES, "drop-ws-after-bytes", NUMBER, 1e6, 1, 1e15,                     \

@@ -18,8 +18,11 @@ void world_set_faults(struct world *w, const struct faults *next)
 {
 	struct fault seed = w->faults.at[FAULT_SEED],
 		     expire = w->faults.at[FAULT_EXPIRE_CREDENTIALS];
+	bool early = w->faults.at[FAULT_NOT_CONNECTED_FOR].on;
 
 	w->faults = *next;
+	if (next->at[FAULT_NOT_CONNECTED_FOR].on && !early)
+		w->not_connected_ms = world_now_ms(w);
 	if (next->at[FAULT_SEED].on && (!seed.on || seed.value != next->at[FAULT_SEED].value))
 		w->dice.state = (uint64_t)next->at[FAULT_SEED].value;
 	if (next->at[FAULT_EXPIRE_CREDENTIALS].on &&

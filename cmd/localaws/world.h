@@ -22,6 +22,7 @@ struct world {
 	struct loop *loop;
 	const struct options *opts;
 	struct faults faults;
+	uint64_t not_connected_ms; /* since when FAULT_NOT_CONNECTED_FOR is on */
 	struct stats stats;
 	struct api_counts apis;
 	struct dice dice;

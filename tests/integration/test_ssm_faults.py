@@ -134,6 +134,37 @@ def test_a_warm_host_has_its_session_before_anyone_comes(localaws, awsocks, web,
     assert aws.stats()["StartSession"] == 1
 
 
+ASKED = {
+    "ask-kms": "KMS encryption, which port sessions do not have",
+    "ask-unknown": "the unknown action 'Juggle'",
+}
+
+
+@pytest.mark.parametrize("fault", ASKED)
+def test_what_the_agent_asks_for_in_vain_is_named(localaws, awsocks, web, tmp_path, fault):
+    _, proxy = start(localaws, awsocks, fault)
+    r = client.curl("-i", "--proxy", proxy.url("http"), f"http://{HOST}:{web.port}/bytes/1", check=False)
+    assert ASKED[fault] in r.stdout.decode()
+    assert web.connections == 0
+
+
+def test_the_account_s_message_is_logged(localaws, awsocks, web, tmp_path):
+    _, proxy = start(localaws, awsocks, "customer-message")
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert "Maintenance at noon." in proxy.log()
+
+
+def test_an_instance_that_is_not_connected_yet(localaws, awsocks, web, tmp_path):
+    """For the first seconds after its start: whoever asks later is served."""
+    aws, proxy = start(localaws, awsocks, "not-connected-for=3")
+    client.curl("--proxy", proxy.url(), f"http://{HOST}:{web.port}/bytes/1", check=False)
+    assert "TargetNotConnected" in proxy.log()
+    ok = harness.wait_for(lambda: client.curl("--proxy", proxy.url(), f"http://{HOST}:{web.port}/bytes/1",
+                                              check=False).returncode == 0, what="the instance")
+    assert ok
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+
+
 REFUSALS = {
     "refuse-session": "AccessDenied",
     "not-connected": "not connected",
