@@ -40,7 +40,7 @@ enum fault_kind {
 	X(CLOCK_SKEW, "clock-skew", NUMBER, 600, -1e6, 1e6, "the service's clock, in SECONDS")  \
 	X(SLOW_START, "slow-start", NUMBER, 3000, 0, 1e6, "the agent takes MS to appear")       \
 	X(ASK_KMS, "ask-kms", FLAG, 0, 0, 0, "the agent asks for KMS encryption too")           \
-	X(ASK_UNKNOWN, "ask-unknown", FLAG, 0, 0, 0, "the agent asks for an action of its own")  \
+	X(ASK_UNKNOWN, "ask-unknown", FLAG, 0, 0, 0, "the agent asks for an action of its own") \
 	X(CUSTOMER_MESSAGE, "customer-message", FLAG, 0, 0, 0,                                  \
 	  "HandshakeComplete has a text for people")                                            \
 	X(EARLY_DATA_GAP, "early-data-gap", NUMBER, 20, 0, 60000,                               \
