@@ -1,11 +1,10 @@
-#include "backend/ssm/ssh_master.h"
+#include "backend/ssm/ssh_master_impl.h"
 
 #include <cjson/cJSON.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "backend/ssm/eic.h"
-#include "backend/ssm/ssh_command.h"
 #include "backend/ssm/ssh_key.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -20,45 +19,14 @@
 /*
  * Three things can end first: the session (its reason is the best there is), ssh (it says why on
  * standard error), the control socket (then ssh is dying: its words are waited for, for a moment).
- * give_up() ends what is left; the memory goes when session, mux and relay have gone, in
+ * ssh_master_give_up() ends what is left; the memory goes when session, mux and relay have gone, in
  * on_post().
  */
 enum {
 	PUSH_MS = 20000,
-	LOGIN_MS = 45000, /* the key lives for 60 s */
 	WORDS_MS = 1000,
-	LOOK_MS = 15,
-	SUN_PATH = 104,     /* of the shortest system */
-	CONTROL_EXTRA = 18, /* what ssh adds while it makes the control socket */
-	ERR_KEEP = 16 * 1024
+	CONTROL_EXTRA = 18 /* what ssh adds while it makes the control socket */
 };
-#define USER_DEFAULT "ec2-user"
-
-struct ssh_master {
-	struct ssh_env *env;
-	struct loop *loop;
-	const struct ssh_master_handler *handler;
-	void *arg;
-	struct session *session;
-	unsigned sessions; /* not freed yet */
-	bool session_up, key_there, key_file;
-	enum ssh_auth auth;
-	enum api_document document;
-	struct eic_call *push;
-	struct listen_socket *listener;
-	struct relay *relay;
-	struct process *ssh;
-	struct net_dial *dialing;
-	struct ssh_mux *mux;
-	struct loop_timer limit, look;
-	struct loop_post post;
-	bool ready, dying, over, told, silent;
-	struct err why;
-	char aws_code[64];
-	char control[SUN_PATH], carrier[SUN_PATH], key[SUN_PATH];
-};
-
-static void give_up(struct ssh_master *m, const struct err *why);
 
 /* --- the end --- */
 
@@ -81,12 +49,12 @@ static void on_post(void *arg)
 	handler->freed(handler_arg);
 }
 
-static void kick(struct ssh_master *m)
+void ssh_master_kick(struct ssh_master *m)
 {
 	loop_post(m->loop, &m->post, on_post, m);
 }
 
-static void remove_key(struct ssh_master *m)
+void ssh_master_remove_key(struct ssh_master *m)
 {
 	if (m->key_file)
 		ssh_key_remove(m->key);
@@ -105,10 +73,10 @@ static void stop_waiting(struct ssh_master *m)
 	m->dialing = NULL;
 	timer_disarm(m->loop, &m->limit);
 	timer_disarm(m->loop, &m->look);
-	remove_key(m);
+	ssh_master_remove_key(m);
 }
 
-static void give_up(struct ssh_master *m, const struct err *why)
+void ssh_master_give_up(struct ssh_master *m, const struct err *why)
 {
 	if (m->over)
 		return;
@@ -127,7 +95,7 @@ static void give_up(struct ssh_master *m, const struct err *why)
 		relay_abort(m->relay);
 	if (m->session)
 		session_end(m->session);
-	kick(m);
+	ssh_master_kick(m);
 }
 
 static void on_words_limit(void *arg)
@@ -135,11 +103,11 @@ static void on_words_limit(void *arg)
 	struct ssh_master *m = arg;
 	struct err why = m->why;
 
-	give_up(m, &why);
+	ssh_master_give_up(m, &why);
 }
 
 /* ssh is about to end, and will say why. */
-static void await_words(struct ssh_master *m, const struct err *why)
+void ssh_master_await_words(struct ssh_master *m, const struct err *why)
 {
 	if (m->over || m->dying)
 		return;
@@ -149,219 +117,7 @@ static void await_words(struct ssh_master *m, const struct err *why)
 	if (m->ssh)
 		timer_arm(m->loop, &m->limit, WORDS_MS, on_words_limit, m);
 	else
-		give_up(m, why);
-}
-
-/* --- ssh --- */
-
-static void fill_login(const struct ssh_master *m, struct ssh_login *l)
-{
-	const struct ssh_env *env = m->env;
-
-	*l = (struct ssh_login){
-		.instance = env->session->target,
-		.user = env->user                 ? env->user
-			: m->auth == SSH_AUTH_OWN ? NULL
-						  : USER_DEFAULT,
-		.identity = m->auth == SSH_AUTH_PUSHED ? m->key
-			    : m->auth == SSH_AUTH_FILE ? env->key
-						       : NULL,
-		.own_keys = m->auth == SSH_AUTH_OWN,
-		.no_agent = m->auth == SSH_AUTH_PUSHED,
-		.compression = env->compression,
-		.known_hosts = env->known_hosts,
-		.control = m->control,
-		.helper = env->helper,
-		.carrier = m->carrier,
-	};
-}
-
-static void on_ssh_ended(void *arg, const struct process_result *r)
-{
-	struct ssh_master *m = arg;
-	struct ssh_login login;
-	struct err why;
-
-	m->ssh = NULL;
-	fill_login(m, &login);
-	if (r->why)
-		why = *r->why;
-	else if (r->signal)
-		(void)err_set(&why, ERR_CLOSED, "ssh was ended by signal %d", r->signal);
-	else
-		ssh_complaint(r->err_text, r->err_len, &login, &why);
-	log_debug("ssm", "%s: ssh's last words: %.*s", login.instance,
-		  (int)(r->err_len < 1000 ? r->err_len : 1000), r->err_text);
-	give_up(m, &why);
-}
-
-static void on_mux_ready(void *arg)
-{
-	struct ssh_master *m = arg;
-
-	timer_disarm(m->loop, &m->limit);
-	remove_key(m);
-	m->ready = true;
-	log_info("ssm", "%s: logged in by SSH over session %s", m->env->session->target,
-		 session_id(m->session));
-	m->handler->ready(m->arg);
-}
-
-static void on_mux_changed(void *arg)
-{
-	struct ssh_master *m = arg;
-
-	if (!m->over)
-		m->handler->changed(m->arg);
-}
-
-static void on_mux_ended(void *arg, const struct err *why)
-{
-	await_words(arg, why);
-}
-
-static void on_mux_freed(void *arg)
-{
-	struct ssh_master *m = arg;
-
-	m->mux = NULL;
-	kick(m);
-}
-
-static const struct ssh_mux_handler mux_handler = {
-	.ready = on_mux_ready,
-	.changed = on_mux_changed,
-	.ended = on_mux_ended,
-	.freed = on_mux_freed,
-};
-
-static void on_control(void *arg, int fd, const struct addr *to, const struct err *why)
-{
-	struct ssh_master *m = arg;
-	struct ssh_mux_opts o = { .loop = m->loop };
-	struct stream *link;
-	struct err e;
-
-	(void)to;
-	m->dialing = NULL;
-	if (fd < 0) {
-		await_words(m, why);
-		return;
-	}
-	link = tcp_stream_adopt(m->loop, fd, &e);
-	m->mux = link ? ssh_mux_new(&o, link, &mux_handler, m, &e) : NULL;
-	if (!m->mux)
-		give_up(m, &e);
-}
-
-static int socket_address(const char *path, struct addr *at, struct err *e)
-{
-	char text[SUN_PATH + 8];
-
-	(void)str_fmt(text, sizeof(text), "unix:%s", path);
-	return addr_parse(text, at, e);
-}
-
-/* The control socket appears under its name when ssh has logged in and listens. */
-static void on_look(void *arg)
-{
-	struct ssh_master *m = arg;
-	struct net_dial_opts o = { .limit_ms = 5000 };
-	struct addr at;
-	struct err e;
-
-	if (access(m->control, F_OK) != 0) {
-		timer_arm(m->loop, &m->look, LOOK_MS, on_look, m);
-		return;
-	}
-	if (socket_address(m->control, &at, &e) == 0)
-		m->dialing = net_dial_addr(m->loop, &at, &o, on_control, m, &e);
-	if (!m->dialing)
-		give_up(m, &e);
-}
-
-static void on_login_limit(void *arg)
-{
-	struct err e;
-
-	(void)err_set(&e, ERR_TIMEOUT, "no SSH login within %d s", LOGIN_MS / 1000);
-	give_up(arg, &e);
-}
-
-static void on_relayed(void *arg, const struct relay_result *r)
-{
-	struct ssh_master *m = arg;
-	struct err e;
-
-	m->relay = NULL;
-	if (r->why)
-		e = *r->why;
-	else
-		(void)err_set(&e, ERR_CLOSED, "the connection to sshd ended");
-	await_words(m, &e);
-	kick(m);
-}
-
-static void on_carrier(void *arg, int fd, const struct addr *peer)
-{
-	struct ssh_master *m = arg;
-	struct stream *ours, *theirs;
-	struct err e;
-
-	(void)peer;
-	listen_close(m->listener);
-	m->listener = NULL;
-	ours = tcp_stream_adopt(m->loop, fd, &e);
-	theirs = ours ? session_stream(m->session, &e) : NULL;
-	if (theirs)
-		m->relay = relay_start(ours, theirs, NULL, 0, on_relayed, m);
-	if (m->relay) {
-		smux_wake(theirs); /* sshd has spoken already, perhaps */
-		return;
-	}
-	if (theirs) {
-		stream_close(theirs);
-		(void)err_set(&e, ERR_NOMEM, "ssh connection");
-	}
-	if (ours)
-		stream_close(ours);
-	give_up(m, &e);
-}
-
-static int run_ssh(struct ssh_master *m, struct err *e)
-{
-	struct process_opts o = { .kind = SPAWN_SSH, .service = true, .err_max = ERR_KEEP };
-	struct ssh_login login;
-	struct ssh_args *args = mem_alloc(sizeof(*args));
-	int r = args ? 0 : err_set(e, ERR_NOMEM, "ssh");
-
-	fill_login(m, &login);
-	if (r == 0)
-		r = ssh_command(args, &login, e);
-	if (r == 0) {
-		o.argv = args->argv;
-		m->ssh = process_start(m->loop, &o, on_ssh_ended, m, e);
-	}
-	mem_free(args);
-	return m->ssh ? 0 : -1;
-}
-
-static void login_if_prepared(struct ssh_master *m)
-{
-	struct addr at;
-	struct err e;
-
-	if (!m->session_up || !m->key_there || m->over)
-		return;
-	(void)unlink(m->control); /* of a process that had our number and was killed */
-	if (socket_address(m->carrier, &at, &e) == 0)
-		m->listener = listen_open(m->loop, &at, on_carrier, m, &e);
-	if (!m->listener || run_ssh(m, &e) != 0) {
-		give_up(m, &e);
-		return;
-	}
-	timer_arm(m->loop, &m->limit, LOGIN_MS, on_login_limit, m);
-	timer_arm(m->loop, &m->look, LOOK_MS, on_look, m);
+		ssh_master_give_up(m, why);
 }
 
 /* --- the session --- */
@@ -373,7 +129,7 @@ static void on_session_active(void *arg)
 	struct ssh_master *m = arg;
 
 	m->session_up = true;
-	login_if_prepared(m);
+	ssh_master_login(m);
 }
 
 static void on_session_decided(void *arg, struct stream *s, enum smux_fate fate)
@@ -386,7 +142,7 @@ static void on_session_decided(void *arg, struct stream *s, enum smux_fate fate)
 		return;
 	(void)err_set(&e, ERR_TARGET, "no SSH server at port %u of %s", m->env->port,
 		      m->env->session->target);
-	give_up(m, &e);
+	ssh_master_give_up(m, &e);
 }
 
 static void on_session_acked(void *arg)
@@ -435,7 +191,7 @@ static void on_session_ended(void *arg, const struct err *why)
 		(void)err_set(&e, ERR_TARGET,
 			      "no SSH server answers at port %u of %s: the session ended (%.120s)",
 			      m->env->port, m->env->session->target, why->msg);
-	give_up(m, &e);
+	ssh_master_give_up(m, &e);
 }
 
 static void on_session_freed(void *arg)
@@ -443,7 +199,7 @@ static void on_session_freed(void *arg)
 	struct ssh_master *m = arg;
 
 	m->sessions--;
-	kick(m);
+	ssh_master_kick(m);
 }
 
 static const struct session_handler session_handler = {
@@ -467,7 +223,7 @@ static void open_session(struct ssh_master *m)
 	if (m->session)
 		m->sessions++;
 	else
-		give_up(m, &e);
+		ssh_master_give_up(m, &e);
 }
 
 /* --- the key --- */
@@ -481,11 +237,11 @@ static void on_pushed(void *arg, const struct err *why)
 		log_info("ssm",
 			 "%s: EC2 Instance Connect does not take a key (%s): trying ssh's own",
 			 m->env->session->target, why->msg);
-		remove_key(m);
+		ssh_master_remove_key(m);
 		m->auth = m->env->auth = SSH_AUTH_OWN;
 	}
 	m->key_there = true;
-	login_if_prepared(m);
+	ssh_master_login(m);
 }
 
 static int push_key(struct ssh_master *m, struct err *e)
@@ -494,7 +250,7 @@ static int push_key(struct ssh_master *m, struct err *e)
 	const struct ssh_env *env = m->env;
 	struct eic_key k = { .endpoint = env->eic_endpoint,
 			     .instance = env->session->target,
-			     .user = env->user ? env->user : USER_DEFAULT,
+			     .user = env->user ? env->user : SSH_USER_DEFAULT,
 			     .zone = env->zone[0] ? env->zone : NULL,
 			     .public_text = text };
 
@@ -534,7 +290,7 @@ static void begin(void *arg)
 		return;
 	m->key_there = m->auth != SSH_AUTH_PUSHED;
 	if (!m->key_there && push_key(m, &e) != 0)
-		give_up(m, &e);
+		ssh_master_give_up(m, &e);
 }
 
 struct ssh_master *ssh_master_new(struct ssh_env *env, const struct ssh_master_handler *handler,
@@ -565,7 +321,7 @@ static void end(struct ssh_master *m)
 
 	m->silent = true;
 	(void)err_set(&why, ERR_CLOSED, "the SSH connection is being ended");
-	give_up(m, &why);
+	ssh_master_give_up(m, &why);
 }
 
 void ssh_master_end(struct ssh_master *m)
