@@ -2,6 +2,7 @@
 and servers that only the emulator's agent can resolve."""
 import asyncio
 import hashlib
+import resource
 
 import pytest
 
@@ -250,9 +251,16 @@ def test_lazy_start_touches_nothing(awsocks, aws, web):
 
 @pytest.mark.nosan
 def test_lazy_start_takes_few_milliseconds(awsocks, aws):
-    """Processor time until it accepts, the least of five: the machine may be busy with other things."""
+    """Processor time until it accepts, the least of five: under 10 ms. A machine that is busy with other things takes
+    more for anything, for the mere loading of the libraries too: then not more than twice that."""
+    def loading():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        harness.run([harness.program("awsocks"), "--version"])
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
     times = [awsocks("--lazy", *NAMED, aws=aws).cpu_at_ready_s for _ in range(5)]
-    assert min(times) < 0.010, times
+    assert min(times) < max(0.010, 2 * min(loading() for _ in range(5))), times
 
 
 def test_stop_ends_the_sessions(awsocks, aws, web):

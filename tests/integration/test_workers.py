@@ -272,9 +272,12 @@ def test_reload_under_load_is_whole(awsocks, aws, web, tmp_path, host, route):
     filler = "".join(f"  - {{ match: host{i}.example, route: block }}\n" for i in range(200))
 
     def write(version):
-        # both versions name the host; a mixture of them would let the default decide
-        rules.write_text(f"default: block\nrules:\n{filler}"
+        # Both versions name the host; a mixture of them would let the default decide, and so would a file that was
+        # only begun: the old one is replaced whole.
+        fresh = tmp_path / "rules.new"
+        fresh.write_text(f"default: block\nrules:\n{filler}"
                          f"  - {{ match: {host}, route: {route if version else 'block'} }}\n")
+        fresh.replace(rules)
 
     def reload():
         harness.run([harness.program("awsocks"), "reload"], env=p.env)
