@@ -268,13 +268,14 @@ def test_the_limit_counts_every_worker_once(awsocks, aws, web):
 def test_reload_under_load_is_whole(awsocks, aws, web, tmp_path, host, route):
     """Each connection is decided by one version, and after the answer to a reload by none but the new. Those on their
     way to another loop are decided by the version that they find there."""
-    rules = tmp_path / "rules.yaml"
+    rules = tmp_path / "rules" / "rules.yaml"      # a folder that the fence leaves readable as a whole
+    rules.parent.mkdir()
     filler = "".join(f"  - {{ match: host{i}.example, route: block }}\n" for i in range(200))
 
     def write(version):
         # Both versions name the host; a mixture of them would let the default decide, and so would a file that was
         # only begun: the old one is replaced whole.
-        fresh = tmp_path / "rules.new"
+        fresh = rules.with_suffix(".new")
         fresh.write_text(f"default: block\nrules:\n{filler}"
                          f"  - {{ match: {host}, route: {route if version else 'block'} }}\n")
         fresh.replace(rules)
