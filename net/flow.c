@@ -73,9 +73,10 @@ static enum flow_step send_kept(struct flow *f, struct sock_end *to)
 	return FLOW_MOVED;
 }
 
-enum flow_step flow_copy(struct loop *l, struct flow *f, struct sock_end *from, struct sock_end *to)
+enum flow_step flow_copy(struct flow *f, struct sock_end *from, struct sock_end *to, uint8_t *buf,
+			 size_t size)
 {
-	ssize_t n = recv(from->fd, l->shared, LOOP_SHARED, MSG_DONTWAIT), taken;
+	ssize_t n = recv(from->fd, buf, size, MSG_DONTWAIT), taken;
 
 	if (n == 0)
 		return FLOW_EOF;
@@ -87,15 +88,15 @@ enum flow_step flow_copy(struct loop *l, struct flow *f, struct sock_end *from, 
 		from->readable = false;
 		return FLOW_BLOCKED;
 	}
-	f->full = n == LOOP_SHARED;
-	if (n < LOOP_SHARED) /* that emptied the socket; more will make a new edge */
+	f->full = n >= LOOP_SHARED;
+	if ((size_t)n < size) /* that emptied the socket; more will make a new edge */
 		from->readable = from->hup;
-	taken = offer(f, to, l->shared, (size_t)n);
+	taken = offer(f, to, buf, (size_t)n);
 	if (taken < 0)
 		return FLOW_OUT_BROKEN;
 	if (taken == n)
 		return FLOW_MOVED;
-	if (flow_keep(f, l->shared + taken, (size_t)(n - taken)) == 0)
+	if (flow_keep(f, buf + taken, (size_t)(n - taken)) == 0)
 		return FLOW_BLOCKED;
 	errno = ENOMEM; /* they are lost: both sides must know, at once */
 	return FLOW_IN_BROKEN;
@@ -112,5 +113,7 @@ enum flow_step flow_step(struct loop *l, struct flow *f, struct sock_end *from, 
 	/* With nowhere to put it, it may as well stay in the kernel. */
 	if (!to->writable)
 		return FLOW_BLOCKED;
-	return f->full ? flow_bulk(l, f, from, to) : flow_copy(l, f, from, to);
+	if (f->full)
+		return flow_bulk(l, f, from, to);
+	return flow_copy(f, from, to, l->shared, LOOP_SHARED);
 }

@@ -369,8 +369,8 @@ void loop_free(struct loop *l)
 	for (i = 0; i < DRAIN_ROUNDS && mail_run(l) + run_posts(l) > 0; i++)
 		;
 	resolver_free(l);
-	if (l->pipes_free)
-		l->pipes_free(l->pipes);
+	if (l->bulk_free)
+		l->bulk_free(l->bulk);
 	mem_wipe(l->shared, LOOP_SHARED);
 	mem_free(l->shared);
 	poller_free(l->poller);

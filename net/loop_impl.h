@@ -31,8 +31,8 @@ struct loop {
 	bool stop;
 	int fds;         /* descriptors that clients may use */
 	uint8_t *shared; /* LOOP_SHARED bytes */
-	void *pipes;     /* sock_relay_splice.c's pool of empty pipes */
-	void (*pipes_free)(void *);
+	void *bulk;      /* of sock_relay_*.c: its pool of empty pipes, or its larger buffer */
+	void (*bulk_free)(void *);
 	struct spawner *spawner;   /* starts the children; NULL: this process does */
 	struct resolver *resolver; /* resolve.c's; NULL until a name is looked up */
 };

@@ -50,8 +50,9 @@ enum flow_step flow_step(struct loop *, struct flow *, struct sock_end *from, st
 /* Keeps a copy of bytes that came before the flow began. -1: out of memory. */
 int flow_keep(struct flow *, const uint8_t *p, size_t n);
 
-/* Of flow.c, for the platform's file. */
-enum flow_step flow_copy(struct loop *, struct flow *, struct sock_end *from, struct sock_end *to);
+/* Of flow.c, for the platform's file: one read into buf (size >= LOOP_SHARED), one write. */
+enum flow_step flow_copy(struct flow *, struct sock_end *from, struct sock_end *to, uint8_t *buf,
+			 size_t size);
 
 /* Of the platform's file. Called when the reads have become large; nothing is held. */
 enum flow_step flow_bulk(struct loop *, struct flow *, struct sock_end *from, struct sock_end *to);

@@ -41,11 +41,11 @@ static void pool_free(void *arg)
 
 static struct pool *pool_of(struct loop *l)
 {
-	if (!l->pipes) {
-		l->pipes = mem_alloc(sizeof(struct pool));
-		l->pipes_free = l->pipes ? pool_free : NULL;
+	if (!l->bulk) {
+		l->bulk = mem_alloc(sizeof(struct pool));
+		l->bulk_free = l->bulk ? pool_free : NULL;
 	}
-	return l->pipes;
+	return l->bulk;
 }
 
 static bool pipe_get(struct loop *l, struct flow *f)
@@ -74,7 +74,7 @@ static bool pipe_get(struct loop *l, struct flow *f)
 
 void flow_bulk_free(struct loop *l, struct flow *f)
 {
-	struct pool *p = l->pipes;
+	struct pool *p = l->bulk;
 
 	if (f->pipe[0] < 0)
 		return;
@@ -125,7 +125,7 @@ enum flow_step flow_bulk(struct loop *l, struct flow *f, struct sock_end *from, 
 
 	if (!pipe_get(l, f)) { /* out of descriptors: slower, but it works */
 		f->full = false;
-		return flow_copy(l, f, from, to);
+		return flow_copy(f, from, to, l->shared, LOOP_SHARED);
 	}
 	n = move(from->fd, f->pipe[1], FLOW_BULK_MAX);
 	if (n > 0) {
