@@ -108,7 +108,8 @@ void watch_close(struct loop *, struct loop_watch *);
 void watch_move(struct loop *, struct loop_watch *from, struct loop_watch *to, unsigned events,
 		watch_fn *, void *arg);
 
-/* fn(arg) on the loop for every arrival of the signal. Freed with signal_close(). */
+/* fn(arg) on the loop for every arrival of the signal, which one loop alone may have open.
+ * Freed with signal_close(); the signal is ignored from then on. */
 struct loop_signal;
 struct loop_signal *signal_open(struct loop *, int signum, loop_fn *, void *arg, struct err *);
 void signal_close(struct loop_signal *);
