@@ -32,6 +32,13 @@ if [ "${ONE:-}" ]; then
 	exit 0
 fi
 rm -f "$dir"/unit/*.totals "$dir"/unit/*.failed
+# Inside the fence valgrind itself cannot live: it makes calls that are refused there.
+if [ "${WRAP:-}" ]; then
+	for t in "$@"; do
+		shift
+		case $t in *_fence_test) ;; *) set -- "$@" "$t" ;; esac
+	done
+fi
 if [ $# -gt 0 ]; then
 	printf '%s\n' "$@" | ONE=1 WRAP=${WRAP:-} xargs -P "$cores" -I '{}' sh "$0" "$dir" '{}'
 fi
