@@ -32,7 +32,7 @@ if [ "${ONE:-}" ]; then
 	exit 0
 fi
 rm -f "$dir"/unit/*.totals "$dir"/unit/*.failed
-# Inside the fence valgrind itself cannot live: it makes calls that are refused there. Others count descriptors, of which
+# Inside the fence valgrind cannot live: it makes calls that are refused there. Others count descriptors, of which
 # it has its own, or move more than it can in their time.
 if [ "${WRAP:-}" ]; then
 	for t in "$@"; do
