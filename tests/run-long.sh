@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.." || exit 1
 suite=long
 . tests/run-phases.sh
 
-valgrind="valgrind -q --leak-check=full --show-leak-kinds=definite,possible --track-fds=no --error-exitcode=9"
+valgrind="valgrind -q --leak-check=full --show-leak-kinds=definite,possible --track-fds=no --error-exitcode=9 \
+--suppressions=tests/valgrind.supp"
 
 phase build "$make" -s all test-tools WERROR=1
 phase integration env LIMIT_S=2700 sh tests/run-integration.sh build -m long

@@ -32,17 +32,6 @@ if [ "${ONE:-}" ]; then
 	exit 0
 fi
 rm -f "$dir"/unit/*.totals "$dir"/unit/*.failed
-# Inside the fence valgrind cannot live: it makes calls that are refused there. Others count descriptors, of which
-# it has its own, or move more than it can in their time.
-if [ "${WRAP:-}" ]; then
-	for t in "$@"; do
-		shift
-		case ${t##*/} in
-		*_fence_test | backend_direct_test | net_listen_test | net_ws_test | ssm_*) ;;
-		*) set -- "$@" "$t" ;;
-		esac
-	done
-fi
 if [ $# -gt 0 ]; then
 	printf '%s\n' "$@" | ONE=1 WRAP=${WRAP:-} xargs -P "$cores" -I '{}' sh "$0" "$dir" '{}'
 fi

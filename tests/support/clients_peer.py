@@ -7,7 +7,7 @@ Usage: clients_peer.py DIR. Makes certificates in DIR (ca.pem, other.pem), liste
 input ends. What it does is chosen by the path of the request; a record of what has
 been seen is at /seen.
 """
-import base64, hashlib, os, socket, ssl, struct, subprocess, sys, threading
+import base64, hashlib, os, socket, ssl, struct, subprocess, sys, threading, time
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -233,8 +233,13 @@ def websocket(c, target, fields):
             if op == 9:
                 w.send(10, data)
                 w.send(1, b"ping " + data)
-    elif path == "/ws/count":  # reads N messages, answers with a digest of them
-        n, size = map(int, query.split(","))
+    elif path == "/ws/count":  # reads N messages once the file is there, answers with a digest of them
+        n, size, go = query.split(",")
+        n, size = int(n), int(size)
+        for _ in range(3000):
+            if os.path.exists(go):
+                break
+            time.sleep(.01)
         h = hashlib.sha256()
         for _ in range(n):
             _, op, data = w.read()

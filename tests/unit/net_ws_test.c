@@ -1,4 +1,5 @@
 /* The websocket client, against tests/support/clients_peer.py. */
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -43,6 +44,7 @@ struct fix {
 	void (*on_message)(struct fix *, const uint8_t *p, size_t n);
 	void (*on_writable)(struct fix *);
 	unsigned sent;
+	char go[80]; /* many_up(): lets the peer read */
 };
 
 static void too_long(void *arg)
@@ -676,6 +678,14 @@ static void wrong_options(void **state)
 
 enum { MANY = 20000, KIB = 1024 };
 
+static void touch(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	close(fd);
+}
+
 static void send_many(struct fix *f)
 {
 	uint8_t msg[KIB];
@@ -683,8 +693,10 @@ static void send_many(struct fix *f)
 	while (f->sent < MANY) {
 		for (size_t i = 0; i < KIB; i++)
 			msg[i] = (uint8_t)(f->sent * 31 + i);
-		if (!ws_send(f->ws, false, msg, KIB))
+		if (!ws_send(f->ws, false, msg, KIB)) {
+			touch(f->go); /* the peer has not read a byte yet: there is back-pressure */
 			return;
+		}
 		f->sent++;
 	}
 }
@@ -707,18 +719,20 @@ static void digest_of_many(char hex[65])
 
 static void many_up(struct fix *f, bool tls)
 {
-	char ca[128], path[64], want[65];
+	char ca[128], path[160], want[65];
 
 	snprintf(ca, sizeof(ca), "%s/ca.pem", peer.dir);
-	snprintf(path, sizeof(path), "/ws/count?%d,%d", MANY, KIB);
+	snprintf(f->go, sizeof(f->go), "%s/go-%d", peer.dir, tls);
+	snprintf(path, sizeof(path), "/ws/count?%d,%d,%s", MANY, KIB, f->go);
 	f->on_open = f->on_writable = send_many;
 	start_with(f, &(struct ws_opts){ .url = url(tls, "localhost", path), .ca_file = ca });
 	run_until(f, 1);
 	assert_int_equal(f->sent, MANY);
-	assert_true(f->writables > 0); /* there was back-pressure */
+	assert_true(f->writables > 0);
 	digest_of_many(want);
 	assert_true(last_is(f, want));
 	f->on_open = f->on_writable = NULL;
+	unlink(f->go);
 	end(f);
 }
 
