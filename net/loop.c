@@ -354,21 +354,47 @@ static void count_handle(uv_handle_t *h, void *arg)
 	*n += !uv_is_closing(h);
 }
 
-void loop_free(struct loop *l)
+static void waited_enough(uv_timer_t *t)
+{
+	uv_close((uv_handle_t *)t, NULL);
+}
+
+/* false: some of it goes on. */
+static bool wait_for_work(struct loop *l)
+{
+	uv_timer_t limit;
+
+	if (!l->working)
+		return true;
+	if (uv_timer_init(&l->uv, &limit) != 0)
+		return false;
+	uv_update_time(&l->uv);
+	(void)uv_timer_start(&limit, waited_enough, LOOP_WORK_MS, 0);
+	while (l->working && !uv_is_closing((uv_handle_t *)&limit))
+		uv_run(&l->uv, UV_RUN_ONCE);
+	if (!uv_is_closing((uv_handle_t *)&limit))
+		uv_close((uv_handle_t *)&limit, NULL);
+	uv_run(&l->uv, UV_RUN_NOWAIT); /* the timer is gone, too */
+	return l->working == 0;
+}
+
+bool loop_free(struct loop *l)
 {
 	enum { DRAIN_ROUNDS = 64 };
 	size_t left = 0;
 	int i;
 
 	if (!l)
-		return;
+		return true;
 	for (i = 0; i < DRAIN_ROUNDS && mail_run(l) + run_posts(l) > 0; i++)
 		;
 	mail_close(l);
 	poller_close(l->poller);
 	resolver_close(l);
-	while (l->working)
-		uv_run(&l->uv, UV_RUN_ONCE);
+	if (!wait_for_work(l)) {
+		log_info("loop", "%zu jobs go on and are left behind", (size_t)l->working);
+		return false;
+	}
 	for (i = 0; i < DRAIN_ROUNDS && uv_run(&l->uv, UV_RUN_NOWAIT) != 0; i++)
 		(void)run_posts(l);
 	for (i = 0; i < DRAIN_ROUNDS && mail_run(l) + run_posts(l) > 0; i++)
@@ -382,9 +408,10 @@ void loop_free(struct loop *l)
 	uv_walk(&l->uv, count_handle, &left);
 	if (uv_loop_close(&l->uv) != 0) { /* freeing it would crash whoever is left */
 		log_error("loop", "%zu handles are still open", left);
-		return;
+		return true;
 	}
 	mem_free(l);
+	return true;
 }
 
 /* How long the poller may wait: -1 for ever. */

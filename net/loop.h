@@ -28,8 +28,11 @@ typedef void loop_fn(void *arg);
  * loops are made before other threads run. */
 MUST_CHECK int loop_new(struct loop **, struct err *);
 /* After its users have closed; NULL allowed. Posts and mail that are left still run, work that
- * has begun on the pool is waited for. By any thread, when loop_run() has returned in its own. */
-void loop_free(struct loop *);
+ * has begun on the pool is waited for, at most LOOP_WORK_MS. By any thread, when loop_run() has
+ * returned in its own. false: work goes on (the system's resolver can take minutes). The loop
+ * stays for it, and the process has to end by _exit(): exit() waits for the pool, too. */
+enum { LOOP_WORK_MS = 2000 };
+bool loop_free(struct loop *);
 void loop_run(struct loop *);        /* until loop_stop(), the running turn is finished */
 void loop_stop(struct loop *);       /* from any callback of this loop */
 uint64_t loop_now_ms(struct loop *); /* monotonic, cached once per turn */

@@ -99,7 +99,7 @@ int app_new(struct app **out, const struct app_opts *o, struct err *e)
 	*out = a;
 	return 0;
 fail:
-	app_free(a);
+	(void)app_free(a); /* nobody has asked for a name yet */
 	return -1;
 }
 
@@ -242,22 +242,25 @@ void app_stop(struct app *a, unsigned grace_ms)
 	one_closed(a);
 }
 
-void app_free(struct app *a)
+bool app_free(struct app *a)
 {
+	bool all_ended = true;
+
 	if (!a)
-		return;
+		return true;
 	for (size_t i = 0; i < a->profile_count; i++)
 		app_aws_free(&a->profile[i]);
 	chooser_free(a->chooser);
 	if (a->ssh_dir_ours)
 		path_private_remove(a->ssh_dir);
 	for (size_t i = WORKERS_MAX; i > 0; i--)
-		worker_free(a->worker[i - 1]);
+		all_ended = worker_free(a->worker[i - 1]) && all_ended;
 	app_listeners_free(a); /* what a loop's end still ran may have looked at them */
 	audit_close(a->audit);
 	limits_free(a->limits);
 	mem_free(a->profile);
 	mem_free(a);
+	return all_ended;
 }
 
 int app_reopen_logs(struct app *a, struct err *e)

@@ -77,5 +77,6 @@ int app_reopen_logs(struct app *, struct err *);
 void app_describe(struct app *, struct cJSON *into);
 /* "name", "address", "port" of each listener, as an array. */
 void app_describe_listeners(struct app *, struct cJSON *array);
-void app_free(struct app *); /* after app_run() has returned */
+/* After app_run() has returned; NULL allowed. false: see loop_free(), command_leave() is next. */
+bool app_free(struct app *);
 #endif

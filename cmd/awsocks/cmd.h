@@ -26,6 +26,9 @@ command_fn cmd_check, cmd_connect, cmd_credentials, cmd_demo, cmd_help, cmd_man,
 
 /* "awsocks: MESSAGE" on standard error; returns the exit status of the code. */
 int command_fail(const struct err *);
+/* Ends the process and waits for no thread; what was printed goes out first. For when
+ * loop_free() says that work goes on. */
+_Noreturn void command_leave(int status);
 /* `awsocks help NAME` on standard output. */
 int command_help(const char *name);
 #endif

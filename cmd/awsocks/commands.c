@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/awsocks/own.h"
 
@@ -85,4 +86,10 @@ int command_fail(const struct err *e)
 {
 	fprintf(stderr, "awsocks: %s\n", e->msg);
 	return err_exit_status(e->code);
+}
+
+_Noreturn void command_leave(int status)
+{
+	(void)fflush(NULL);
+	_exit(status);
 }

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/awsocks/app.h"
+#include "cmd/awsocks/cmd.h"
 #include "cmd/awsocks/connect.h"
 #include "cmd/awsocks/setup.h"
 #include "net/relay.h"
@@ -134,7 +135,8 @@ static int serve(const struct setup *setup, const struct connect_args *a, struct
 	if (log_set_level(level, e) != 0 || app_new(&t.app, &opts, e) != 0)
 		return -1;
 	run(&t);
-	app_free(t.app);
+	if (!app_free(t.app))
+		command_leave(t.err.code == ERR_NONE ? 0 : command_fail(&t.err));
 	if (t.err.code == ERR_NONE)
 		return 0;
 	*e = t.err;

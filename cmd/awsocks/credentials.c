@@ -194,7 +194,8 @@ static int fetch(struct ask *a)
 	provider_close(a->provider);
 	if (http)
 		http_free(http);
-	loop_free(a->loop);
+	if (!loop_free(a->loop))
+		command_leave(a->status);
 	return a->status;
 }
 

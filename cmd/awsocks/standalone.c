@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cmd/awsocks/app.h"
+#include "cmd/awsocks/cmd.h"
 #include "cmd/awsocks/connect.h"
 #include "cmd/awsocks/rule_slots.h"
 #include "cmd/awsocks/setup.h"
@@ -74,7 +75,8 @@ static int serve(const struct setup *setup, const struct connect_args *a, struct
 		}
 	}
 	rule_slots_free(rules);
-	app_free(app);
+	if (!app_free(app))
+		command_leave(result == 0 ? 0 : command_fail(e));
 	return result;
 }
 

@@ -421,8 +421,8 @@ static int prepare(struct run *r, struct err *e)
 	return write_files(r, e);
 }
 
-/* Ends what runs, also when the start failed half way. */
-static void shut_down(struct run *r)
+/* Ends what runs, also when the start failed half way. false: see app_free(). */
+static bool shut_down(struct run *r)
 {
 	if (r->app && !r->stopping) {
 		stop(r);
@@ -431,7 +431,7 @@ static void shut_down(struct run *r)
 	rule_slots_free(r->rules);
 	close_signals(r);
 	confine_end(&r->confine);
-	app_free(r->app);
+	return app_free(r->app);
 }
 
 static int run(struct run *r)
@@ -445,7 +445,8 @@ static int run(struct run *r)
 	else if (!r->stopping)
 		app_run(r->app);
 	remove_files(r);
-	shut_down(r);
+	if (!shut_down(r))
+		command_leave(status);
 	return status;
 }
 

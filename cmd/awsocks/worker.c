@@ -176,13 +176,16 @@ static void nothing(void *arg)
 	(void)arg;
 }
 
-void worker_free(struct worker *w)
+bool worker_free(struct worker *w)
 {
+	bool all_ended;
+
 	if (!w)
-		return;
+		return true;
 	if (w->direct) /* app_new() failed; the loop's end lets it end */
 		backend_close(w->direct, nothing, NULL);
 	host_guard_free(w->guard);
-	loop_free(w->loop);
+	all_ended = loop_free(w->loop);
 	mem_free(w);
+	return all_ended;
 }

@@ -81,7 +81,7 @@ void worker_join(struct worker *); /* after app_worker_ended() */
 void worker_close_sockets(struct worker *);
 /* Its seats end, with grace_ms for what runs; then closed(). */
 void worker_close_seats(struct worker *, unsigned grace_ms, loop_fn *closed, void *arg);
-void worker_free(struct worker *); /* NULL allowed; after worker_join() */
+bool worker_free(struct worker *); /* NULL allowed; after worker_join(). false: see loop_free() */
 
 /* seat.c */
 MUST_CHECK int seat_open(struct seat *, struct worker *, struct app_listener *, struct err *);

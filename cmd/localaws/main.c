@@ -150,8 +150,11 @@ static int start(struct program *p, const struct options *o, struct err *e)
 	return 0;
 }
 
-static void finish(struct program *p)
+/* false: see loop_free() */
+static bool finish(struct program *p)
 {
+	bool all_ended = true;
+
 	if (p->listener)
 		listen_close(p->listener);
 	sessions_free(p->w.sessions);
@@ -164,9 +167,10 @@ static void finish(struct program *p)
 		signal_close(p->intr);
 	if (p->w.loop) {
 		timer_disarm(p->w.loop, &p->end);
-		loop_free(p->w.loop);
+		all_ended = loop_free(p->w.loop);
 	}
 	SSL_CTX_free(p->tls);
+	return all_ended;
 }
 
 static int run(const struct options *o)
@@ -181,7 +185,10 @@ static int run(const struct options *o)
 		log_error("localaws", "%s", e.msg);
 		status = err_exit_status(e.code);
 	}
-	finish(&p);
+	if (!finish(&p)) {
+		(void)fflush(NULL);
+		_exit(status);
+	}
 	return status;
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -440,6 +441,28 @@ static void loop_free_waits_for_work(void **state)
 	assert_int_equal(loop_new(&f->l, &e), 0);
 }
 
+/* In a child, since nothing of that loop can be freed. */
+static void work_that_goes_on_is_left_behind(void **state)
+{
+	struct fix f = { 0 };
+	struct job j = { .f = &f, .gate = PTHREAD_MUTEX_INITIALIZER };
+	struct err e;
+	int status;
+	pid_t pid = fork();
+
+	(void)state;
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		alarm(30);
+		pthread_mutex_lock(&j.gate); /* for ever */
+		if (loop_new(&f.l, &e) != 0 || !work_start(f.l, run_job, job_done, &j, &e))
+			_exit(1);
+		_exit(loop_free(f.l) ? 2 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static void many_slow_jobs_run_side_by_side(void **state)
 {
 	enum { SLOW = 20 }; /* more than libuv's own four threads */
@@ -756,6 +779,7 @@ int main(void)
 		T(work_runs_and_is_done),
 		T(cancelled_work_is_still_done),
 		T(loop_free_waits_for_work),
+		cmocka_unit_test(work_that_goes_on_is_left_behind),
 		T(many_slow_jobs_run_side_by_side),
 		T(mail_from_many_threads_arrives_in_order),
 		T(mail_to_an_ending_loop_is_not_lost),
