@@ -60,13 +60,31 @@ struct pool {
 	void *closed_arg;
 };
 
-/* pool.c: a new session for it, which counts at once. NULL: *e tells. */
-struct member *pool_add_member(struct target *, struct err *e);
+/* pool.c */
+void pool_assign(void *pool);         /* look at every target, now */
+void pool_want_assign(struct pool *); /* the same, on a later turn */
+void pool_maybe_closed(struct pool *);
 
+/* pool_target.c */
 struct target *pool_target_of(struct pool *, const char *host, uint16_t port, struct err *e);
-void pool_want_assign(struct pool *); /* look at every target, on a later turn */
+void pool_drop_if_unused(struct target *);
 /* No session is asked for of itself for a while. */
 void pool_pause_opening(struct target *, const struct err *why);
+bool pool_has_other(const struct target *); /* a session that stays, whatever its state */
+/* Is one on its way? *count: those that stay. */
+bool pool_one_is_coming(const struct target *, unsigned *count);
+
+/* pool_member.c */
+/* A new session for it, which counts at once. NULL: *e tells. */
+struct member *pool_add_member(struct target *, struct err *e);
+bool pool_is_idle(const struct member *);
+void pool_leave(struct member *); /* it counts no more, and gets no streams */
+void pool_start_stream(struct pool_dial *, struct member *);
+
+/* pool_dial.c */
+/* It is over, and told of on a later turn. why NULL: it has its stream. */
+void pool_finish(struct pool_dial *, const struct err *why);
+void pool_deliver_later(struct pool *);
 
 /* pool_warm.c */
 bool pool_keeps_warm(const struct member *); /* the last one of a warm target */
