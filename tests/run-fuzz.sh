@@ -1,11 +1,11 @@
 #!/bin/sh
 # Runs each fuzz target for SECS seconds on its corpus, all cores at once.
-# What it finds goes to build-fuzz/work/NAME, never into the tree.
+# What it finds goes to build-fuzz/found/NAME, never into the tree.
 # Usage: run-fuzz.sh SECS PROGRAM...
 secs=$1
 shift
 cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-root=build-fuzz/work
+root=build-fuzz/found
 
 run_one() {
 	name=$(basename "$1")

@@ -9,6 +9,7 @@
 
 #include <openssl/evp.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/random.h"
 #include "base/str.h"
@@ -93,36 +94,21 @@ static size_t put_file(uint8_t *to, const struct pair *k)
 	return (size_t)(to - start);
 }
 
-static int write_all(int fd, const char *p, size_t n)
-{
-	while (n) {
-		ssize_t done = write(fd, p, n);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0)
-			return -1;
-		p += done;
-		n -= (size_t)done;
-	}
-	return 0;
-}
-
 static int write_armoured(int fd, const char *base64)
 {
 	static const char begin[] = "-----BEGIN OPENSSH PRIVATE KEY-----\n",
 			  end[] = "-----END OPENSSH PRIVATE KEY-----\n";
 
-	if (write_all(fd, begin, sizeof(begin) - 1) != 0)
+	if (file_write_all(fd, begin, sizeof(begin) - 1) != 0)
 		return -1;
 	while (*base64) {
 		size_t n = strnlen(base64, LINE);
 
-		if (write_all(fd, base64, n) != 0 || write_all(fd, "\n", 1) != 0)
+		if (file_write_all(fd, base64, n) != 0 || file_write_all(fd, "\n", 1) != 0)
 			return -1;
 		base64 += n;
 	}
-	return write_all(fd, end, sizeof(end) - 1);
+	return file_write_all(fd, end, sizeof(end) - 1);
 }
 
 static int write_key(const char *file, const struct pair *k, struct err *e)
@@ -173,7 +159,7 @@ void ssh_key_remove(const char *file)
 	int fd = open(file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fd >= 0) {
-		(void)write_all(fd, nothing, sizeof(nothing));
+		(void)file_write_all(fd, nothing, sizeof(nothing));
 		close(fd);
 	}
 	(void)unlink(file);

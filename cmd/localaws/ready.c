@@ -1,7 +1,6 @@
 #include "cmd/localaws/ready.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,44 +8,15 @@
 
 #include <cjson/cJSON.h>
 
+#include "base/file.h"
 #include "base/str.h"
 #include "cmd/localaws/world.h"
 
 enum { PATH_TEXT = 4096 };
 
-static int write_all(int fd, const char *p, size_t n)
-{
-	while (n) {
-		ssize_t done = write(fd, p, n);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0)
-			return -1;
-		p += done;
-		n -= (size_t)done;
-	}
-	return 0;
-}
-
 int ready_write_file(const char *file, const char *text, struct err *e)
 {
-	char temp[PATH_TEXT];
-	int fd, failed;
-
-	if (!str_fmt(temp, sizeof(temp), "%s.%ld", file, (long)getpid()))
-		return err_set(e, ERR_USAGE, "the path is too long");
-	fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return err_sys(e, errno, "%s", temp);
-	failed = write_all(fd, text, strlen(text));
-	if (close(fd) != 0 || failed || rename(temp, file) != 0) {
-		int sys = errno;
-
-		(void)unlink(temp);
-		return err_sys(e, sys, "%s", file);
-	}
-	return 0;
+	return file_replace(file, text, strlen(text), e);
 }
 
 int ready_write(const struct world *w, const char *file, unsigned port, const char *ca,

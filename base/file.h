@@ -1,0 +1,15 @@
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+/* Small files, written whole. Blocking: before the loop runs, or on the thread pool. */
+#include <stddef.h>
+
+#include "base/err.h"
+
+/* All n bytes, however many write() takes at a time. 0, or the errno. */
+int file_write_all(int fd, const void *p, size_t n);
+
+/* Puts the bytes in place of what is at path, so that a reader sees the old or the new and a
+ * crash leaves one of both: a file beside it of mode 0600, fsync(), rename(). Something there
+ * that is no regular file is left alone, with ERR_CONFIG. */
+MUST_CHECK int file_replace(const char *path, const void *p, size_t n, struct err *e);
+#endif
