@@ -1,7 +1,6 @@
 #include "backend/ssm/smux_impl.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -16,15 +15,11 @@
 enum {
 	HOLD_MAX = 4 << 20,
 	HOLD_SLACK = 1 << 20, /* what may still arrive after hold(true) */
-	HOLD_LOW = 256 << 10, /* reading goes on when this much has gone */
 	SEND_MAX = 128 << 10,
 	FRAME_MAX = 4096,
-	FRAME_WORTH = 64, /* a smaller piece is not worth a header */
-	DELIVER_MAX = 64 << 10,
 	STALL_MS = 10000,
 	IDLE_MS = 300000,
 	GHOSTS_MAX = 1024,
-	BUFFERS_KEPT = 16, /* with more streams than that, an empty buffer is freed at once */
 	FIRST_ID = 3
 };
 
@@ -33,7 +28,7 @@ uint64_t smux_now_ms(const struct smux *m)
 	return clock_mono_ms(m->o.clock);
 }
 
-static struct smux_stream **slot_of(struct smux *m, uint32_t id)
+struct smux_stream **smux_slot(struct smux *m, uint32_t id)
 {
 	struct smux_stream **at = &m->bucket[(id >> 1) % SMUX_BUCKETS];
 
@@ -96,13 +91,26 @@ struct stream *smux_open(struct smux *m, struct err *e)
 	buf_init(&s->in, m->o.hold_max + HOLD_SLACK);
 	buf_init(&s->out, m->o.send_max);
 	m->next_id += 2;
-	*slot_of(m, s->id) = s;
+	*smux_slot(m, s->id) = s;
 	list_add_tail(&m->streams, &s->node);
 	if (s->syn_due)
 		list_add_tail(&m->ready, &s->ready);
 	m->count++;
 	m->handler->kick(m->arg);
 	return &s->stream;
+}
+
+int smux_probe(struct smux *m, struct err *e)
+{
+	struct stream *stream = smux_open(m, e);
+	struct smux_stream *s;
+
+	if (!stream)
+		return -1;
+	s = CONTAINER_OF(stream, struct smux_stream, stream);
+	s->closing = s->owner_gone = s->fin_due = true;
+	m->probe_seq = -1;
+	return 0;
 }
 
 /* --- the end of a stream --- */
@@ -122,7 +130,7 @@ void smux_set_full(struct smux_stream *s, bool full)
 	m->handler->hold(m->arg, m->holding);
 }
 
-static void release(struct smux_stream *s)
+void smux_release(struct smux_stream *s)
 {
 	struct smux *m = s->mux;
 	struct smux_stream **at;
@@ -130,7 +138,7 @@ static void release(struct smux_stream *s)
 	if (!s->owner_gone || !s->fin_sent || list_linked(&s->undecided))
 		return;
 	smux_set_full(s, false);
-	at = slot_of(m, s->id);
+	at = smux_slot(m, s->id);
 	*at = s->next;
 	list_del(&s->node);
 	list_del(&s->ready);
@@ -191,13 +199,13 @@ static void forget_ghost(struct smux *m)
 			continue;
 		list_del(&s->undecided);
 		m->ghosts--;
-		release(s);
+		smux_release(s);
 		return;
 	}
 }
 
 /* The owner has heard its last call. */
-static void owner_left(struct smux_stream *s)
+void smux_owner_left(struct smux_stream *s)
 {
 	struct smux *m = s->mux;
 
@@ -207,369 +215,7 @@ static void owner_left(struct smux_stream *s)
 	buf_free(&s->in);
 	if (list_linked(&s->undecided) && ++m->ghosts > GHOSTS_MAX)
 		forget_ghost(m);
-	release(s);
-}
-
-/* --- who was refused --- */
-
-static void decide(struct smux_stream *s, enum smux_fate fate)
-{
-	struct smux *m = s->mux;
-
-	list_del(&s->undecided);
-	if (s->owner_gone) {
-		m->ghosts--;
-		release(s);
-		return;
-	}
-	if (!s->closing)
-		m->handler->decided(m->arg, &s->stream, fate);
-}
-
-/* The far end is past the dials of all streams up to this id: they succeeded. */
-static void prove_until(struct smux *m, uint32_t id)
-{
-	while (!list_empty(&m->undecided)) {
-		struct smux_stream *s = CONTAINER_OF(m->undecided.next, struct smux_stream,
-						     undecided);
-
-		if (s->id > id)
-			break;
-		decide(s, SMUX_CARRIES);
-	}
-	if (list_empty(&m->undecided))
-		m->failures = 0;
-}
-
-static void refuse(struct smux_stream *s)
-{
-	struct err why;
-
-	(void)err_set(&why, ERR_DIAL, "the agent could not connect to the destination");
-	smux_break_stream(s, &why);
-	decide(s, SMUX_REFUSED);
-}
-
-void smux_refused(struct smux *m)
-{
-	struct list *first = m->undecided.next;
-
-	if (list_empty(&m->undecided))
-		return; /* its stream has gone already */
-	if (first->next == &m->undecided)
-		refuse(CONTAINER_OF(first, struct smux_stream, undecided));
-	else
-		m->failures++;
-}
-
-static void on_fin(struct smux_stream *s)
-{
-	struct smux *m = s->mux;
-
-	s->remote_fin = true;
-	s->moved_ms = smux_now_ms(m);
-	if (list_linked(&s->undecided)) {
-		prove_until(m, s->id - 1);
-		if (m->failures) {
-			m->failures--;
-			refuse(s);
-		} else {
-			decide(s, SMUX_ENDED);
-		}
-		return; /* s may be gone; a kept one is run by what decide() led to */
-	}
-}
-
-/* --- receiving --- */
-
-static bool deliverable(const struct smux_stream *s)
-{
-	return s->stream.handler && !s->closing && !s->owner_gone;
-}
-
-static size_t deliver(struct smux_stream *s, const uint8_t *p, size_t n)
-{
-	if (n > s->credit)
-		n = s->credit;
-	if (n == 0)
-		return 0;
-	s->credit -= n;
-	s->stream.handler->data(s->stream.arg, p, n);
-	return n;
-}
-
-static void on_data(struct smux_stream *s, const uint8_t *p, size_t n)
-{
-	struct smux *m = s->mux;
-	bool unwanted = s->owner_gone || s->closing || s->broken || s->remote_fin;
-	size_t done = 0;
-	struct err e;
-
-	m->down += n;
-	s->got_data = true;
-	s->moved_ms = smux_now_ms(m);
-	if (list_linked(&s->undecided))
-		prove_until(m, s->id); /* one without an owner goes with that */
-	if (unwanted || s->closing)
-		return;
-	if (buf_len(&s->in) == 0 && deliverable(s) && !s->fed) {
-		done = deliver(s, p, n);
-		s->fed = true;
-		smux_want_run(s);
-	}
-	if (done == n || s->closing)
-		return;
-	if (buf_add(&s->in, p + done, n - done, &e) != 0) {
-		(void)err_wrap(&e, "slow reader");
-		smux_break_stream(s, &e);
-	} else if (buf_len(&s->in) >= m->o.hold_max) {
-		smux_set_full(s, true);
-	}
-}
-
-static void raw_input(struct smux *m, const uint8_t *p, size_t n)
-{
-	if (!list_empty(&m->streams) && !m->dead)
-		on_data(CONTAINER_OF(m->streams.next, struct smux_stream, node), p, n);
-}
-
-int smux_input(struct smux *m, const uint8_t *p, size_t n, struct err *e)
-{
-	struct smux_frame f;
-	int r;
-
-	if (m->o.raw) {
-		raw_input(m, p, n);
-		return 0;
-	}
-	while ((r = smux_parse(&m->parser, &p, &n, &f, e)) == 1) {
-		struct smux_stream *s = *slot_of(m, f.id);
-
-		m->asked_ms = 0;
-		if (!s || s->syn_due || m->dead)
-			continue; /* unknown ids are ignored, so is what we never opened */
-		if (f.cmd == SMUX_PSH) {
-			on_data(s, f.p, f.n);
-		} else if (f.cmd == SMUX_FIN) {
-			if (!s->owner_gone)
-				smux_want_run(s);
-			on_fin(s);
-		}
-	}
-	return r;
-}
-
-void smux_raw_end(struct smux *m)
-{
-	struct smux_stream *s;
-
-	if (!m->o.raw || m->dead || list_empty(&m->streams))
-		return;
-	s = CONTAINER_OF(m->streams.next, struct smux_stream, node);
-	s->remote_fin = true;
-	s->moved_ms = smux_now_ms(m);
-	if (!s->owner_gone)
-		smux_want_run(s);
-}
-
-/* --- telling the owner --- */
-
-static void run_input(struct smux_stream *s)
-{
-	while (buf_len(&s->in) && s->credit && deliverable(s)) {
-		size_t n = buf_len(&s->in) < DELIVER_MAX ? buf_len(&s->in) : DELIVER_MAX;
-
-		n = deliver(s, buf_ptr(&s->in), n);
-		if (buf_len(&s->in)) /* not closed meanwhile */
-			buf_drop(&s->in, n);
-	}
-	if (s->full && buf_len(&s->in) + HOLD_LOW <= s->mux->o.hold_max)
-		smux_set_full(s, false);
-	if (s->full && s->mux->o.hold_max <= HOLD_LOW && buf_len(&s->in) == 0)
-		smux_set_full(s, false);
-}
-
-static void run_stream(struct smux_stream *s)
-{
-	s->fed = false;
-	if (deliverable(s))
-		run_input(s);
-	if (buf_len(&s->in) == 0 && s->mux->count > BUFFERS_KEPT)
-		buf_free(&s->in);
-	if (deliverable(s) && s->want_write && buf_room(&s->out) >= s->mux->o.send_max / 2 &&
-	    !s->broken) {
-		s->want_write = false;
-		s->stream.handler->writable(s->stream.arg);
-	}
-	if (deliverable(s) && s->remote_fin && !s->eof_told && !s->broken && buf_len(&s->in) == 0) {
-		s->eof_told = true;
-		s->moved_ms = smux_now_ms(s->mux);
-		s->stream.handler->eof(s->stream.arg);
-	}
-	if (s->owner_gone || !(s->closing || (s->broken && s->stream.handler)))
-		return;
-	if (s->stream.handler)
-		s->stream.handler->closed(s->stream.arg, s->broken && s->why.code ? &s->why : NULL);
-	smux_finish_sending(s);
-	owner_left(s);
-}
-
-void smux_run(struct smux *m)
-{
-	struct list now;
-
-	/* what the handlers add is for the next turn */
-	list_init(&now);
-	while (!list_empty(&m->todo))
-		list_add_tail(&now, list_pop(&m->todo));
-	while (!list_empty(&now))
-		run_stream(CONTAINER_OF(list_pop(&now), struct smux_stream, todo));
-}
-
-/* --- sending --- */
-
-static void awaits_answer(struct smux *m)
-{
-	if (!m->asked_ms)
-		m->asked_ms = smux_now_ms(m);
-}
-
-/* A probe has no owner from the beginning. */
-static void syn_leaves(struct smux_stream *s, int64_t seq)
-{
-	struct smux *m = s->mux;
-
-	s->syn_due = false;
-	s->syn_seq = seq;
-	list_add_tail(&m->undecided, &s->undecided);
-	if (s->owner_gone) {
-		m->ghosts++;
-		m->probe_seq = seq;
-	}
-	awaits_answer(m);
-}
-
-static void pulled(struct smux_stream *s, size_t n)
-{
-	buf_drop(&s->out, n);
-	s->mux->up += n;
-	s->moved_ms = smux_now_ms(s->mux);
-	if (s->want_write && buf_room(&s->out) >= s->mux->o.send_max / 2)
-		smux_want_run(s);
-}
-
-static size_t pull_raw(struct smux_stream *s, uint8_t *to, size_t max)
-{
-	size_t n = buf_len(&s->out) < max ? buf_len(&s->out) : max;
-
-	if (n == 0)
-		s->fin_sent = s->fin_due;
-	memcpy(to, buf_ptr(&s->out), n);
-	pulled(s, n);
-	return n;
-}
-
-static size_t pull_stream(struct smux_stream *s, uint8_t *to, size_t max, int64_t seq)
-{
-	size_t n = buf_len(&s->out);
-
-	if (s->mux->o.raw)
-		return pull_raw(s, to, max);
-	if (s->syn_due) {
-		syn_leaves(s, seq);
-		smux_header(to, SMUX_SYN, 0, s->id);
-		return SMUX_HEADER;
-	}
-	if (n) {
-		if (n > s->mux->o.frame_max)
-			n = s->mux->o.frame_max;
-		if (n > max - SMUX_HEADER) {
-			n = max - SMUX_HEADER;
-			if (n < FRAME_WORTH)
-				return 0;
-		}
-		smux_header(to, SMUX_PSH, (uint16_t)n, s->id);
-		memcpy(to + SMUX_HEADER, buf_ptr(&s->out), n);
-		pulled(s, n);
-		awaits_answer(s->mux);
-		return SMUX_HEADER + n;
-	}
-	if (!s->fin_due || s->fin_sent)
-		return 0;
-	s->fin_sent = true;
-	smux_header(to, SMUX_FIN, 0, s->id);
-	return SMUX_HEADER;
-}
-
-static bool has_more(const struct smux_stream *s)
-{
-	return s->syn_due || buf_len(&s->out) || (s->fin_due && !s->fin_sent);
-}
-
-size_t smux_pull(struct smux *m, uint8_t *to, size_t max, int64_t seq)
-{
-	size_t used = 0;
-
-	if (m->dead || max < SMUX_HEADER)
-		return 0;
-	if (m->nop_due) {
-		m->nop_due = false;
-		smux_header(to, SMUX_NOP, 0, 0);
-		used = SMUX_HEADER;
-	}
-	while (!list_empty(&m->ready) && max - used >= SMUX_HEADER) {
-		struct smux_stream *s = CONTAINER_OF(m->ready.next, struct smux_stream, ready);
-		size_t n = pull_stream(s, to + used, max - used, seq);
-
-		if (n == 0 && has_more(s))
-			break; /* no room for it in this message */
-		used += n;
-		list_del(&s->ready);
-		if (has_more(s))
-			list_add_tail(&m->ready, &s->ready);
-		else
-			release(s);
-	}
-	return used;
-}
-
-int smux_probe(struct smux *m, struct err *e)
-{
-	struct stream *stream = smux_open(m, e);
-	struct smux_stream *s;
-
-	if (!stream)
-		return -1;
-	s = CONTAINER_OF(stream, struct smux_stream, stream);
-	s->closing = s->owner_gone = s->fin_due = true;
-	m->probe_seq = -1;
-	return 0;
-}
-
-int64_t smux_probe_seq(const struct smux *m)
-{
-	return m->probe_seq;
-}
-
-uint64_t smux_asked_ms(const struct smux *m)
-{
-	return m->asked_ms;
-}
-
-uint32_t smux_opened(const struct smux *m)
-{
-	return m->next_id;
-}
-
-bool smux_pending(const struct smux *m)
-{
-	return !m->dead && (m->nop_due || !list_empty(&m->ready));
-}
-
-void smux_nop(struct smux *m)
-{
-	m->nop_due = !m->o.raw;
-	m->handler->kick(m->arg);
+	smux_release(s);
 }
 
 /* --- time --- */
@@ -621,7 +267,7 @@ static void drop_unsent(struct smux_stream *s)
 		return; /* FIN still goes */
 	s->fin_sent = true;
 	list_del(&s->ready);
-	release(s);
+	smux_release(s);
 }
 
 void smux_tick(struct smux *m)
@@ -647,6 +293,8 @@ void smux_tick(struct smux *m)
 	}
 }
 
+/* --- the end of all --- */
+
 void smux_break(struct smux *m, const struct err *why)
 {
 	if (m->dead)
@@ -663,7 +311,7 @@ void smux_break(struct smux *m, const struct err *why)
 		s->fin_sent = true;
 		if (!s->remote_fin)
 			smux_break_stream(s, why);
-		release(s);
+		smux_release(s);
 	}
 }
 
@@ -671,6 +319,23 @@ void smux_abandon(struct smux *m, const struct err *why)
 {
 	for (struct list *it = m->streams.next; it != &m->streams; it = it->next)
 		smux_break_stream(CONTAINER_OF(it, struct smux_stream, node), why);
+}
+
+/* --- how it is --- */
+
+int64_t smux_probe_seq(const struct smux *m)
+{
+	return m->probe_seq;
+}
+
+uint64_t smux_asked_ms(const struct smux *m)
+{
+	return m->asked_ms;
+}
+
+uint32_t smux_opened(const struct smux *m)
+{
+	return m->next_id;
 }
 
 size_t smux_streams(const struct smux *m)

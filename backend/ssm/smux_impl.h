@@ -1,6 +1,6 @@
 #ifndef SSM_SMUX_IMPL_H
 #define SSM_SMUX_IMPL_H
-/* What smux.c and smux_stream.c share. Everyone else includes smux.h. */
+/* Shared by smux*.c. Everyone else includes smux.h. */
 #include "backend/ssm/smux.h"
 #include "backend/ssm/smux_frame.h"
 #include "base/buf.h"
@@ -49,6 +49,10 @@ struct smux {
 extern const struct stream_ops smux_stream_ops;
 
 /* smux.c */
+struct smux_stream **smux_slot(struct smux *, uint32_t id); /* *it is NULL: there is none */
+/* Frees it, if all are done with it. */
+void smux_release(struct smux_stream *);
+void smux_owner_left(struct smux_stream *); /* its owner has heard the last call */
 uint64_t smux_now_ms(const struct smux *);
 void smux_want_run(struct smux_stream *);  /* its owner is to be told something */
 void smux_want_send(struct smux_stream *); /* it has something for the far end */
