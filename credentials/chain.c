@@ -9,30 +9,14 @@
  * to it that there is one fetch at a time.
  */
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/str.h"
-#include "credentials/aws.h"
-#include "credentials/endpoint.h"
-#include "credentials/env.h"
+#include "credentials/chain_impl.h"
 #include "credentials/plan.h"
 #include "credentials/profile.h"
-#include "credentials/provider_impl.h"
 
 enum { FETCH_LIMIT_MS = 120000 };
-
-struct chain {
-	struct provider base;
-	struct loop *loop;
-	struct http *http;
-	const char *const *env;
-	char *profile, *region, *sts_endpoint, *ca_file; /* NULL: not given */
-	bool profile_explicit;
-	char *last; /* what answered last */
-	struct list calls;
-};
 
 /* What the thread pool works on: owns its memory, so that a cancelled call can
  * leave it behind. */
@@ -139,104 +123,6 @@ static void on_creds(void *arg, struct creds *creds, const struct err *why)
 	finish(cc, creds, why);
 }
 
-/* --- from a plan to a source --- */
-
-static struct provider *source_of(struct chain *, const struct aws_files *, const struct plan *,
-				  struct err *);
-
-static const char *sts_region(const struct chain *c, const struct aws_files *files,
-			      const char *profile)
-{
-	const char *region = profile_region(files, profile, c->region, c->env);
-
-	return region ? region : "us-east-1";
-}
-
-static struct aws_client *sts_client(struct chain *c, const struct aws_files *files,
-				     struct provider *source, struct err *e)
-{
-	const char *profile = profile_name(c->profile, c->env);
-
-	return aws_client_new(
-		&(struct aws_client_opts){
-			.loop = c->loop,
-			.http = c->http,
-			.provider = source,
-			.region = sts_region(c, files, profile),
-			.ca_file = c->ca_file ? c->ca_file
-					      : profile_ca_file(files, profile, c->env) },
-		e);
-}
-
-static char *sts_url(struct chain *c, const struct aws_files *files, struct err *e)
-{
-	const char *profile = profile_name(c->profile, c->env);
-	char *url = NULL;
-
-	if (!c->sts_endpoint)
-		return endpoint_url(
-			       &(struct endpoint_opts){ .service = "sts",
-							.region = sts_region(c, files, profile),
-							.files = files,
-							.profile = profile,
-							.environ = c->env },
-			       &url, e) == 0
-			       ? url
-			       : NULL;
-	url = mem_strdup(c->sts_endpoint);
-	if (!url)
-		(void)err_set(e, ERR_NOMEM, "credentials");
-	return url;
-}
-
-static struct provider *role_of(struct chain *c, const struct aws_files *files,
-				const struct plan *p, struct err *e)
-{
-	struct provider *source = source_of(c, files, p->source, e), *role = NULL;
-	struct aws_client *client = source ? sts_client(c, files, source, e) : NULL;
-	char *url = client ? sts_url(c, files, e) : NULL;
-	char host[256] = "", session[65];
-	const char *user = env_get(c->env, "USER");
-
-	if (!url) {
-		aws_client_free(client);
-		provider_close(source);
-		return NULL;
-	}
-	(void)gethostname(host, sizeof(host) - 1);
-	role_session_name(user ? user : env_get(c->env, "LOGNAME"), host, session);
-	role = role_new(
-		&(struct role_opts){ .client = client,
-				     .source = source,
-				     .endpoint = url,
-				     .arn = p->role_arn,
-				     .external_id = p->external_id,
-				     .session_name = p->session_name ? p->session_name : session,
-				     .duration_s = p->duration_s,
-				     .profile = p->profile },
-		e);
-	mem_free(url);
-	return role;
-}
-
-/* Roles nest at most as deep as plan.c lets them. */
-static struct provider *source_of(struct chain *c, const struct aws_files *files,
-				  const struct plan *p, struct err *e)
-{
-	switch (p->step) {
-	case PLAN_STATIC: return static_new(c->loop, p->creds, e);
-	case PLAN_PROCESS:
-		return command_new(&(struct command_opts){ .loop = c->loop,
-							   .command = p->command,
-							   .profile = p->profile,
-							   .environ = c->env },
-				   e);
-	case PLAN_ROLE: return role_of(c, files, p, e);
-	}
-	(void)err_set(e, ERR_INTERNAL, "credentials: no such step");
-	return NULL;
-}
-
 static int ask(struct chain_call *cc, struct err *e)
 {
 	struct chain *c = (struct chain *)cc->base.provider;
@@ -248,7 +134,7 @@ static int ask(struct chain_call *cc, struct err *e)
 					   .profile_explicit = c->profile_explicit },
 		      &p, e) != 0)
 		return -1;
-	cc->source = source_of(c, cc->files, p, e);
+	cc->source = chain_source(c, cc->files, p, e);
 	plan_free(p);
 	if (cc->source)
 		cc->asking = provider_get(cc->source, on_creds, cc, e);

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "credentials/json_secret.h"
 #include "credentials/provider_impl.h"
 #include "credentials/words.h"
 #include "net/process.h"
@@ -37,26 +38,12 @@ struct command_call {
 
 /* --- the answer --- */
 
-static void wipe(cJSON *at)
-{
-	for (; at; at = at->next) {
-		if (at->valuestring)
-			mem_wipe(at->valuestring, strlen(at->valuestring));
-		wipe(at->child);
-	}
-}
-
-static const char *text_of(const cJSON *object, const char *name)
-{
-	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
-}
-
 static struct creds *from_json(const cJSON *root, const char *source, struct err *e)
 {
 	const cJSON *version = cJSON_GetObjectItemCaseSensitive(root, "Version");
-	const char *id = text_of(root, "AccessKeyId");
-	const char *secret = text_of(root, "SecretAccessKey");
-	const char *until = text_of(root, "Expiration");
+	const char *id = json_text(root, "AccessKeyId");
+	const char *secret = json_text(root, "SecretAccessKey");
+	const char *until = json_text(root, "Expiration");
 	int64_t expires = 0;
 
 	if (!cJSON_IsObject(root)) {
@@ -77,18 +64,17 @@ static struct creds *from_json(const cJSON *root, const char *source, struct err
 		(void)err_wrap(e, "%s: Expiration", source);
 		return NULL;
 	}
-	return creds_new(id, secret, text_of(root, "SessionToken"), expires,
-			 text_of(root, "AccountId"), source, e);
+	return creds_new(id, secret, json_text(root, "SessionToken"), expires,
+			 json_text(root, "AccountId"), source, e);
 }
 
 struct creds *command_parse(const char *json, size_t n, const char *source, struct err *e)
 {
-	cJSON *root = cJSON_ParseWithLength(json, n);
+	cJSON *root = json_secret_parse(json, n);
 	struct err local;
 	struct creds *c = from_json(root, source, e ? e : &local);
 
-	wipe(root);
-	cJSON_Delete(root);
+	json_secret_free(root);
 	return c;
 }
 

@@ -16,6 +16,7 @@
 #include "cmd/awsocks/own.h"
 #include "cmd/awsocks/setup.h"
 #include "credentials/env.h"
+#include "credentials/json_secret.h"
 #include "credentials/profile.h"
 #include "credentials/provider.h"
 #include "net/http.h"
@@ -44,13 +45,6 @@ static const char *wanted_profile(const struct ask *a)
 
 /* --- printing --- */
 
-static void wipe(cJSON *at)
-{
-	for (; at; at = at->next)
-		if (at->valuestring)
-			mem_wipe(at->valuestring, strlen(at->valuestring));
-}
-
 static bool add_text(cJSON *to, const char *name, const char *text)
 {
 	return !text || cJSON_AddStringToObject(to, name, text);
@@ -75,9 +69,7 @@ static int print_json(const struct creds *c)
 	if (text)
 		mem_wipe(text, strlen(text));
 	cJSON_free(text);
-	if (o)
-		wipe(o->child);
-	cJSON_Delete(o);
+	json_secret_free(o);
 	return text ? 0 : err_exit_status(ERR_NOMEM);
 }
 

@@ -1,0 +1,105 @@
+/* From a plan to a source: one function for each kind, and what they need from files and
+ * environment. */
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "credentials/aws.h"
+#include "credentials/chain_impl.h"
+#include "credentials/endpoint.h"
+#include "credentials/env.h"
+#include "credentials/plan.h"
+#include "credentials/profile.h"
+
+static const char *sts_region(const struct chain *c, const struct aws_files *files,
+			      const char *profile)
+{
+	const char *region = profile_region(files, profile, c->region, c->env);
+
+	return region ? region : "us-east-1";
+}
+
+static struct aws_client *sts_client(struct chain *c, const struct aws_files *files,
+				     struct provider *source, struct err *e)
+{
+	const char *profile = profile_name(c->profile, c->env);
+
+	return aws_client_new(
+		&(struct aws_client_opts){
+			.loop = c->loop,
+			.http = c->http,
+			.provider = source,
+			.region = sts_region(c, files, profile),
+			.ca_file = c->ca_file ? c->ca_file
+					      : profile_ca_file(files, profile, c->env) },
+		e);
+}
+
+static char *sts_url(struct chain *c, const struct aws_files *files, struct err *e)
+{
+	const char *profile = profile_name(c->profile, c->env);
+	char *url = NULL;
+
+	if (!c->sts_endpoint)
+		return endpoint_url(
+			       &(struct endpoint_opts){ .service = "sts",
+							.region = sts_region(c, files, profile),
+							.files = files,
+							.profile = profile,
+							.environ = c->env },
+			       &url, e) == 0
+			       ? url
+			       : NULL;
+	url = mem_strdup(c->sts_endpoint);
+	if (!url)
+		(void)err_set(e, ERR_NOMEM, "credentials");
+	return url;
+}
+
+static struct provider *role_of(struct chain *c, const struct aws_files *files,
+				const struct plan *p, struct err *e)
+{
+	struct provider *source = chain_source(c, files, p->source, e), *role = NULL;
+	struct aws_client *client = source ? sts_client(c, files, source, e) : NULL;
+	char *url = client ? sts_url(c, files, e) : NULL;
+	char host[256] = "", session[65];
+	const char *user = env_get(c->env, "USER");
+
+	if (!url) {
+		aws_client_free(client);
+		provider_close(source);
+		return NULL;
+	}
+	(void)gethostname(host, sizeof(host) - 1);
+	role_session_name(user ? user : env_get(c->env, "LOGNAME"), host, session);
+	role = role_new(
+		&(struct role_opts){ .client = client,
+				     .source = source,
+				     .endpoint = url,
+				     .arn = p->role_arn,
+				     .external_id = p->external_id,
+				     .session_name = p->session_name ? p->session_name : session,
+				     .duration_s = p->duration_s,
+				     .profile = p->profile },
+		e);
+	mem_free(url);
+	return role;
+}
+
+/* Roles nest at most as deep as plan.c lets them. */
+struct provider *chain_source(struct chain *c, const struct aws_files *files, const struct plan *p,
+			      struct err *e)
+{
+	switch (p->step) {
+	case PLAN_STATIC: return static_new(c->loop, p->creds, e);
+	case PLAN_PROCESS:
+		return command_new(&(struct command_opts){ .loop = c->loop,
+							   .command = p->command,
+							   .profile = p->profile,
+							   .environ = c->env },
+				   e);
+	case PLAN_ROLE: return role_of(c, files, p, e);
+	}
+	(void)err_set(e, ERR_INTERNAL, "credentials: no such step");
+	return NULL;
+}
