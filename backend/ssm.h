@@ -68,6 +68,9 @@ struct ssm_opts {
 	/* ssm_endpoint comes from an override (AWS_ENDPOINT_URL ...): the data
 	 * channel may then be at its host too, and without TLS if that is loopback. */
 	bool endpoint_overridden;
+	/* The host of the data channels instead of the one that AWS names (a VPC endpoint):
+	 * "HOST[:PORT]" or a URL; NULL: as AWS says. */
+	const char *ssmmessages_endpoint;
 	const char *instance_id; /* or: */
 	const char *name;        /* the instance's Name tag */
 	const char *ca_file;     /* of the data channel; NULL: system store */

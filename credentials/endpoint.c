@@ -7,7 +7,9 @@
  *   https://PREFIX[-fips].REGION.SUFFIX
  *
  * where the partition, found by the region's form, gives the suffix, one for
- * dual stack, and says whether its plain hosts are FIPS hosts already.
+ * dual stack, and says whether its plain hosts are FIPS hosts already. The
+ * console's sign-in has another form of host in the older partitions,
+ * REGION.signin.DOMAIN, unless FIPS or dual stack is asked for.
  */
 #include "credentials/endpoint.h"
 
@@ -24,19 +26,21 @@ struct partition {
 	const char *name;
 	const char *prefix; /* of its regions; NULL: all others */
 	const char *suffix, *dual_suffix;
+	const char *signin; /* domain of the older form of sign-in hosts; NULL: they have none */
 	bool plain_is_fips; /* services marked so have no "-fips" host of their own */
 };
 
 /* The first match counts. AWS: partitions.json of its SDKs. */
 static const struct partition partitions[] = {
-	{ "aws-cn", "cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn", false },
-	{ "aws-us-gov", "us-gov-", "amazonaws.com", "api.aws", true },
-	{ "aws-iso", "us-iso-", "c2s.ic.gov", "api.aws.ic.gov", false },
-	{ "aws-iso-b", "us-isob-", "sc2s.sgov.gov", "api.aws.scloud", false },
-	{ "aws-iso-e", "eu-isoe-", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk", false },
-	{ "aws-iso-f", "us-isof-", "csp.hci.ic.gov", "api.aws.hci.ic.gov", false },
-	{ "aws-eusc", "eusc-", "amazonaws.eu", "api.amazonwebservices.eu", false },
-	{ "aws", NULL, "amazonaws.com", "api.aws", false },
+	{ "aws-cn", "cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn", "amazonaws.cn",
+	  false },
+	{ "aws-us-gov", "us-gov-", "amazonaws.com", "api.aws", "amazonaws-us-gov.com", true },
+	{ "aws-iso", "us-iso-", "c2s.ic.gov", "api.aws.ic.gov", NULL, false },
+	{ "aws-iso-b", "us-isob-", "sc2s.sgov.gov", "api.aws.scloud", NULL, false },
+	{ "aws-iso-e", "eu-isoe-", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk", NULL, false },
+	{ "aws-iso-f", "us-isof-", "csp.hci.ic.gov", "api.aws.hci.ic.gov", NULL, false },
+	{ "aws-eusc", "eusc-", "amazonaws.eu", "api.amazonwebservices.eu", NULL, false },
+	{ "aws", NULL, "amazonaws.com", "api.aws", "aws.amazon.com", false },
 };
 
 static const struct service {
@@ -50,6 +54,7 @@ static const struct service {
 	{ "sts", "STS", "sts", true },
 	{ "sso", "SSO", "portal.sso", true },
 	{ "sso-oidc", "SSO_OIDC", "oidc", true },
+	{ "signin", "SIGNIN", "signin", false },
 	{ "ec2-instance-connect", "EC2_INSTANCE_CONNECT", "ec2-instance-connect", false },
 	{ "ecs", "ECS", "ecs", false },
 	{ "kms", "KMS", "kms", false },
@@ -67,6 +72,35 @@ static const struct partition *partition_of(const char *region)
 const char *endpoint_suffix(const char *region)
 {
 	return partition_of(region)->suffix;
+}
+
+/* "vpce-0123-abcd" or "vpce-0123-abcd-us-east-1a", with a dot behind it; what follows, or NULL. */
+static const char *after_vpce(const char *host)
+{
+	size_t n = strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789-");
+
+	return str_starts(host, "vpce-") && n > 5 && host[n] == '.' ? host + n + 1 : NULL;
+}
+
+bool endpoint_is_ssmmessages(const char *host, const char *region)
+{
+	const struct partition *p = partition_of(region);
+	const char *rest = after_vpce(host);
+	char want[512];
+
+	for (int fips = 0; fips < 2; fips++) {
+		const char *name = fips ? "ssmmessages-fips" : "ssmmessages";
+
+		if ((str_fmt(want, sizeof(want), "%s.%s.%s", name, region, p->suffix) &&
+		     strcmp(host, want) == 0) ||
+		    (str_fmt(want, sizeof(want), "%s.%s.%s", name, region, p->dual_suffix) &&
+		     strcmp(host, want) == 0) ||
+		    (rest &&
+		     str_fmt(want, sizeof(want), "%s.%s.vpce.%s", name, region, p->suffix) &&
+		     strcmp(rest, want) == 0))
+			return true;
+	}
+	return false;
 }
 
 static const struct service *service_of(const char *name)
@@ -147,10 +181,16 @@ static int modeled(const struct endpoint_opts *o, const struct service *s, char 
 	bool fips = switched(o, "AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint");
 	bool dual = switched(o, "AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint");
 	bool plain = !fips || (!dual && p->plain_is_fips && s->plain_is_fips);
+	bool signin = strcmp(s->name, "signin") == 0 && p->signin && !fips && !dual;
 	char text[512];
+	bool fits;
 
-	if (!str_fmt(text, sizeof(text), "https://%s%s.%s.%s", s->host, plain ? "" : "-fips",
-		     o->region, dual ? p->dual_suffix : p->suffix))
+	if (signin)
+		fits = str_fmt(text, sizeof(text), "https://%s.signin.%s", o->region, p->signin);
+	else
+		fits = str_fmt(text, sizeof(text), "https://%s%s.%s.%s", s->host,
+			       plain ? "" : "-fips", o->region, dual ? p->dual_suffix : p->suffix);
+	if (!fits)
 		return err_set(e, ERR_CONFIG, "region '%.80s' is too long", o->region);
 	*url = mem_strdup(text);
 	return *url ? 0 : err_set(e, ERR_NOMEM, "endpoint");

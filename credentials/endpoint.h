@@ -12,7 +12,7 @@
 struct aws_files; /* parsed ~/.aws files: credentials/profile.h */
 
 struct endpoint_opts {
-	const char *service; /* "ssm", "ec2", "sts" */
+	const char *service; /* "ssm", "ec2", "sts", "sso", "sso-oidc", "signin" ... */
 	const char *region;
 	const struct aws_files *files; /* NULL: only the environment counts */
 	const char *profile;
@@ -25,6 +25,9 @@ MUST_CHECK int endpoint_url(const struct endpoint_opts *, char **url, struct err
 bool endpoint_overridden(const struct endpoint_opts *);
 /* An http:// or https:// URL with a host, an optional port and path, and nothing else. */
 MUST_CHECK int endpoint_check_url(const char *url, struct err *);
-/* The partition's domain ("amazonaws.com"), for checks of hosts that AWS names; static. */
+/* The partition's domain ("amazonaws.com"); static. */
 const char *endpoint_suffix(const char *region);
+/* Is this lower-case host name one of the ssmmessages service in that region: plain, FIPS, dual
+ * stack, or of a VPC endpoint ("vpce-0a1b-xyz.ssmmessages.REGION.vpce.SUFFIX")? */
+bool endpoint_is_ssmmessages(const char *host, const char *region);
 #endif

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "credentials/aws.h"
 #include "credentials/creds.h"
+#include "credentials/endpoint.h"
 
 enum { TOKEN_MAX = 16384, REASON_MAX = 256 };
 
@@ -53,7 +54,12 @@ static bool id_is_plain(const char *id)
 	return true;
 }
 
-static int check_session(const struct api_call *c, const struct api_session *s, struct err *e)
+static int redirect(const struct api *, const char *url, char out[static API_URL_MAX],
+		    struct err *);
+
+/* other: room for another URL than AWS's. */
+static int check_session(const struct api_call *c, struct api_session *s,
+			 char other[static API_URL_MAX], struct err *e)
 {
 	if (!id_is_plain(s->id))
 		return err_set(e, ERR_PROTO, "reply without a usable SessionId");
@@ -61,8 +67,13 @@ static int check_session(const struct api_call *c, const struct api_session *s, 
 		return err_set(e, ERR_PROTO, "reply with an oversized token or StreamUrl");
 	if (c->needs_url && (!s->token[0] || !s->url[0]))
 		return err_set(e, ERR_PROTO, "reply without token or StreamUrl");
-	if (s->url[0] && api_check_url(&c->api, s->url, e) != 0)
+	if (!s->url[0])
+		return 0;
+	if (!c->api.ssmmessages)
+		return api_check_url(&c->api, s->url, e);
+	if (redirect(&c->api, s->url, other, e) != 0)
 		return -1;
+	s->url = other;
 	return 0;
 }
 
@@ -70,9 +81,10 @@ static void session_reply(struct api_call *c, const cJSON *root)
 {
 	struct api_session s = { text_of(root, "SessionId"), text_of(root, "StreamUrl"),
 				 text_of(root, "TokenValue") };
+	char other[API_URL_MAX];
 	struct err e;
 
-	if (check_session(c, &s, &e) == 0) {
+	if (check_session(c, &s, other, &e) == 0) {
 		c->session(c->arg, &s, "", NULL);
 		return;
 	}
@@ -294,25 +306,6 @@ static bool is_loopback(const char *host)
 	       b < 256 && c < 256 && d < 256;
 }
 
-/* "ssmmessages[-fips].<region>.<suffix of a partition>". */
-static bool is_aws_host(const char *host)
-{
-	static const char *const suffixes[] = {
-		".amazonaws.com",  ".amazonaws.com.cn",
-		".api.aws",        ".api.amazonwebservices.com.cn",
-		".amazonaws.eu",   ".c2s.ic.gov",
-		".sc2s.sgov.gov",  ".cloud.adc-e.uk",
-		".csp.hci.ic.gov",
-	};
-
-	if (!str_starts(host, "ssmmessages.") && !str_starts(host, "ssmmessages-fips."))
-		return false;
-	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++)
-		if (str_ends(host, suffixes[i]))
-			return true;
-	return false;
-}
-
 int api_check_url(const struct api *api, const char *url, struct err *e)
 {
 	struct url_parts u, own;
@@ -322,15 +315,61 @@ int api_check_url(const struct api *api, const char *url, struct err *e)
 		return err_wrap(e, "StreamUrl");
 	ours = api->overridden && split(api->endpoint, &own, NULL) == 0 &&
 	       strcmp(u.host, own.host) == 0;
-	if (strcmp(u.scheme, "wss") == 0 && (ours || is_aws_host(u.host)))
+	if (strcmp(u.scheme, "wss") == 0 && (ours || endpoint_is_ssmmessages(u.host, api->region)))
 		return 0;
 	if (strcmp(u.scheme, "ws") == 0 && ours && is_loopback(u.host))
 		return 0;
 	return err_set(
 		e, ERR_PROTO,
-		"StreamUrl %s://%s is not at AWS's ssmmessages service%s: the session's token "
-		"is not sent there",
-		u.scheme, u.authority, api->overridden ? " nor at the endpoint in force" : "");
+		"StreamUrl %.8s://%.120s is not at AWS's ssmmessages service in %.40s%s: the "
+		"session's token is not sent there (ssmmessages-endpoint names another host)",
+		u.scheme, u.authority, api->region,
+		api->overridden ? " nor at the endpoint in force" : "");
+}
+
+int api_read_ssmmessages(const char *text, char out[static API_URL_MAX], struct err *e)
+{
+	static const struct {
+		const char *said, *meant;
+	} schemes[] = { { "wss://", "wss://" },
+			{ "https://", "wss://" },
+			{ "ws://", "ws://" },
+			{ "http://", "ws://" } };
+	const char *scheme = "wss://", *rest = text;
+	struct url_parts u;
+	struct err why;
+	size_t n;
+
+	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
+		if (rest == text && str_starts(text, schemes[i].said)) {
+			scheme = schemes[i].meant;
+			rest = text + strlen(schemes[i].said);
+		}
+	n = strlen(rest);
+	while (n && rest[n - 1] == '/')
+		n--;
+	if (!str_fmt(out, API_URL_MAX, "%s%.*s", scheme, (int)(n < API_URL_MAX ? n : API_URL_MAX),
+		     rest) ||
+	    split(out, &u, &why) != 0 || u.query || strstr(rest, "://"))
+		return err_set(e, ERR_CONFIG,
+			       "ssmmessages-endpoint '%.100s': HOST or wss://HOST expected", text);
+	if (strcmp(scheme, "ws://") == 0 && !is_loopback(u.host))
+		return err_set(e, ERR_CONFIG,
+			       "ssmmessages-endpoint '%.100s': without TLS only to loopback", text);
+	return 0;
+}
+
+/* What AWS said, at the user's host. */
+static int redirect(const struct api *api, const char *url, char out[static API_URL_MAX],
+		    struct err *e)
+{
+	struct url_parts u;
+
+	if (split(url, &u, e) != 0)
+		return err_wrap(e, "StreamUrl");
+	if (!str_fmt(out, API_URL_MAX, "%s%s", api->ssmmessages, u.path))
+		return err_set(e, ERR_PROTO, "reply with an oversized StreamUrl");
+	return 0;
 }
 
 bool api_url_presigned(const char *url)

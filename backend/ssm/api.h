@@ -21,6 +21,9 @@ struct api {
 	struct aws_client *aws;
 	const char *endpoint, *region;
 	bool overridden; /* the endpoint is the user's own */
+	/* "wss://HOST[:PORT][/PATH]" (or ws://, for loopback): the data channels are opened there
+	 * instead of where AWS says, which checks and signs that URL; NULL: none. */
+	const char *ssmmessages;
 };
 
 enum { API_ID_MAX = 97, API_URL_MAX = 4096 };
@@ -55,9 +58,13 @@ struct api_call *api_status(const struct api *, const char *target, unsigned lim
 			    api_status_fn *, void *arg, struct err *e);
 void api_cancel(struct api_call *); /* then the callback never comes; NULL allowed */
 
-/* May the token be sent there? wss:// to a host of AWS's ssmmessages service, or
- * to the host of an overridden endpoint; ws:// to that one if it is loopback. */
+/* May the token be sent there? wss:// to a host of AWS's ssmmessages service in the region (as the
+ * official plugin checks since 1.2.889), or to the host of an overridden endpoint; ws:// to that
+ * one if it is loopback. */
 MUST_CHECK int api_check_url(const struct api *, const char *url, struct err *);
+/* The user's text for api.ssmmessages: "HOST[:PORT][/PATH]", wss:// or https:// (or ws://, http://
+ * to loopback) before it, into the form above. ERR_CONFIG. */
+MUST_CHECK int api_read_ssmmessages(const char *text, char out[static API_URL_MAX], struct err *);
 /* Does the query carry a signature already? */
 bool api_url_presigned(const char *url);
 

@@ -177,6 +177,7 @@ static void free_all(struct ssm *s)
 {
 	mem_free(s->region);
 	mem_free(s->ssm_endpoint);
+	mem_free(s->ssmmessages);
 	mem_free(s->ec2_endpoint);
 	mem_free(s->name);
 	mem_free(s->instance_id);
@@ -289,7 +290,8 @@ static void fill_env(struct ssm *s, const struct ssm_opts *o)
 	s->env = (struct session_env){
 		.loop = o->loop,
 		.ws = o->ws,
-		.api = { o->aws, s->ssm_endpoint, s->region, o->endpoint_overridden },
+		.api = { o->aws, s->ssm_endpoint, s->region, o->endpoint_overridden,
+			 s->ssmmessages },
 		.target = s->target,
 		.client_id = s->client_id,
 		.ca_file = s->ca_file,
@@ -304,6 +306,15 @@ static void fill_env(struct ssm *s, const struct ssm_opts *o)
 	s->choose_arg = o->choose_arg;
 	s->dial_ms = o->dial_ms ? o->dial_ms : DIAL_MS;
 	s->dials_max = o->dials_max ? o->dials_max : DIALS_MAX;
+}
+
+static int take_ssmmessages(struct ssm *s, const char *text, struct err *e)
+{
+	char url[API_URL_MAX];
+
+	if (!text)
+		return 0;
+	return api_read_ssmmessages(text, url, e) == 0 ? copy(&s->ssmmessages, url, e) : -1;
 }
 
 static int take_warm(struct ssm *s, const struct ssm_opts *o, struct err *e)
@@ -326,7 +337,9 @@ static int fill(struct ssm *s, const struct ssm_opts *o, struct err *e)
 	if (copy(&s->region, o->region, e) != 0 ||
 	    copy(&s->ssm_endpoint, o->ssm_endpoint, e) != 0 ||
 	    copy(&s->ec2_endpoint, o->ec2_endpoint, e) != 0 || copy(&s->name, o->name, e) != 0 ||
-	    copy(&s->instance_id, o->instance_id, e) != 0 || copy(&s->ca_file, o->ca_file, e) != 0)
+	    copy(&s->instance_id, o->instance_id, e) != 0 ||
+	    copy(&s->ca_file, o->ca_file, e) != 0 ||
+	    take_ssmmessages(s, o->ssmmessages_endpoint, e) != 0)
 		return -1;
 	fill_env(s, o);
 	if (ssm_ssh_new(s, o, e) != 0)

@@ -26,7 +26,7 @@ struct ssm {
 	struct loop *loop;
 	struct session_env env;
 	struct start_bucket starts;
-	char *region, *ssm_endpoint, *ec2_endpoint, *name, *instance_id, *ca_file;
+	char *region, *ssm_endpoint, *ssmmessages, *ec2_endpoint, *name, *instance_id, *ca_file;
 	char target[64], client_id[37];
 	struct ec2_instance *choices; /* while the user is asked */
 	size_t choice_count;

@@ -156,6 +156,7 @@ static int make_backend(struct app *a, struct app_profile *p, const struct aws_f
 	opts.profile = *p->name ? p->name : NULL;
 	opts.ssm_endpoint = ssm;
 	opts.ec2_endpoint = ec2;
+	opts.ssmmessages_endpoint = o->ssmmessages_endpoint;
 	opts.instance_id = o->instance_id;
 	opts.name = o->name;
 	opts.region = p->region;

@@ -50,7 +50,7 @@ static void agrees_with_the_table(void **state)
 		rows++;
 	}
 	fclose(f);
-	assert_int_equal(rows, 80);
+	assert_int_equal(rows, 90);
 }
 
 static const char config[] = "[default]\nservices = local\nendpoint_url = http://all:1/\n"
@@ -90,6 +90,12 @@ static void overrides_in_order(void **state)
 		  "sso-oidc",
 		  { "AWS_ENDPOINT_URL_SSO_OIDC=http://o" },
 		  "http://o" },
+		{ "signin", "plain", "signin", { "AWS_ENDPOINT_URL_SIGNIN=http://s" }, "http://s" },
+		{ "ec2-instance-connect",
+		  "plain",
+		  "ec2-instance-connect",
+		  { "AWS_ENDPOINT_URL_EC2_INSTANCE_CONNECT=https://e/p/" },
+		  "https://e/p" },
 		{ "ignored by environment",
 		  "default",
 		  "ssm",
@@ -168,12 +174,49 @@ static void regions(void **state)
 	assert_string_equal(endpoint_suffix("cn-north-1"), "amazonaws.com.cn");
 }
 
+static void hosts_of_ssmmessages(void **state)
+{
+	static const struct {
+		const char *region, *host;
+		bool good;
+	} cases[] = {
+		{ "us-east-1", "ssmmessages.us-east-1.amazonaws.com", true },
+		{ "us-east-1", "ssmmessages-fips.us-east-1.amazonaws.com", true },
+		{ "us-east-1", "ssmmessages.us-east-1.api.aws", true },
+		{ "us-east-1", "ssmmessages-fips.us-east-1.api.aws", true },
+		{ "cn-north-1", "ssmmessages.cn-north-1.amazonaws.com.cn", true },
+		{ "cn-north-1", "ssmmessages.cn-north-1.amazonaws.com", false },
+		{ "eusc-de-east-1", "ssmmessages.eusc-de-east-1.amazonaws.eu", true },
+		{ "us-east-1", "vpce-0a1b-xyz.ssmmessages.us-east-1.vpce.amazonaws.com", true },
+		{ "us-east-1", "vpce-0a1b-xyz-us-east-1a.ssmmessages.us-east-1.vpce.amazonaws.com",
+		  true },
+		{ "us-east-1", "vpce-0a1b.ssmmessages-fips.us-east-1.vpce.amazonaws.com", true },
+		{ "us-east-1", "a.vpce-0a1b.ssmmessages.us-east-1.vpce.amazonaws.com", false },
+		{ "us-east-1", "vpce-.ssmmessages.us-east-1.vpce.amazonaws.com", false },
+		{ "us-east-1", "vpce-0a1b.ssm.us-east-1.vpce.amazonaws.com", false },
+		/* names that others can have: buckets, load balancers */
+		{ "us-east-1", "ssmmessages.s3.amazonaws.com", false },
+		{ "us-east-1", "ssmmessages.s3-us-east-1.amazonaws.com", false },
+		{ "us-east-1", "ssmmessages.x.us-east-1.elb.amazonaws.com", false },
+		{ "us-east-1", "ssmmessages.us-east-1.amazonaws.com.evil.example", false },
+		{ "us-east-1", "ssmmessages.us-west-2.amazonaws.com", false },
+		{ "us-east-1", "evil.ssmmessages.us-east-1.amazonaws.com", false },
+		{ "us-east-1", "", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++)
+		if (endpoint_is_ssmmessages(cases[i].host, cases[i].region) != cases[i].good)
+			fail_msg("%s", cases[i].host);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(agrees_with_the_table),
 		cmocka_unit_test(overrides_in_order),
 		cmocka_unit_test(regions),
+		cmocka_unit_test(hosts_of_ssmmessages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,10 +16,17 @@
 
 static void where_the_token_may_go(void **state)
 {
-	static const struct api aws = { .endpoint = "https://ssm.us-east-1.amazonaws.com" };
+	static const struct api aws = { .endpoint = "https://ssm.us-east-1.amazonaws.com",
+					.region = "us-east-1" };
+	static const struct api china = { .endpoint = "https://ssm.cn-north-1.amazonaws.com.cn",
+					  .region = "cn-north-1" };
+	static const struct api gov = { .endpoint = "https://ssm.us-gov-west-1.amazonaws.com",
+					.region = "us-gov-west-1" };
 	static const struct api local = { .endpoint = "http://127.0.0.1:4566/x",
+					  .region = "us-east-1",
 					  .overridden = true };
 	static const struct api vpc = { .endpoint = "https://vpce-1.ssm.vpce.amazonaws.com",
+					.region = "us-east-1",
 					.overridden = true };
 	static const struct {
 		const struct api *api;
@@ -28,8 +35,8 @@ static void where_the_token_may_go(void **state)
 	} cases[] = {
 		{ &aws, "wss://ssmmessages.us-east-1.amazonaws.com/v1/data-channel/s?role=x",
 		  true },
-		{ &aws, "wss://ssmmessages.cn-north-1.amazonaws.com.cn/v1/x", true },
-		{ &aws, "wss://ssmmessages-fips.us-gov-west-1.amazonaws.com/v1/x", true },
+		{ &china, "wss://ssmmessages.cn-north-1.amazonaws.com.cn/v1/x", true },
+		{ &gov, "wss://ssmmessages-fips.us-gov-west-1.amazonaws.com/v1/x", true },
 		{ &aws, "wss://SSMMESSAGES.us-east-1.amazonaws.com/v1/x", true },
 		{ &aws, "wss://ssmmessages.us-east-1.amazonaws.com:443/?cell=a+b/=&c", true },
 		{ &aws, "ws://ssmmessages.us-east-1.amazonaws.com/v1/x", false },
@@ -60,6 +67,38 @@ static void where_the_token_may_go(void **state)
 
 		if ((r == 0) != cases[i].good)
 			fail_msg("%s: %s", cases[i].url, r ? e.msg : "accepted");
+	}
+}
+
+static void another_host_for_the_data_channels(void **state)
+{
+	static const struct {
+		const char *text, *want; /* NULL: refused */
+	} cases[] = {
+		{ "vpce-1.ssmmessages.eu-west-1.vpce.amazonaws.com",
+		  "wss://vpce-1.ssmmessages.eu-west-1.vpce.amazonaws.com" },
+		{ "wss://h.example:8443/p/", "wss://h.example:8443/p" },
+		{ "https://h.example", "wss://h.example" },
+		{ "http://127.0.0.1:1", "ws://127.0.0.1:1" },
+		{ "ws://h.example", NULL },
+		{ "ftp://h.example", NULL },
+		{ "h.example/?a", NULL },
+		{ "u@h.example", NULL },
+		{ "", NULL },
+	};
+	char out[API_URL_MAX];
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		int r = api_read_ssmmessages(cases[i].text, out, &e);
+
+		if ((r == 0) != (cases[i].want != NULL))
+			fail_msg("%s: %s", cases[i].text, r ? e.msg : out);
+		if (r == 0)
+			assert_string_equal(out, cases[i].want);
+		else
+			assert_int_equal(e.code, ERR_CONFIG);
 	}
 }
 
@@ -255,6 +294,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(where_the_token_may_go),
+		cmocka_unit_test(another_host_for_the_data_channels),
 		cmocka_unit_test(upgrade_headers),
 		cmocka_unit_test(open_message),
 		cmocka_unit_test(outputs),
