@@ -763,6 +763,8 @@ static void the_clock_of_a_turn(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* First: what forks must have no thread yet. */
+		cmocka_unit_test(work_that_goes_on_is_left_behind),
 		cmocka_unit_test(the_clock_of_a_turn),
 		T(timers_run_in_order),
 		T(disarmed_timer_stays_silent),
@@ -779,7 +781,6 @@ int main(void)
 		T(work_runs_and_is_done),
 		T(cancelled_work_is_still_done),
 		T(loop_free_waits_for_work),
-		cmocka_unit_test(work_that_goes_on_is_left_behind),
 		T(many_slow_jobs_run_side_by_side),
 		T(mail_from_many_threads_arrives_in_order),
 		T(mail_to_an_ending_loop_is_not_lost),
