@@ -67,8 +67,9 @@ MUST_CHECK int message_encode(struct message_codec *, const struct message *,
 			      uint8_t out[static MESSAGE_HEADER], struct err *);
 
 /* m->payload points into p. ERR_PROTO names the field that is wrong: header
- * length, payload length, digest, date, sequence number. Lengths, digest and
- * date of channel_closed and the publications mean nothing and are not looked at. */
+ * length, digest, date, sequence number. The payload is all that follows the header, whatever
+ * PayloadLength says; digest and date of channel_closed and the publications mean nothing and are
+ * not looked at. */
 MUST_CHECK int message_decode(struct message_codec *, const uint8_t *p, size_t n, struct message *m,
 			      struct err *);
 
