@@ -188,10 +188,23 @@ static void send_closed(struct session *s)
 
 /* --- the lines --- */
 
+/* A stopped instance says nothing more, not even that it stops. */
+static bool agent_gone(const struct session *s)
+{
+	const struct instance *in = s->instance;
+
+	return fault_on(&s->w->faults, FAULT_AGENT_GONE) ||
+	       (in && (in->state == INSTANCE_STOPPED || in->state == INSTANCE_TERMINATED));
+}
+
 static void reach_agent(void *arg, const uint8_t *p, size_t n)
 {
 	struct session *s = arg;
 
+	if (s->agent && agent_gone(s)) {
+		agent_free(s->agent);
+		s->agent = NULL;
+	}
 	if (s->agent) {
 		agent_receive(s->agent, p, n);
 	} else if (s->leg) {
@@ -207,7 +220,7 @@ static void reach_client(void *arg, const uint8_t *p, size_t n)
 	if (s->leg) {
 		s->w->stats.messages_out++;
 		leg_send(s->leg, p, n);
-	} else {
+	} else if (s->agent) {
 		tell_agent(s, "pause_publication");
 	}
 }
@@ -233,7 +246,8 @@ void session_from_client(struct session *s, const uint8_t *p, size_t n)
 
 void session_from_agent(struct session *s, const uint8_t *p, size_t n)
 {
-	line_send(&s->to_client, p, n);
+	if (!agent_gone(s))
+		line_send(&s->to_client, p, n);
 }
 
 bool session_room(const struct session *s)
@@ -358,6 +372,7 @@ struct session *session_start(struct world *w, const struct session_params *p, c
 	}
 	s->w = w;
 	s->params = *p;
+	s->instance = instances_find(&w->opts->instances, p->target);
 	make_id(s, owner);
 	make_query(s);
 	session_new_token(s);

@@ -21,6 +21,7 @@
 #include "net/loop.h"
 
 struct agent;
+struct instance;
 struct leg;
 struct world;
 
@@ -41,6 +42,7 @@ struct session {
 	bool token_good; /* not used yet */
 	bool was_open, ended;
 	struct session_params params;
+	const struct instance *instance; /* NULL: none of the table's */
 	struct leg *leg;
 	struct agent *agent;
 	struct line to_agent, to_client;

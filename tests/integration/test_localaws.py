@@ -1007,6 +1007,20 @@ def test_a_message_that_cannot_be_delivered_pauses_the_sender(localaws):
     chan.must(lambda: any(m.kind == "start_publication" for m in chan.log) and chan.request)
 
 
+def test_an_agent_that_is_gone_leaves_its_session(aws, target):
+    """Every message is answered by a pause, and the session is there until it idles out (plugin #22)."""
+    chan = connect(aws, target().port)
+    chan.handshake()
+    aws.faults("agent-gone")
+    for count in range(1, 4):
+        chan.send(OUTPUT, b"x")
+        chan.must(lambda n=count: sum(m.kind == "pause_publication" for m in chan.log) == n)
+    assert not chan.acks[1:] and not chan.closed
+    chan.ws.drop()
+    chan.resume()
+    chan.must(lambda: sum(m.kind == "pause_publication" for m in chan.log) == 6)
+
+
 @pytest.mark.parametrize("fault, code", [("close-1000-after=0.3", 1000), ("drop-ws-after=0.3", None)])
 def test_closes_of_the_service_are_not_the_end(aws, target, fault, code):
     chan = connect(aws, target().port)
