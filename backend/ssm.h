@@ -86,6 +86,7 @@ struct ssm_opts {
 	unsigned session_idle_ms; /* an unused session is ended; 5 min */
 	unsigned stream_idle_ms;  /* half-closed and quiet; 5 min */
 	unsigned gap_limit_ms;    /* a gap that takes longer to repair ends its session; 60 s */
+	unsigned keep_alive_ms;   /* between signs of life of sessions with streams; 0: none */
 	unsigned dial_ms;         /* limit of one dial, waiting included; 30 s */
 	unsigned dials_max;       /* waiting at one time; 1024 */
 	ssm_choose_fn *choose;    /* NULL: none */

@@ -300,6 +300,7 @@ static void fill_env(struct ssm *s, const struct ssm_opts *o)
 		.payload_size = o->payload_size,
 		.stream_idle_ms = o->stream_idle_ms,
 		.gap_limit_ms = o->gap_limit_ms,
+		.keep_alive_ms = o->keep_alive_ms,
 	};
 	random_uuid(s->client_id);
 	s->choose = o->choose;

@@ -98,7 +98,7 @@ int channel_input(struct channel *c, const uint8_t *p, size_t n, struct err *e)
 		return 0;
 	case MESSAGE_CLOSED: return on_closed(c, &m);
 	case MESSAGE_PAUSE: channel_on_pause(c); return 0;
-	case MESSAGE_START: c->paused_until = 0; return 0;
+	case MESSAGE_START: channel_on_start(c); return 0;
 	default: return 0;
 	}
 }
@@ -125,7 +125,7 @@ void channel_up(struct channel *c)
 	c->up_ms = channel_now_ms(c);
 	channel_mind_gap(c);
 	c->blocked = false;
-	c->paused_until = 0;
+	channel_on_start(c);
 	c->backoff = 0;
 	c->look_ms = 0;
 	for (int64_t seq = c->unacked.oldest; seq < c->sent_until; seq++) {

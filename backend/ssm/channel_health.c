@@ -13,6 +13,9 @@
  *    streams behind the gap get ten messages a second at best, and whoever
  *    waits for them gives up himself. Messages that are late only, or few, are
  *    never a reason.
+ *  - The agent's absence: the service answers what we send by pause_publication, and by nothing
+ *    else. An agent that lost its connection tries again for 6 s at most; so after AWAY_MS of
+ *    that it will not come back: its instance is gone, or it was begun anew.
  */
 #include "backend/ssm/channel_impl.h"
 
@@ -22,6 +25,7 @@ enum {
 	SILENCE_MAX_MS = 300000,
 	GAP_LIMIT_MS = 60000,
 	GAP_STUCK_MS = 15000,
+	AWAY_MS = 60000,
 	REPAIR_MS = 100 /* of one missing message */
 };
 
@@ -122,6 +126,16 @@ static bool is_hopeless(const struct channel *c, uint64_t now, struct err *why)
 	return true;
 }
 
+static bool is_away(const struct channel *c, struct err *why)
+{
+	if (!c->away_ms || c->pause_ms < c->away_ms + AWAY_MS)
+		return false;
+	(void)err_set(why, ERR_CLOSED,
+		      "the session is lost: its agent has been away for %u s, as the service says",
+		      (unsigned)((c->pause_ms - c->away_ms) / 1000));
+	return true;
+}
+
 enum channel_health channel_health(struct channel *c, struct err *why)
 {
 	uint64_t now = channel_now_ms(c);
@@ -131,7 +145,7 @@ enum channel_health channel_health(struct channel *c, struct err *why)
 		c->heard_ms = now; /* nothing is read */
 	if (c->down || c->phase == OVER || !channel_is_complete(c))
 		return CHANNEL_WELL;
-	if (is_hopeless(c, now, why))
+	if (is_hopeless(c, now, why) || is_away(c, why))
 		return CHANNEL_LOST;
 	return is_silent(c, now, why) ? CHANNEL_SILENT : CHANNEL_WELL;
 }

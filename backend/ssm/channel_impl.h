@@ -45,6 +45,8 @@ struct channel {
 	size_t window;
 	bool down, terminate;
 	bool blocked; /* send() had no room; the owner comes again when there is some */
+	uint64_t away_ms,
+		pause_ms; /* the first and the last pause while nothing else came; 0: none */
 	uint64_t paused_until, complete_ms, look_ms, ack_ms, timeout_ms, shrunk_ms;
 	uint64_t acked_ms; /* our last acknowledgement */
 	double srtt, rttvar, rtt_min;
@@ -68,6 +70,8 @@ MUST_CHECK int channel_add_message(struct channel *, uint32_t payload_type, size
 MUST_CHECK int channel_flush_out(struct channel *, struct err *); /* all that can be sent now */
 MUST_CHECK int channel_on_ack(struct channel *, const struct message *, struct err *);
 void channel_on_pause(struct channel *); /* pause_publication came */
+void channel_on_start(
+	struct channel *); /* start_publication, or what shows that the agent is there */
 
 /* channel_health.c: silence and gaps. */
 void channel_health_init(struct channel *);

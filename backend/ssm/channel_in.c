@@ -108,7 +108,7 @@ int channel_drain(struct channel *c, struct err *e)
 
 int channel_on_output(struct channel *c, const struct message *m, struct err *e)
 {
-	c->paused_until = 0;
+	channel_on_start(c);
 	if (channel_drain(c, e) != 0) /* what was held back comes first */
 		return -1;
 	if (m->seq < c->expected) {

@@ -399,7 +399,7 @@ int channel_on_ack(struct channel *c, const struct message *m, struct err *e)
 	struct sent *s;
 	int64_t seq;
 
-	c->paused_until = 0;
+	channel_on_start(c);
 	if (message_ack_parse(m->payload, m->payload_len, &seq, e) != 0)
 		return -1;
 	s = unacked_at(&c->unacked, seq);
@@ -415,8 +415,19 @@ int channel_on_ack(struct channel *c, const struct message *m, struct err *e)
 
 void channel_on_pause(struct channel *c)
 {
+	uint64_t now = channel_now_ms(c);
+
 	if (!c->paused_until)
 		halve(c);
-	c->paused_until = channel_now_ms(c) + PAUSE_MS;
+	if (!c->away_ms || now > c->pause_ms + 3 * PAUSE_MS)
+		c->away_ms = now; /* another time: who was there meanwhile had nothing to say */
+	c->pause_ms = now;
+	c->paused_until = now + PAUSE_MS;
 	c->gap_ms = 0; /* nobody is there to fill it */
+}
+
+void channel_on_start(struct channel *c)
+{
+	c->paused_until = 0;
+	c->away_ms = 0;
 }

@@ -29,16 +29,17 @@ static const struct {
 			       "StartSession took too long" },
 	[SESSION_CONNECTING] = { "connecting", TO(HANDSHAKE) | TO(TERMINATING) | TO(DEAD), 35000,
 				 "the data channel could not be opened in time" },
-	[SESSION_HANDSHAKE] = { "handshake", TO(ACTIVE) | TO(TERMINATING) | TO(DEAD), 30000,
-				"the agent did not finish the handshake in time" },
+	[SESSION_HANDSHAKE] = { "handshake", TO(ACTIVE) | TO(LOST) | TO(TERMINATING) | TO(DEAD),
+				30000, "the agent did not finish the handshake in time" },
 	[SESSION_ACTIVE] = { "active", TO(LOST) | TO(ENDING) | TO(TERMINATING) | TO(DEAD), 0,
 			     NULL },
 	[SESSION_LOST] = { "lost", TO(RESUMING) | TO(LOST) | TO(TERMINATING) | TO(DEAD), 0, NULL },
 	[SESSION_RESUMING] = { "resuming", TO(RECONNECTING) | TO(LOST) | TO(TERMINATING) | TO(DEAD),
 			       30000, "ResumeSession took too long" },
 	[SESSION_RECONNECTING] = { "reconnecting",
-				   TO(ACTIVE) | TO(LOST) | TO(TERMINATING) | TO(DEAD), 35000,
-				   "the data channel could not be reopened in time" },
+				   TO(HANDSHAKE) | TO(ACTIVE) | TO(LOST) | TO(TERMINATING) |
+					   TO(DEAD),
+				   35000, "the data channel could not be reopened in time" },
 	[SESSION_ENDING] = { "ending", TO(TERMINATING) | TO(DEAD), 1500, NULL },
 	[SESSION_TERMINATING] = { "terminating", TO(DEAD), 2000, NULL },
 	[SESSION_DEAD] = { "dead", 0, 0, NULL },
@@ -170,12 +171,25 @@ static void on_tick(void *arg)
 	session_kick(s);
 }
 
+static void on_nop(void *arg);
+
+/* To an old agent always; otherwise so that AWS does not take a session for idle (20 min, and an
+ * account may say 1) whose streams are only quiet: they are open because somebody uses them. */
+static void arm_nop(struct session *s)
+{
+	unsigned ms = channel_wants_nop(s->channel) ? NOP_MS : s->env->keep_alive_ms;
+
+	if (ms && s->document != API_SSH)
+		timer_arm(s->env->loop, &s->nop, ms, on_nop, s);
+}
+
 static void on_nop(void *arg)
 {
 	struct session *s = arg;
 
-	smux_nop(s->mux);
-	timer_arm(s->env->loop, &s->nop, NOP_MS, on_nop, s);
+	if (channel_wants_nop(s->channel) || smux_streams(s->mux))
+		smux_nop(s->mux);
+	arm_nop(s);
 }
 
 static void arm_tick(struct session *s)
@@ -195,8 +209,7 @@ static void became_active(struct session *s)
 {
 	session_go(s, SESSION_ACTIVE);
 	s->was_active = true;
-	if (channel_wants_nop(s->channel) && s->document != API_SSH)
-		timer_arm(s->env->loop, &s->nop, NOP_MS, on_nop, s);
+	arm_nop(s);
 	s->handler->active(s->arg);
 }
 

@@ -39,6 +39,7 @@ struct session_env { /* what all sessions of a backend share; outlives them */
 	struct start_bucket *starts; /* NULL: StartSession is called at once */
 	size_t payload_size;
 	unsigned stream_idle_ms, gap_limit_ms;
+	unsigned keep_alive_ms; /* 0: none is sent */
 };
 
 /* What it is to reach: which document, and how its bytes are used. */

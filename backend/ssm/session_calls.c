@@ -15,7 +15,7 @@
 #include "credentials/aws_error.h"
 
 enum {
-	RESUME_LIMIT_MS = 120000, /* from the drop to the first message again */
+	RESUME_LIMIT_MS = 3600000, /* AWS ends what was idle for that long at the latest */
 	RESUME_FIRST_MS = 50,
 	RESUME_MAX_MS = 10000,
 	SETTLED_MS = 10000 /* a refused token shows sooner */

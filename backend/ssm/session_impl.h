@@ -46,8 +46,9 @@ struct session {
 	struct loop_timer limit, tick, nop;
 	struct loop_timer turn; /* to call StartSession */
 	struct loop_post post;
-	struct err last;  /* why the websocket was lost */
-	uint64_t lost_ms; /* 0: all is well */
+	struct err last;   /* why the websocket was lost */
+	uint64_t lost_ms;  /* 0: all is well */
+	uint64_t begun_ms; /* the handshake */
 	uint64_t active_ms;
 	uint64_t flooded_ms;           /* since then too many acknowledgements wait; 0: no */
 	struct {                       /* session_health.c: does it carry, or only acknowledge? */

@@ -15,6 +15,9 @@
 #include "credentials/provider.h"
 #include "net/ws.h"
 
+/* RFC 6455, 7.4.1: from "cannot accept" to "message too big" */
+enum { CODE_REFUSED = 1002, CODE_TOO_LARGE = 1010, HANDSHAKE_MS = 30000 };
+
 void session_close_link(struct session *s)
 {
 	if (!s->link)
@@ -59,11 +62,12 @@ static void on_ws_open(void *arg)
 	link->open = true;
 	send_open_message(s);
 	if (s->state == SESSION_CONNECTING) {
+		s->begun_ms = loop_now_ms(s->env->loop);
 		session_go(s, SESSION_HANDSHAKE);
 	} else if (s->state == SESSION_RECONNECTING) {
 		channel_up(s->channel);
 		session_mind_reading(s);
-		session_go(s, SESSION_ACTIVE);
+		session_go(s, s->was_active ? SESSION_ACTIVE : SESSION_HANDSHAKE);
 		s->handler->changed(s->arg);
 	}
 	session_kick(s);
@@ -97,6 +101,17 @@ static void on_ws_writable(void *arg)
 		session_kick(link->session);
 }
 
+/* In the handshake too the service may end a websocket for reasons of its own, and the session
+ * lives on; a refusal (1003, 1008 and the like) is not repeated, and neither is what never
+ * succeeds. */
+static bool may_resume(const struct session *s, int code)
+{
+	if (s->state == SESSION_ACTIVE || s->state == SESSION_RECONNECTING)
+		return true;
+	return s->state == SESSION_HANDSHAKE && (code < CODE_REFUSED || code > CODE_TOO_LARGE) &&
+	       loop_now_ms(s->env->loop) - s->begun_ms < HANDSHAKE_MS;
+}
+
 static void lost_link(struct session *s, int code, const char *reason, const struct err *why)
 {
 	struct err e;
@@ -110,7 +125,7 @@ static void lost_link(struct session *s, int code, const char *reason, const str
 			       reason ? reason : "");
 	if (s->state == SESSION_ENDING)
 		session_go(s, SESSION_TERMINATING);
-	else if (s->state == SESSION_ACTIVE || s->state == SESSION_RECONNECTING)
+	else if (may_resume(s, code))
 		session_lost_link(s, &e);
 	else if (s->state < SESSION_TERMINATING)
 		session_fail(s, &e);

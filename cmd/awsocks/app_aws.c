@@ -167,6 +167,7 @@ static int make_backend(struct app *a, struct app_profile *p, const struct aws_f
 	opts.session_idle_ms = (unsigned)o->session_idle;
 	opts.stream_idle_ms = (unsigned)o->idle_stream_timeout;
 	opts.gap_limit_ms = (unsigned)o->gap_limit;
+	opts.keep_alive_ms = (unsigned)o->keep_alive;
 	opts.dial_ms = (unsigned)o->connect_timeout;
 	opts.no_sign = !o->sign_data_channel;
 	if (p->session) {

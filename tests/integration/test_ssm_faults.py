@@ -118,6 +118,21 @@ def test_a_quiet_server_is_no_dead_session(localaws, awsocks, web):
     assert aws.stats()["StartSession"] == 1
 
 
+def test_a_connection_that_is_only_quiet_keeps_its_session(localaws, awsocks, web):
+    """AWS ends sessions without input (plugin #39); one whose connection is open says that it is."""
+    aws, proxy = start(localaws, awsocks, emulator=("--idle-timeout", "2"), proxy=("--keep-alive", "300ms"))
+    with client.socks5(proxy.listener, HOST, web.port) as s:
+        s.sendall(b"GET /bytes/10 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.read_head(s).startswith(b"HTTP/1.1 200")
+        client.read_exactly(s, 10)
+        before = aws.stats()["messages_in"]
+        harness.wait_for(lambda: aws.stats()["messages_in"] >= before + 12, what="twelve signs of life")
+        s.sendall(b"GET /bytes/10 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.read_head(s).startswith(b"HTTP/1.1 200")
+    assert aws.stats()["StartSession"] == 1
+    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the end of what nobody uses")
+
+
 def test_throttled_starts_are_asked_again(localaws, awsocks, web, tmp_path):
     """More refusals than one call's own retries: the shared bucket closes for a while, and nobody fails."""
     aws, proxy = start(localaws, awsocks, "throttle-api=5")

@@ -536,12 +536,12 @@ static void never_resumed(void **state)
 	RUN_UNTIL(c.s, 5000);
 	W->resume_code = "InternalServerError";
 	cut_all(0);
-	run(100000);
+	run(3500000); /* a session that AWS keeps for up to an hour is not given up sooner */
 	assert_int_equal(c.closeds, 0);
-	RUN_UNTIL(c.closeds, 40000);
+	RUN_UNTIL(c.closeds, 200000);
 	assert_int_equal(c.why.code, ERR_CLOSED);
 	assert_non_null(strstr(c.why.msg, "could not be resumed"));
-	assert_in_range(W->resumes, 10, 60);
+	assert_in_range(W->resumes, 100, 1000);
 	RUN_UNTIL(W->terminates == 1, 3000);
 	finish();
 }

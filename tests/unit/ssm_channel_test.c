@@ -1068,6 +1068,40 @@ static void silence(void **state)
 	finish(w);
 }
 
+/* What is sent is answered by pauses, and by nothing else: its agent will not come back. One that
+ * was away for a while, or now and then, is waited for. */
+static void agent_is_away(void **state)
+{
+	struct world *w = begin();
+	struct err e;
+
+	(void)state;
+	steps(w, 300);
+	w->silent = true;
+	w->to_pull = 1000;
+	for (unsigned i = 0; i < 55; i++) {
+		agent_message(w, MESSAGE_PAUSE, 0, 0, "{}", 2);
+		assert_int_equal(look(w, 1000, false, &e), CHANNEL_WELL);
+	}
+	agent_message(w, MESSAGE_START, 0, 0, "{}", 2);
+	for (unsigned i = 0; i < 5; i++) {
+		agent_message(w, MESSAGE_PAUSE, 0, 0, "{}", 2);
+		assert_int_equal(look(w, 17000, false, &e), CHANNEL_WELL);
+	}
+	for (unsigned i = 0; i < 58; i++) {
+		agent_message(w, MESSAGE_PAUSE, 0, 0, "{}", 2);
+		assert_int_equal(look(w, 1000, false, &e), CHANNEL_WELL);
+	}
+	agent_message(w, MESSAGE_PAUSE, 0, 0, "{}", 2);
+	step(w);
+	agent_message(w, MESSAGE_PAUSE, 0, 0, "{}", 2);
+	assert_int_equal(look(w, 2500, false, &e), CHANNEL_WELL);
+	agent_message(w, MESSAGE_PAUSE, 0, 0, "{}", 2);
+	assert_int_equal(look(w, 1000, false, &e), CHANNEL_LOST);
+	assert_non_null(strstr(e.msg, "away"));
+	finish(w);
+}
+
 /* A gap with silence behind it: another websocket first; when it makes no difference, the end. */
 static void silent_gap(void **state)
 {
@@ -1101,6 +1135,7 @@ int main(void)
 		cmocka_unit_test(no_room_to_send),
 		cmocka_unit_test(down_and_up),
 		cmocka_unit_test(pause_publication),
+		cmocka_unit_test(agent_is_away),
 		cmocka_unit_test(held_back),
 		cmocka_unit_test(held_back_until_the_end),
 		cmocka_unit_test(acknowledgements_wait),
