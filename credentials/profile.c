@@ -50,10 +50,9 @@ static char *home_dir(const char *const *env)
 	return mem_strdup(home ? home : "/");
 }
 
-/* The path in environment variable `name`, or the default below the home. */
-static char *file_path(const char *const *env, const char *name, const char *standard)
+char *aws_path(const char *const *env, const char *name, const char *standard)
 {
-	const char *given = env_get(env, name);
+	const char *given = name ? env_get(env, name) : NULL;
 	const char *tail = given ? given : standard;
 	char *home, *path;
 	size_t size;
@@ -159,9 +158,9 @@ int aws_files_load(const char *const *env, struct aws_files **out, struct err *e
 
 	*out = NULL;
 	if (f) {
-		f->config_path = file_path(env, "AWS_CONFIG_FILE", "~/.aws/config");
-		f->credentials_path = file_path(env, "AWS_SHARED_CREDENTIALS_FILE",
-						"~/.aws/credentials");
+		f->config_path = aws_path(env, "AWS_CONFIG_FILE", "~/.aws/config");
+		f->credentials_path = aws_path(env, "AWS_SHARED_CREDENTIALS_FILE",
+					       "~/.aws/credentials");
 	}
 	if (!f || !f->config_path || !f->credentials_path) {
 		aws_files_free(f);

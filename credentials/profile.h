@@ -26,6 +26,10 @@ const char *aws_files_credentials_path(const struct aws_files *);
 const struct ini *aws_files_config(const struct aws_files *);      /* for their warnings */
 const struct ini *aws_files_credentials(const struct aws_files *); /* NULL: no file */
 
+/* The path in environment variable `name` (NULL: in none), or `standard`, which begins with "~/";
+ * "~/" becomes the home. The caller's (mem_free); NULL: out of memory. */
+char *aws_path(const char *const *env, const char *name, const char *standard);
+
 /* `given` if not NULL, else AWS_PROFILE, AWS_DEFAULT_PROFILE, "default". */
 const char *profile_name(const char *given, const char *const *env);
 bool profile_exists(const struct aws_files *, const char *profile);
