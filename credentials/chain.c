@@ -224,6 +224,7 @@ static void chain_close(struct provider *p)
 	mem_free(c->sts_endpoint);
 	mem_free(c->ca_file);
 	mem_free(c->last);
+	mem_free(c->refused);
 	mem_free(c);
 }
 
@@ -234,12 +235,25 @@ static const char *chain_describe(const struct provider *p)
 	return c->last ? c->last : "not asked yet";
 }
 
+/* What other programs keep for us may be just that: it is not to be taken from there again. */
+static void chain_expire(struct provider *p, const struct creds *bad)
+{
+	struct chain *c = (struct chain *)p;
+	char *refused = mem_strdup(bad->access_key_id);
+
+	if (!refused)
+		return;
+	mem_free(c->refused);
+	c->refused = refused;
+}
+
 static const struct provider_ops ops = {
 	.name = "chain",
 	.get = chain_get,
 	.cancel = chain_cancel,
 	.close = chain_close,
 	.describe = chain_describe,
+	.expire = chain_expire,
 };
 
 /* A copy of what was given; false: out of memory. */

@@ -3,6 +3,7 @@
 /* The inside of the chain: chain.c walks a fetch through its steps, chain_source.c makes the
  * source that a plan means. */
 #include "credentials/provider_impl.h"
+#include "credentials/sso.h"
 
 struct aws_files;
 struct plan;
@@ -14,11 +15,18 @@ struct chain {
 	const char *const *env;
 	char *profile, *region, *sts_endpoint, *ca_file; /* NULL: not given */
 	bool profile_explicit;
-	char *last; /* what answered last */
+	char *last;    /* what answered last */
+	char *refused; /* the access key id that AWS refused last; NULL: none */
+	struct sso_pace pace;
 	struct list calls;
 };
 
 /* What the plan means, ready to be asked; with it go the sources below it. */
 struct provider *chain_source(struct chain *, const struct aws_files *, const struct plan *,
 			      struct err *);
+/* The same for PLAN_SSO and PLAN_LOGIN (chain_sso.c). */
+struct provider *chain_sso(struct chain *, const struct aws_files *, const struct plan *,
+			   struct err *);
+struct provider *chain_login(struct chain *, const struct aws_files *, const struct plan *,
+			     struct err *);
 #endif

@@ -99,6 +99,8 @@ struct provider *chain_source(struct chain *c, const struct aws_files *files, co
 							   .environ = c->env },
 				   e);
 	case PLAN_ROLE: return role_of(c, files, p, e);
+	case PLAN_SSO: return chain_sso(c, files, p, e);
+	case PLAN_LOGIN: return chain_login(c, files, p, e);
 	}
 	(void)err_set(e, ERR_INTERNAL, "credentials: no such step");
 	return NULL;

@@ -9,11 +9,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-const char *json_text(const cJSON *object, const char *name)
-{
-	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
-}
-
 bool json_number(const cJSON *object, const char *name, int64_t *out)
 {
 	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
@@ -25,24 +20,9 @@ bool json_number(const cJSON *object, const char *name, int64_t *out)
 	return true;
 }
 
-static void wipe(cJSON *at)
-{
-	for (; at; at = at->next) {
-		if (at->valuestring)
-			mem_wipe(at->valuestring, strlen(at->valuestring));
-		wipe(at->child);
-	}
-}
-
-void json_free(cJSON *root)
-{
-	wipe(root);
-	cJSON_Delete(root);
-}
-
 int json_set(cJSON *object, const char *name, const char *text, struct err *e)
 {
-	json_free(cJSON_DetachItemFromObjectCaseSensitive(object, name));
+	json_secret_free(cJSON_DetachItemFromObjectCaseSensitive(object, name));
 	if (text && !cJSON_AddStringToObject(object, name, text))
 		return err_set(e, ERR_NOMEM, "JSON");
 	return 0;

@@ -1,27 +1,24 @@
 #ifndef CREDENTIALS_JSON_H
 #define CREDENTIALS_JSON_H
 /*
- * What the files and replies with secrets in them need of JSON: members by
- * name, wiping, and texts as Python writes them, since the AWS CLI names files
- * by digests of such texts.
+ * What the files and replies with secrets in them need of JSON: members that
+ * are set anew, and texts as Python writes them, since the AWS CLI names files
+ * by digests of such texts. With json_secret.h.
  */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
+#include "credentials/json_secret.h"
 
 struct buf;
 struct cJSON;
 
-/* NULL: not there, or not a string. */
-const char *json_text(const struct cJSON *object, const char *name);
 /* Whole numbers within +-2^53; false: not there or none. */
 bool json_number(const struct cJSON *object, const char *name, int64_t *out);
 /* Sets or replaces a member; the old text is wiped. text NULL removes it. */
 MUST_CHECK int json_set(struct cJSON *object, const char *name, const char *text, struct err *);
-/* Wipes the texts in it, and frees it; NULL allowed. */
-void json_free(struct cJSON *);
 /* Its text, the caller's (json_text_free()); NULL: out of memory. */
 char *json_print(const struct cJSON *);
 void json_text_free(char *); /* wipes; NULL allowed */

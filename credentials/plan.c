@@ -21,6 +21,7 @@
 #include "credentials/creds.h"
 #include "credentials/env.h"
 #include "credentials/profile.h"
+#include "credentials/sso_config.h"
 
 enum { CHAIN_MAX = 16 };
 
@@ -218,14 +219,14 @@ static int step_web_identity(struct maker *m, const char *profile, struct plan *
 
 static int step_sso(struct maker *m, const char *profile, struct plan **out)
 {
-	(void)out;
-	if (!profile_get(m->files, profile, "sso_account_id") &&
-	    !profile_get(m->files, profile, "sso_role_name"))
+	struct sso_config config;
+
+	if (!sso_configured(m->files, profile))
 		return 0;
-	return unsupported(m, profile,
-			   profile_get(m->files, profile, "sso_session")
-				   ? "IAM Identity Center (sso_session)"
-				   : "IAM Identity Center (sso_start_url)");
+	if (sso_config(m->files, profile, true, &config, m->e) != 0)
+		return -1;
+	*out = plan_new(m, PLAN_SSO, profile);
+	return *out ? 0 : -1;
 }
 
 typedef const char *get_fn(const struct aws_files *, const char *profile, const char *key);
@@ -269,10 +270,10 @@ static int step_config_file(struct maker *m, const char *profile, struct plan **
 
 static int step_login(struct maker *m, const char *profile, struct plan **out)
 {
-	(void)out;
-	return profile_get(m->files, profile, "login_session")
-		       ? unsupported(m, profile, "a console login (login_session)")
-		       : 0;
+	if (!profile_get(m->files, profile, "login_session"))
+		return 0;
+	*out = plan_new(m, PLAN_LOGIN, profile);
+	return *out ? 0 : -1;
 }
 
 static int step_process(struct maker *m, const char *profile, struct plan **out)

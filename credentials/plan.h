@@ -12,7 +12,7 @@
 struct aws_files;
 struct creds;
 
-enum plan_step { PLAN_STATIC = 0, PLAN_PROCESS, PLAN_ROLE };
+enum plan_step { PLAN_STATIC = 0, PLAN_PROCESS, PLAN_ROLE, PLAN_SSO, PLAN_LOGIN };
 
 struct plan {
 	enum plan_step step;

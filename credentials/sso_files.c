@@ -195,7 +195,7 @@ int sso_token_renew(struct sso_token *t, const char *text, size_t n, int64_t now
 		result = err_set(e, ERR_PROTO, "the answer is not a JSON object");
 	else
 		result = take_reply(t, reply, now_ms, e);
-	json_free(reply);
+	json_secret_free(reply);
 	return result;
 }
 
@@ -217,7 +217,7 @@ int sso_token_client(struct sso_token *t, const char *id, const char *secret, in
 
 void sso_token_free(struct sso_token *t)
 {
-	json_free(t->root);
+	json_secret_free(t->root);
 	*t = (struct sso_token){ 0 };
 }
 
@@ -251,7 +251,7 @@ struct creds *sso_role_parse(const char *text, size_t n, const char *source, str
 	struct creds *c = role_from(cJSON_GetObjectItemCaseSensitive(root, "Credentials"), source,
 				    e);
 
-	json_free(root);
+	json_secret_free(root);
 	return c;
 }
 
@@ -270,7 +270,7 @@ char *sso_role_print(const struct creds *c)
 	    json_set(at, "Expiration", until, NULL) == 0 &&
 	    json_set(at, "AccountId", c->account_id, NULL) == 0)
 		text = json_print(root);
-	json_free(root);
+	json_secret_free(root);
 	return text;
 }
 
@@ -288,6 +288,6 @@ struct creds *sso_reply_parse(const char *text, size_t n, const char *account, c
 		(void)err_set(e, ERR_PROTO, "the answer has no complete credentials");
 	else
 		c = creds_new(id, secret, token, expires, account, source, e);
-	json_free(root);
+	json_secret_free(root);
 	return c;
 }

@@ -18,6 +18,9 @@ static void tell(const struct plan *p, char *out, size_t size)
 
 		if (p->step == PLAN_STATIC)
 			(void)str_fmt(out + n, size - n, "%s%s", lead, p->creds->access_key_id);
+		else if (p->step == PLAN_SSO || p->step == PLAN_LOGIN)
+			(void)str_fmt(out + n, size - n, "%s%s %s", lead,
+				      p->step == PLAN_SSO ? "sso" : "login", p->profile);
 		else if (p->step == PLAN_PROCESS)
 			(void)str_fmt(out + n, size - n, "%s`%s`", lead, p->command);
 		else
@@ -66,7 +69,15 @@ static const char config[] =
 	"sso_role_name = Dev\n"
 	"[profile onsso]\nrole_arn = R7\nsource_profile = corp\n"
 	"[profile login]\nlogin_session = arn\n"
-	"[profile plainsso]\nsso_session = s\n";
+	"[profile plainsso]\nsso_session = s\n"
+	"[sso-session s]\nsso_start_url = u\nsso_region = r\n"
+	"[profile lostsso]\nsso_session = gone\nsso_account_id = 1\nsso_role_name = Dev\n"
+	"[profile halfsso]\nsso_start_url = u\nsso_account_id = 1\nsso_role_name = Dev\n"
+	"[profile rolelesssso]\nsso_session = s\nsso_account_id = 1\n"
+	"[profile twosso]\nsso_session = s\nsso_account_id = 1\nsso_role_name = Dev\n"
+	"sso_region = other\n"
+	"[profile samesso]\nsso_session = s\nsso_account_id = 1\nsso_role_name = Dev\n"
+	"sso_region = r\n";
 static const char credentials[] =
 	"[default]\naws_access_key_id = DEF\naws_secret_access_key = s\n"
 	"[both]\naws_access_key_id = CRED\naws_secret_access_key = s\naws_session_token = t\n"
@@ -185,27 +196,21 @@ static const struct {
 	  { "AWS_WEB_IDENTITY_TOKEN_FILE=/t" },
 	  ERR_NONE,
 	  "CRED" },
-	{ "sso session, before credential_process",
-	  "corp",
-	  true,
-	  { NULL },
-	  ERR_UNSUPPORTED,
-	  "IAM Identity Center (sso_session), which this version cannot do yet" },
-	{ "sso cure",
-	  "corp",
-	  true,
-	  { NULL },
-	  ERR_UNSUPPORTED,
-	  "credential_process = aws configure export-credentials --profile corp --format process" },
-	{ "legacy sso", "oldsso", true, { NULL }, ERR_UNSUPPORTED, "sso_start_url" },
-	{ "sso as source", "onsso", true, { NULL }, ERR_UNSUPPORTED, "'corp' uses IAM" },
+	{ "sso session, before credential_process", "corp", true, { NULL }, ERR_NONE, "sso corp" },
+	{ "legacy sso", "oldsso", true, { NULL }, ERR_NONE, "sso oldsso" },
+	{ "sso as source", "onsso", true, { NULL }, ERR_NONE, "role R7 <- sso corp" },
+	{ "no such session", "lostsso", true, { NULL }, ERR_CONFIG, "no [sso-session gone]" },
+	{ "half of sso", "halfsso", true, { NULL }, ERR_CONFIG, "sso_region is missing" },
+	{ "sso without a role", "rolelesssso", true, { NULL }, ERR_CONFIG, "sso_role_name" },
+	{ "said twice", "twosso", true, { NULL }, ERR_CONFIG, "differ in sso_region" },
+	{ "said twice alike", "samesso", true, { NULL }, ERR_NONE, "sso samesso" },
 	{ "sso session alone gives no credentials",
 	  "plainsso",
 	  true,
 	  { NULL },
 	  ERR_CREDS,
 	  "no AWS credentials" },
-	{ "login", "login", true, { NULL }, ERR_UNSUPPORTED, "login_session" },
+	{ "login", "login", true, { NULL }, ERR_NONE, "login login" },
 	{ "credentials keys before login", "login2", true, { NULL }, ERR_NONE, "CRED2" },
 };
 

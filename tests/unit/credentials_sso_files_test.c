@@ -1,16 +1,9 @@
-/* credentials/sso_files.c, json.c, secret_file.c: names and forms as the AWS CLI has them. */
-#include <errno.h>
-#include <stdlib.h>
+/* credentials/sso_files.c, json.c: names and forms as the AWS CLI has them. */
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/buf.h"
-#include "base/mem.h"
-#include "base/str.h"
 #include "credentials/creds.h"
 #include "credentials/json.h"
-#include "credentials/secret_file.h"
 #include "credentials/sso_files.h"
 #include "tests/support/cmocka_all.h"
 
@@ -191,43 +184,6 @@ static void role_credentials_both_ways(void **state)
 	assert_null(sso_role_parse("{\"Credentials\":{\"AccessKeyId\":\"A\"}}", 37, "src", &e));
 }
 
-static void files_are_written_whole_and_private(void **state)
-{
-	char dir[] = "/tmp/sso_files_test.XXXXXX", path[200], folder[200];
-	struct stat st;
-	struct err e;
-	struct buf b;
-	int64_t when = 0;
-
-	(void)state;
-	assert_non_null(mkdtemp(dir));
-	(void)str_fmt(folder, sizeof(folder), "%s/sso", dir);
-	(void)str_fmt(path, sizeof(path), "%s/cache/x.json", folder);
-	buf_init(&b, SECRET_FILE_MAX + 8192);
-	assert_int_equal(secret_file_read(path, &b, NULL, &e), -1);
-	assert_int_equal(e.sys, ENOENT);
-	assert_int_equal(secret_file_write(path, "one", 3, &e), 0);
-	assert_int_equal(secret_file_write(path, "second", 6, &e), 0);
-	assert_int_equal(secret_file_read(path, &b, &when, &e), 0);
-	assert_int_equal(buf_len(&b), 6);
-	assert_memory_equal(buf_ptr(&b), "second", 6);
-	assert_true(when > 0);
-	assert_int_equal(stat(path, &st), 0);
-	assert_int_equal(st.st_mode & 07777, 0600);
-	assert_int_equal(stat(folder, &st), 0);
-	assert_int_equal(st.st_mode & 07777, 0700);
-	buf_clear(&b);
-	assert_int_equal(secret_file_read(folder, &b, NULL, &e), -1);
-	assert_non_null(strstr(e.msg, "is not a file"));
-	assert_int_equal(secret_file_write("/dev/null/x", "y", 1, &e), -1);
-	buf_free(&b);
-	(void)unlink(path);
-	(void)str_fmt(path, sizeof(path), "%s/cache", folder);
-	assert_int_equal(rmdir(path), 0); /* nothing was left beside the file */
-	assert_int_equal(rmdir(folder), 0);
-	assert_int_equal(rmdir(dir), 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,7 +195,6 @@ int main(void)
 		cmocka_unit_test(what_is_no_token_is_named),
 		cmocka_unit_test(replies_that_are_none),
 		cmocka_unit_test(role_credentials_both_ways),
-		cmocka_unit_test(files_are_written_whole_and_private),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
