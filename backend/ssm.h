@@ -15,6 +15,7 @@
 struct aws_client;
 struct ec2_instance;
 struct loop;
+struct start_buckets;
 struct ws_context;
 
 /* An answer to ssm_choose_fn: index < n chooses, anything else chooses none. Once,
@@ -60,6 +61,9 @@ struct ssm_opts {
 	struct loop *loop;
 	struct ws_context *ws;
 	struct aws_client *aws; /* with its provider of credentials */
+	/* How often StartSession is called, together with the other backends that have these.
+	 * NULL: this one counts for itself. */
+	struct start_buckets *starts;
 	/* Copied: */
 	const char *profile;      /* for the backend's name "ssm:PROFILE"; NULL: "default" */
 	const char *region;       /* required */

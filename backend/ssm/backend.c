@@ -140,7 +140,8 @@ static void ssm_set_creds(struct backend *b, struct creds *creds)
 {
 	struct ssm *s = of(b);
 
-	(void)creds;
+	if (creds)
+		ssm_use_bucket(s, creds);
 	if (s->fsm.state == FSM_BACKOFF && s->fsm.why.code == ERR_CREDS) {
 		fsm_cut_pause(&s->fsm);
 		if (!list_empty(&s->queue))
@@ -296,13 +297,14 @@ static void fill_env(struct ssm *s, const struct ssm_opts *o)
 		.client_id = s->client_id,
 		.ca_file = s->ca_file,
 		.no_sign = o->no_sign,
-		.starts = &s->starts,
+		.starts = &s->own_starts,
 		.payload_size = o->payload_size,
 		.stream_idle_ms = o->stream_idle_ms,
 		.gap_limit_ms = o->gap_limit_ms,
 		.keep_alive_ms = o->keep_alive_ms,
 	};
 	random_uuid(s->client_id);
+	s->shared_starts = o->starts;
 	s->choose = o->choose;
 	s->choose_arg = o->choose_arg;
 	s->dial_ms = o->dial_ms ? o->dial_ms : DIAL_MS;

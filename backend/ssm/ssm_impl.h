@@ -4,7 +4,7 @@
 #include "backend/backend_impl.h"
 #include "backend/ssm.h"
 #include "backend/ssm/session.h"
-#include "backend/ssm/start_bucket.h"
+#include "backend/ssm/start_buckets.h"
 #include "backend/ssm/ssh_master.h"
 #include "backend/ssm/state.h"
 #include "base/list.h"
@@ -25,7 +25,8 @@ struct ssm {
 	struct backend base;
 	struct loop *loop;
 	struct session_env env;
-	struct start_bucket starts;
+	struct start_buckets *shared_starts; /* NULL: none */
+	struct start_bucket own_starts;      /* until it is known whose the calls are */
 	char *region, *ssm_endpoint, *ssmmessages, *ec2_endpoint, *name, *instance_id, *ca_file;
 	char target[64], client_id[37];
 	struct ec2_instance *choices; /* while the user is asked */
@@ -105,6 +106,7 @@ bool ssm_is_of_one_host(enum err_code);
 
 /* steps.c */
 extern const struct fsm_owner ssm_steps;
+void ssm_use_bucket(struct ssm *, const struct creds *); /* that of their account */
 void ssm_stop_step(struct ssm *);
 void ssm_tell_started(struct ssm *, const struct err *why);
 

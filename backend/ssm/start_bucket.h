@@ -1,8 +1,8 @@
 #ifndef SSM_START_BUCKET_H
 #define SSM_START_BUCKET_H
 /*
- * How often StartSession is called: a bucket that all sessions of a backend
- * share, whatever they go to. AWS limits the call per account and does not say
+ * How often StartSession is called: a bucket that all sessions of an account and region
+ * share (start_buckets.h), whatever they go to. AWS limits the call per account and does not say
  * to how much; what is refused for that reason is asked again here, later and
  * by all together, so that many sessions that begin at once do not throttle
  * each other for ever. Pure: the caller has the clock.

@@ -33,15 +33,27 @@ void ssm_stop_step(struct ssm *s)
 	s->choices = NULL;
 }
 
+void ssm_use_bucket(struct ssm *s, const struct creds *creds)
+{
+	struct start_bucket *shared = NULL;
+
+	if (s->shared_starts)
+		shared = start_buckets_of(s->shared_starts, creds, s->region);
+	if (shared)
+		s->env.starts = shared;
+}
+
 static void on_creds(void *arg, struct creds *creds, const struct err *why)
 {
 	struct ssm *s = arg;
 
 	s->asking = NULL;
-	if (creds)
+	if (creds) {
+		ssm_use_bucket(s, creds);
 		fsm_done(&s->fsm, s->step, FSM_INSTANCE);
-	else
+	} else {
 		fsm_failed(&s->fsm, s->step, why);
+	}
 }
 
 static void enter_creds(void *arg, unsigned attempt)

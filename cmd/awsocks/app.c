@@ -6,6 +6,7 @@
 
 #include "backend/backend.h"
 #include "backend/direct.h"
+#include "backend/ssm/start_buckets.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -184,6 +185,8 @@ static void close_net(struct app *a)
 	}
 	http_free(a->http);
 	a->http = NULL;
+	start_buckets_free(a->starts);
+	a->starts = NULL;
 	a->pending = 1;
 	if (a->ws) {
 		a->pending++;

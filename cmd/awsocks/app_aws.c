@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backend/ssm.h"
+#include "backend/ssm/start_buckets.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -25,14 +26,16 @@ static const char *const *environment(void)
 	return (const char *const *)environ;
 }
 
-/* curl's context and the websockets' serve all profiles. */
+/* curl's context, the websockets', and the count of StartSession calls serve all profiles. */
 static int make_net(struct app *a, struct err *e)
 {
 	if (!a->http)
 		a->http = http_new(a->loop, e);
 	if (a->http && !a->ws)
 		a->ws = ws_context_new(a->loop, e);
-	return a->ws ? 0 : -1;
+	if (a->ws && !a->starts)
+		a->starts = start_buckets_new(e);
+	return a->starts ? 0 : -1;
 }
 
 static int make_client(struct app *a, struct app_profile *p, const struct aws_files *files,
@@ -153,6 +156,7 @@ static int make_backend(struct app *a, struct app_profile *p, const struct aws_f
 	opts.loop = a->loop;
 	opts.ws = a->ws;
 	opts.aws = p->aws;
+	opts.starts = a->starts;
 	opts.profile = *p->name ? p->name : NULL;
 	opts.ssm_endpoint = ssm;
 	opts.ec2_endpoint = ec2;

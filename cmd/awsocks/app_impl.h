@@ -12,6 +12,7 @@ struct http;
 struct limits;
 struct limits_listener;
 struct provider;
+struct start_buckets;
 struct ws_context;
 
 struct app_profile {
@@ -60,8 +61,9 @@ struct app {
 	size_t gave_to;    /* the worker that got the last connection that worker 0 gave away */
 	struct loop *loop; /* worker 0's */
 	struct audit *audit;
-	struct http *http;     /* NULL until AWS is needed */
-	struct ws_context *ws; /* the same */
+	struct http *http;            /* NULL until AWS is needed */
+	struct ws_context *ws;        /* the same */
+	struct start_buckets *starts; /* the same; of all profiles */
 	struct app_profile *profile;
 	size_t profile_count;
 	struct list listeners;

@@ -1,4 +1,5 @@
 """The data channel when things go wrong: loss, reordering, cuts, refusals, old agents, stalled readers."""
+import concurrent.futures
 import socket
 
 import pytest
@@ -139,6 +140,26 @@ def test_throttled_starts_are_asked_again(localaws, awsocks, web, tmp_path):
     assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
     assert "asked for too often" in proxy.log()
     assert aws.stats()["StartSession"] >= 2
+
+
+def test_profiles_of_one_account_share_the_bucket(localaws, awsocks, web, tmp_path):
+    """Six sessions each, at once: one profile's ten go out, the rest of both waits its turn."""
+    hosts = [f"h{i}.{p}.example" for p in ("one", "two") for i in range(6)]
+    aws = localaws(*[x for h in hosts for x in ("--resolve", f"{h}=127.0.0.1")])
+    config = tmp_path / "config.yaml"
+    config.write_text("profiles:\n" + "".join(f"  {p}: {{ instance-id: i-0123456789abcdef0 }}\n"
+                                              for p in ("one", "two")))
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules:\n" + "".join(f'  - {{ match: "*.{p}.example", route: "proxy:{p}" }}\n'
+                                          for p in ("one", "two")))
+    proxy = awsocks("--config", str(config), "--rules", str(rules), "--log-level", "info,ssm=debug", "one", aws=aws,
+                    target=False)
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        streams = list(pool.map(lambda h: client.socks5(proxy.listener, h, web.port), hosts))
+    assert "waits its turn to be started" in proxy.log()
+    assert aws.stats()["StartSession"] == 12
+    for s in streams:
+        s.close()
 
 
 def test_a_warm_host_has_its_session_before_anyone_comes(localaws, awsocks, web, tmp_path):

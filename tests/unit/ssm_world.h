@@ -729,7 +729,7 @@ static void run(unsigned ms)
 		assert_true(condition);                                     \
 	} while (0)
 
-static void cut_all(int code)
+static inline void cut_all(int code)
 {
 	LIST_EACH (it, &W->sockets) {
 		CONTAINER_OF(it, struct ws, node)->cut = true;
