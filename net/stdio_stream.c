@@ -34,8 +34,8 @@ struct stdio_stream {
 	struct loop *loop;
 	struct end in, out;
 	size_t credit;
-	bool eof, shut, closing, want_write;
-	struct loop_post closed;
+	bool eof, shut, closing, want_write, together;
+	struct loop_post closed, no_more;
 	struct err why;
 };
 
@@ -72,6 +72,7 @@ static void close_now(struct stdio_stream *s)
 	watch_del(s->loop, &s->out.watch);
 	loop_unpost(&s->in.always);
 	loop_unpost(&s->out.always);
+	loop_unpost(&s->no_more);
 	loop_post(s->loop, &s->closed, finish, s);
 }
 
@@ -180,6 +181,17 @@ static size_t op_write(struct stream *stream, const uint8_t *p, size_t n)
 	return (size_t)done;
 }
 
+static void on_no_more(void *arg)
+{
+	struct stdio_stream *s = arg;
+
+	if (s->eof)
+		return;
+	s->eof = true;
+	end_set(s, &s->in, WATCH_READ, false);
+	s->base.handler->eof(s->base.arg);
+}
+
 static void op_shutdown(struct stream *stream)
 {
 	struct stdio_stream *s = (struct stdio_stream *)stream;
@@ -192,6 +204,8 @@ static void op_shutdown(struct stream *stream)
 	if (s->out.socket)
 		(void)shutdown(s->out.fd, SHUT_WR);
 	close(s->out.fd);
+	if (s->together)
+		loop_post(s->loop, &s->no_more, on_no_more, s);
 }
 
 static void op_close(struct stream *stream)
@@ -249,4 +263,9 @@ struct stream *stdio_stream_new(struct loop *loop, int in, int out, struct err *
 	watch_del(loop, &s->out.watch);
 	mem_free(s);
 	return NULL;
+}
+
+void stdio_stream_end_together(struct stream *stream)
+{
+	((struct stdio_stream *)stream)->together = true;
 }

@@ -14,4 +14,7 @@ struct stream;
  * changed (other processes may share them), but for stream_shutdown(), which closes
  * `out` so that a pipe's reader sees the end. in != out. NULL: *e tells. */
 struct stream *stdio_stream_new(struct loop *, int in, int out, struct err *);
+/* From now on stream_shutdown() ends its reading too: eof() follows. For a far end that takes
+ * nothing any more once it has ended: whoever holds `in` open may never find out. */
+void stdio_stream_end_together(struct stream *);
 #endif

@@ -3,23 +3,19 @@
  * session of its own. No proxy is asked, no rule and no other host is involved: it is what AWS's
  * own ProxyCommand does, without its program.
  */
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "backend/backend.h"
-#include "base/log.h"
-#include "base/mem.h"
 #include "base/str.h"
 #include "cmd/awsocks/app.h"
 #include "cmd/awsocks/cmd.h"
 #include "cmd/awsocks/connect.h"
+#include "cmd/awsocks/in_process.h"
 #include "cmd/awsocks/setup.h"
 #include "net/relay.h"
 #include "net/stdio_stream.h"
 #include "stream/stream.h"
-
-enum { SIGNALS = 3 };
 
 struct tunnel {
 	struct app *app;
@@ -89,6 +85,8 @@ static void on_dialed(void *arg, const struct dialed *d, const struct err *why)
 		return;
 	}
 	stdio = stdio_stream_new(app_loop(t->app), STDIN_FILENO, STDOUT_FILENO, &t->err);
+	if (stdio) /* when the session ends there is nobody left to send to */
+		stdio_stream_end_together(stdio);
 	if (stdio)
 		t->relay = net_relay_start(app_loop(t->app), stdio, d->stream, NULL, 0, on_relayed,
 					   t);
@@ -104,22 +102,18 @@ static void on_dialed(void *arg, const struct dialed *d, const struct err *why)
 
 static void run(struct tunnel *t)
 {
-	static const int signum[SIGNALS] = { SIGHUP, SIGINT, SIGTERM };
-	struct loop_signal *signals[SIGNALS] = { NULL };
+	struct end_signals signals;
 	struct dest dest = { .host = "localhost", .port = t->args->port };
 	struct route route = { .kind = ROUTE_PROXY };
 	struct backend *b = app_backend(t->app, &route, &t->err);
 
-	for (size_t i = 0; i < SIGNALS; i++) /* without one it ends the process, as by default */
-		signals[i] = signal_open(app_loop(t->app), signum[i], on_signal, t, NULL);
+	end_signals_open(&signals, app_loop(t->app), on_signal, t);
 	if (b)
 		t->dial = backend_dial(b, &dest, on_dialed, t, &t->err);
 	if (!t->dial)
 		stop(t);
 	app_run(t->app);
-	for (size_t i = 0; i < SIGNALS; i++)
-		if (signals[i])
-			signal_close(signals[i]);
+	end_signals_close(&signals);
 }
 
 static int serve(const struct setup *setup, const struct connect_args *a, struct err *e)
@@ -128,11 +122,10 @@ static int serve(const struct setup *setup, const struct connect_args *a, struct
 	struct app_profile_opts profile = { setup->profile[0].name, &o, true };
 	struct app_opts opts = { .profile = &profile, .profile_count = 1 };
 	struct tunnel t = { .args = a };
-	const char *level = o.origin[OPT_ID_log_level].level > LEVEL_BUILTIN ? o.log_level : "warn";
 
 	o.instance_id = (char *)(uintptr_t)a->host; /* not written to */
 	o.name = NULL;
-	if (log_set_level(level, e) != 0 || app_new(&t.app, &opts, e) != 0)
+	if (app_new(&t.app, &opts, e) != 0)
 		return -1;
 	run(&t);
 	if (!app_free(t.app))
@@ -145,19 +138,5 @@ static int serve(const struct setup *setup, const struct connect_args *a, struct
 
 int connect_instance(const struct connect_args *a, struct err *e)
 {
-	char **argv = mem_alloc(((size_t)a->rest_count + 2) * sizeof(*argv));
-	struct setup setup = { 0 };
-	int result = -1;
-
-	if (!argv)
-		return err_set(e, ERR_NOMEM, "connect");
-	argv[0] = (char[]){ "connect" };
-	memcpy(argv + 1, a->rest, (size_t)a->rest_count * sizeof(*argv));
-	if (setup_load(&setup, a->rest_count + 1, argv, NULL, NULL, NULL, e) == 0) {
-		if (setup_profiles(&setup, setup.args.positional, setup.args.count, e) == 0)
-			result = serve(&setup, a, e);
-		setup_free(&setup);
-	}
-	mem_free(argv);
-	return result;
+	return in_process(a, serve, e);
 }

@@ -119,6 +119,37 @@ static void reads_by_credit_then_the_end(void **state)
 	close(out[1]);
 }
 
+/* Its own end of writing is the end of reading, though whoever holds `in` says nothing. */
+static void ends_together(void **state)
+{
+	struct seen s;
+	int in[2], out[2];
+	char c;
+
+	(void)state;
+	assert_int_equal(pipe(in), 0);
+	assert_int_equal(pipe(out), 0);
+	begin(&s, in[0], out[1]);
+	stdio_stream_end_together(s.stream);
+	stream_credit(s.stream, 10);
+	assert_int_equal(stream_write(s.stream, (const uint8_t *)"x", 1), 1);
+	stream_shutdown(s.stream);
+	assert_false(s.eof); /* never from inside the call */
+	loop_run(s.loop);
+	assert_true(s.eof);
+	assert_int_equal(read(out[0], &c, 1), 1);
+	assert_int_equal(read(out[0], &c, 1), 0);
+	end(&s);
+	begin(&s, in[0], dup(out[0]));
+	stdio_stream_end_together(s.stream);
+	stream_shutdown(s.stream); /* and closed before it is told */
+	end(&s);
+	assert_false(s.eof);
+	close(in[0]);
+	close(in[1]);
+	close(out[0]);
+}
+
 /* Writes BIG bytes to `out`, whose other end `from` is read only when the stream is full. */
 static void write_to_a_slow_reader(int in, int out, int from)
 {
@@ -238,6 +269,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_by_credit_then_the_end),
+		cmocka_unit_test(ends_together),
 		cmocka_unit_test(a_full_pipe_makes_the_writer_wait),
 		cmocka_unit_test(a_full_socket_makes_the_writer_wait),
 		cmocka_unit_test(a_file_is_always_ready),
