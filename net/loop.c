@@ -6,6 +6,7 @@
  *     call the watches that are ready; run libuv (curl, signals, pool)
  *     timers that are due
  *     posts that were there when this step began
+ *     the same with those that gather a turn's work, and with those that go on for long
  *
  * What is armed or posted from a callback waits for a later turn: nobody can
  * starve the descriptors.
@@ -70,13 +71,28 @@ const struct clock *loop_turn_clock(struct loop *l)
 
 /* ---- posts ---- */
 
-void loop_post(struct loop *l, struct loop_post *p, loop_fn *fn, void *arg)
+static void post(struct list *round, struct loop_post *p, loop_fn *fn, void *arg)
 {
 	if (list_linked(&p->node))
 		return;
 	p->fn = fn;
 	p->arg = arg;
-	list_add_tail(&l->posts, &p->node);
+	list_add_tail(round, &p->node);
+}
+
+void loop_post(struct loop *l, struct loop_post *p, loop_fn *fn, void *arg)
+{
+	post(&l->posts[LOOP_POSTS], p, fn, arg);
+}
+
+void loop_post_last(struct loop *l, struct loop_post *p, loop_fn *fn, void *arg)
+{
+	post(&l->posts[LOOP_LAST], p, fn, arg);
+}
+
+void loop_post_more(struct loop *l, struct loop_post *p, loop_fn *fn, void *arg)
+{
+	post(&l->posts[LOOP_MORE], p, fn, arg);
 }
 
 void loop_unpost(struct loop_post *p)
@@ -84,24 +100,41 @@ void loop_unpost(struct loop_post *p)
 	list_del(&p->node);
 }
 
-/* How many. */
-static size_t run_posts(struct loop *l)
+static size_t run_round(struct list *round)
 {
 	struct list now, *node;
 	struct loop_post *p;
 	size_t n = 0;
 
-	if (list_empty(&l->posts))
+	if (list_empty(round))
 		return 0;
-	now = l->posts; /* what is posted from here on waits for the next turn */
+	now = *round; /* what is posted from here on waits for the next turn */
 	now.next->prev = now.prev->next = &now;
-	list_init(&l->posts);
+	list_init(round);
 	while ((node = list_pop(&now))) {
 		p = CONTAINER_OF(node, struct loop_post, node);
 		p->fn(p->arg);
 		n++;
 	}
 	return n;
+}
+
+/* How many. */
+static size_t run_posts(struct loop *l)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < LOOP_ROUNDS; i++)
+		n += run_round(&l->posts[i]);
+	return n;
+}
+
+static bool has_posts(const struct loop *l)
+{
+	for (int i = 0; i < LOOP_ROUNDS; i++)
+		if (!list_empty(&l->posts[i]))
+			return true;
+	return false;
 }
 
 /* ---- watches ---- */
@@ -324,7 +357,8 @@ int loop_new(struct loop **out, struct err *e)
 		return err_set(e, ERR_NOMEM, "event loop");
 	ignore_sigpipe();
 	(void)setenv("UV_THREADPOOL_SIZE", POOL_THREADS, 0); /* read at the pool's first use */
-	list_init(&l->posts);
+	for (int i = 0; i < LOOP_ROUNDS; i++)
+		list_init(&l->posts[i]);
 	l->shared = mem_alloc(LOOP_SHARED);
 	if (!l->shared) {
 		mem_free(l);
@@ -419,7 +453,7 @@ static int wait_ms(struct loop *l)
 {
 	uint64_t now = loop_now_ms(l);
 
-	if (l->stop || !list_empty(&l->posts))
+	if (l->stop || has_posts(l))
 		return 0;
 	if (!l->timers)
 		return -1;

@@ -59,13 +59,21 @@ static inline bool timer_armed(const struct loop_timer *t)
 	return t->armed;
 }
 
-/* fn(arg) once, on a later turn; posting a posted one changes nothing. */
+/* fn(arg) once, never from within the call; posting a posted one changes nothing. A turn ends with
+ * three rounds of posts, and each runs those that were there when it began:
+ *
+ *     loop_post()        what has to be done
+ *     loop_post_last()   what gathers the work of a turn: one write for all of it
+ *     loop_post_more()   work that would go on for long: behind everybody's, piece by piece
+ */
 struct loop_post {
 	struct list node;
 	loop_fn *fn;
 	void *arg;
 };
 void loop_post(struct loop *, struct loop_post *, loop_fn *, void *arg);
+void loop_post_last(struct loop *, struct loop_post *, loop_fn *, void *arg);
+void loop_post_more(struct loop *, struct loop_post *, loop_fn *, void *arg);
 void loop_unpost(struct loop_post *);
 
 /* fn(arg) once on loop `to`, from any thread, without a lock. Mail arrives in the order of sending

@@ -16,11 +16,14 @@ struct poller;
 struct resolver;
 struct spawner;
 
+/* In the order in which a turn ends with them: loop_post(), _last(), _more(). */
+enum loop_round { LOOP_POSTS, LOOP_LAST, LOOP_MORE, LOOP_ROUNDS };
+
 struct loop {
 	uv_loop_t uv;
 	struct poller *poller;
 	struct loop_timer *timers; /* root of the pairing heap */
-	struct list posts;
+	struct list posts[LOOP_ROUNDS];
 	uint64_t now_ms, armed;
 	int64_t wall_ms;
 	bool time_passes;        /* now_ms and wall_ms are of before the wait: read them anew */

@@ -61,6 +61,12 @@ static void later(struct tcp *t)
 	loop_post(t->loop, &t->post, step, t);
 }
 
+/* The next read of a stream that has much to say. */
+static void more(struct tcp *t)
+{
+	loop_post_more(t->loop, &t->post, step, t);
+}
+
 static void set_interest(struct tcp *t)
 {
 	unsigned want = 0;
@@ -227,7 +233,7 @@ static void step(void *arg)
 		return;
 	}
 	if (may_read(t) || (t->want_write && t->writable))
-		later(t); /* others have their turn first */
+		more(t); /* others have their turn first */
 	set_interest(t);
 }
 
@@ -256,7 +262,7 @@ static void tcp_credit(struct stream *s, size_t n)
 	if (t->busy)
 		return;
 	if (t->readable)
-		later(t);
+		more(t);
 	else
 		set_interest(t);
 }

@@ -13,9 +13,11 @@
  * and stands before what is read next. Bytes out: ws_send() -> out -> io, one
  * write for all that was sent in a turn.
  *
- * Everything happens in turn(), which runs from the watch or a post; the calls
- * of the owner only queue and ask for a turn, except that a queue which has
- * grown long is written at once.
+ * Reading happens in turn(), which runs from the watch, or from a post that
+ * stands behind everybody's: READ_TURN bytes, then others have theirs. Writing
+ * happens in flush(), at the end of the loop's turn in which something was
+ * queued; a queue which has grown long is written at once. The calls of the
+ * owner only queue and ask for these.
  *
  * Why a connection ended is known by the first that says so.
  */
@@ -32,8 +34,10 @@ enum {
 	CLOSE_MS = 2000,        /* from our close frame to the peer's end */
 	ANSWER_MS = 5000,       /* from its first byte to the end of an answer */
 	WRITE_NOW = 128 * 1024, /* a longer queue would leave the processor's cache */
+	READ_TURN = 16 * 1024,  /* more would keep the other connections waiting */
 };
 
+static void flush(void *arg);
 static void turn(void *arg);
 
 /* ---- the end ---- */
@@ -58,6 +62,7 @@ static void finish(void *arg)
 	struct ws_context *c = ws->ctx;
 
 	loop_unpost(&ws->turn);
+	loop_unpost(&ws->flush);
 	ws_io_close(&ws->io);
 	ws->handler->closed(ws->arg, ws->code, ws->reason, cause(ws));
 	list_del(&ws->node);
@@ -87,7 +92,12 @@ void ws_end(struct ws *ws, const struct err *why)
 void ws_ask_write(struct ws *ws)
 {
 	if (ws->state != WS_ENDING)
-		loop_post(ws->ctx->loop, &ws->turn, turn, ws);
+		loop_post_last(ws->ctx->loop, &ws->flush, flush, ws);
+}
+
+static void ask_turn(struct ws *ws)
+{
+	loop_post_more(ws->ctx->loop, &ws->turn, turn, ws);
 }
 
 /* A failed write does not end the connection at once: what the peer said before it went (a close
@@ -102,7 +112,7 @@ static void write_out(struct ws *ws)
 		ws->mute = true;
 		ws->io.readable = true;
 		ws_out_free(&ws->out);
-		ws_ask_write(ws);
+		ask_turn(ws);
 	} else if (ws->out.len < before) {
 		ws_alive_written(ws);
 	}
@@ -347,7 +357,7 @@ static void take(struct ws *ws, const uint8_t *p, size_t n, bool ended)
 static void read_in(struct ws *ws)
 {
 	uint8_t *shared = ws->ctx->loop->shared;
-	size_t have = buf_len(&ws->left);
+	size_t have = buf_len(&ws->left), max = READ_TURN;
 	struct err e;
 	long n = 0;
 
@@ -356,7 +366,8 @@ static void read_in(struct ws *ws)
 	memcpy(shared, buf_ptr(&ws->left), have);
 	buf_drop(&ws->left, have);
 	if (ws->io.readable && have < LOOP_SHARED)
-		n = ws_io_read(&ws->io, shared + have, LOOP_SHARED - have, &e);
+		n = ws_io_read(&ws->io, shared + have,
+			       LOOP_SHARED - have < max ? LOOP_SHARED - have : max, &e);
 	if (n > 0) {
 		have += (size_t)n;
 		ws_alive_heard(ws);
@@ -421,6 +432,31 @@ static void after_writing(struct ws *ws)
 		ws_end(ws, ws->peer_closed ? NULL : &ws->why_mute);
 }
 
+/* What the socket is watched for, and whether there is more to read without waiting for it. */
+static void go_on(struct ws *ws)
+{
+	if (reads(ws) && (ws->io.readable || (buf_len(&ws->left) && !ws->stuck)))
+		ask_turn(ws);
+	ws_io_want(&ws->io, ws->state == WS_HELLO || reads(ws),
+		   !ws->io.writable && (ws->out.len || ws->state == WS_HELLO));
+}
+
+static void flush(void *arg)
+{
+	struct ws *ws = arg;
+
+	if (ws->state == WS_DIAL || ws->state == WS_ENDING)
+		return;
+	if (ws->state != WS_HELLO) {
+		if (ws->urgent)
+			write_out(ws);
+		after_writing(ws);
+		tell_room(ws);
+	}
+	if (ws->state != WS_ENDING)
+		go_on(ws);
+}
+
 static void turn(void *arg)
 {
 	struct ws *ws = arg;
@@ -428,27 +464,16 @@ static void turn(void *arg)
 	if (ws->state == WS_HELLO)
 		say_hello(ws);
 	read_in(ws);
-	if (ws->state != WS_ENDING && ws->state != WS_HELLO) {
-		if (ws->urgent)
-			write_out(ws);
-		after_writing(ws);
-		tell_room(ws);
-	}
-	if (ws->state == WS_ENDING)
-		return;
-	/* Others have their turn first. */
-	if (reads(ws) && (ws->io.readable || (buf_len(&ws->left) && !ws->stuck)))
-		ws_ask_write(ws);
-	ws_io_want(&ws->io, ws->state == WS_HELLO || reads(ws),
-		   !ws->io.writable && (ws->out.len || ws->state == WS_HELLO));
+	ws_ask_write(ws);
 }
 
+/* One that reads already is only told. */
 void ws_on_ready(void *arg, unsigned ready)
 {
 	struct ws *ws = arg;
 
 	ws_io_ready(&ws->io, ready);
-	if (ws->state != WS_ENDING)
+	if (ws->state != WS_ENDING && !list_linked(&ws->turn.node))
 		turn(ws);
 }
 

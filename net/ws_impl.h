@@ -57,7 +57,8 @@ struct ws {
 	struct net_dial *dial;
 	struct ws_io io;
 	struct loop_timer limit; /* to be open; to be closed */
-	struct loop_post turn;   /* there may be something to read or write */
+	struct loop_post turn;   /* there may be something to read */
+	struct loop_post flush;  /* or to write */
 
 	/* messages */
 	struct ws_out out;

@@ -161,6 +161,11 @@ bool channel_is_behind(const struct channel *c)
 	return oldest && oldest->tries && now >= oldest->first_ms + CHANNEL_BEHIND_MS;
 }
 
+bool channel_has_more(const struct channel *c)
+{
+	return c->more;
+}
+
 bool channel_is_flooded(const struct channel *c)
 {
 	return c->flooded;

@@ -36,6 +36,7 @@ struct channel_opts {
 	enum handshake_use use;
 	size_t ahead_max;      /* bytes kept ahead of their turn; 0: 32 MiB */
 	unsigned gap_limit_ms; /* a gap that takes longer to repair is the end; 0: 60 s */
+	size_t turn_max; /* bytes of new data sent by one channel_flush(), about; 0: no limit */
 };
 
 struct channel_handler {
@@ -63,6 +64,7 @@ MUST_CHECK int channel_input(struct channel *, const uint8_t *p, size_t n, struc
 /* Sends all that can be sent now: acknowledgements, what is overdue, new data.
  * Also delivers what was held back. -1 as above. */
 MUST_CHECK int channel_flush(struct channel *, struct err *);
+bool channel_has_more(const struct channel *); /* the last one has stopped at turn_max */
 /* When channel_flush() is due for reasons of time (monotonic ms); UINT64_MAX: never. */
 uint64_t channel_next(const struct channel *);
 

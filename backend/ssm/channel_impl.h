@@ -45,6 +45,7 @@ struct channel {
 	size_t window;
 	bool down, terminate;
 	bool blocked; /* send() had no room; the owner comes again when there is some */
+	bool more;    /* turn_max is reached, and there is room for more */
 	uint64_t away_ms,
 		pause_ms; /* the first and the last pause while nothing else came; 0: none */
 	uint64_t paused_until, complete_ms, look_ms, ack_ms, timeout_ms, shrunk_ms;

@@ -291,18 +291,22 @@ static size_t pull_max(struct channel *c)
 
 static int flush_new(struct channel *c, struct err *e)
 {
-	size_t max;
+	size_t max, n, all = 0;
 
 	while ((max = pull_max(c)) > 0) {
-		uint8_t *to = channel_begin_message(c, e);
-		size_t n;
+		uint8_t *to;
 
+		c->more = c->o.turn_max && all >= c->o.turn_max;
+		if (c->more)
+			return 0;
+		to = channel_begin_message(c, e);
 		if (!to)
 			return -1;
 		n = c->handler->pull(c->arg, to, max, c->unacked.next);
 		if (n == 0)
 			break;
 		c->probed = true;
+		all += n;
 		if (channel_add_message(c, PAYLOAD_OUTPUT, n, e) != 0)
 			return -1; /* bytes were taken off a stream: this channel is lost */
 		if (!flush_unsent(c))
@@ -331,11 +335,12 @@ static int flush_terminate(struct channel *c, struct err *e)
 
 int channel_flush_out(struct channel *c, struct err *e)
 {
+	c->more = false;
 	if (!flush_acks(c) || !flush_unsent(c) || !flush_overdue(c))
 		return 0;
 	if (flush_new(c, e) != 0)
 		return -1;
-	return flush_terminate(c, e);
+	return c->more ? 0 : flush_terminate(c, e);
 }
 
 uint64_t channel_next(const struct channel *c)

@@ -279,6 +279,8 @@ static void work(void *arg)
 		s->handler->changed(s->arg);
 	}
 	arm_tick(s);
+	if (s->state < SESSION_TERMINATING && channel_has_more(s->channel))
+		loop_post_more(s->env->loop, &s->post, work, s); /* others have their turn first */
 }
 
 void session_kick(struct session *s)

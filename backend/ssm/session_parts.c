@@ -12,6 +12,8 @@
 #include "base/str.h"
 #include "net/ws.h"
 
+enum { TURN_BYTES = 16 * 1024 }; /* sent at once: then other sessions have their turn */
+
 static bool on_send(void *arg, const void *p, size_t n)
 {
 	struct session *s = arg;
@@ -115,7 +117,8 @@ int session_make_parts(struct session *s, struct err *e)
 				  .name = s->label,
 				  .use = uses[s->document],
 				  .payload_size = s->env->payload_size,
-				  .gap_limit_ms = s->env->gap_limit_ms };
+				  .gap_limit_ms = s->env->gap_limit_ms,
+				  .turn_max = TURN_BYTES };
 	struct smux_opts m = { .clock = loop_turn_clock(s->env->loop),
 			       .raw = s->document == API_SSH,
 			       .idle_ms = s->env->stream_idle_ms };

@@ -24,7 +24,6 @@ struct smux_stream {
 	bool syn_due, fin_due, fin_sent, shut;
 	/* from the far end */
 	bool got_data, remote_fin, full;
-	bool fed; /* it got bytes since smux_run(): more of them wait for that, to go together */
 	/* towards the owner */
 	bool want_write, eof_told, closing, broken, owner_gone;
 };

@@ -99,7 +99,6 @@ static void on_data(struct smux_stream *s, const uint8_t *p, size_t n)
 {
 	struct smux *m = s->mux;
 	bool unwanted = s->owner_gone || s->closing || s->broken || s->remote_fin;
-	size_t done = 0;
 	struct err e;
 
 	m->down += n;
@@ -109,19 +108,15 @@ static void on_data(struct smux_stream *s, const uint8_t *p, size_t n)
 		prove_until(m, s->id); /* one without an owner goes with that */
 	if (unwanted || s->closing)
 		return;
-	if (buf_len(&s->in) == 0 && deliverable(s) && !s->fed) {
-		done = deliver(s, p, n);
-		s->fed = true;
-		smux_want_run(s);
-	}
-	if (done == n || s->closing)
-		return;
-	if (buf_add(&s->in, p + done, n - done, &e) != 0) {
+	if (buf_add(&s->in, p, n, &e) != 0) {
 		(void)err_wrap(&e, "slow reader");
 		smux_break_stream(s, &e);
-	} else if (buf_len(&s->in) >= m->o.hold_max) {
-		smux_set_full(s, true);
+		return;
 	}
+	if (buf_len(&s->in) >= m->o.hold_max)
+		smux_set_full(s, true);
+	if (s->credit) /* all that comes in one turn is handed on at once */
+		smux_want_run(s);
 }
 
 static void raw_input(struct smux *m, const uint8_t *p, size_t n)
@@ -188,7 +183,6 @@ static void run_input(struct smux_stream *s)
 
 static void run_stream(struct smux_stream *s)
 {
-	s->fed = false;
 	if (deliverable(s))
 		run_input(s);
 	if (buf_len(&s->in) == 0 && s->mux->count > BUFFERS_KEPT)

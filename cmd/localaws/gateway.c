@@ -16,8 +16,10 @@
 
 enum {
 	MESSAGE_MAX = 2 * 1024 * 1024,
-	WINDOW = 256 * 1024,   /* bytes read ahead */
-	OUT_SOFT = 256 * 1024, /* beyond it the agent waits */
+	TURN_FRAMES = 12, /* parsed at once, or so many bytes: then others have their turn */
+	TURN_BYTES = 16 * 1024,
+	WINDOW = 256 * 1024,  /* bytes read ahead */
+	OUT_SOFT = 64 * 1024, /* beyond it the agent waits */
 	OUT_MAX = 64 * 1024 * 1024,
 	OPEN_LIMIT_MS = 15000, /* for the text message */
 	TICK_MS = 50,
@@ -35,7 +37,7 @@ struct leg {
 	enum leg_state state;
 	char session_id[SESSION_ID];
 	struct buf in, out, message;
-	bool message_text, in_message, full, frozen, cut;
+	bool message_text, in_message, full, frozen, cut, eof;
 	size_t granted;
 	uint64_t born_ms, closing_ms, ping_ms, bytes;
 	struct loop_timer tick;
@@ -96,7 +98,7 @@ static void put(struct leg *l, enum wsframe_op op, bool fin, const void *p, size
 	}
 	if (buf_len(&l->out) >= OUT_SOFT)
 		l->full = true;
-	loop_post(l->w->loop, &l->flush_post, flush, l);
+	loop_post_last(l->w->loop, &l->flush_post, flush, l);
 }
 
 /* With the fault: fragments, and a ping between two of them, which is allowed. */
@@ -248,14 +250,21 @@ static bool may_parse(const struct leg *l)
 static void parse(void *arg)
 {
 	struct leg *l = arg;
+	size_t all = buf_len(&l->in);
 	struct err e = { 0 };
 
-	while (may_parse(l)) {
+	for (int i = 0; may_parse(l); i++) {
 		struct wsframe f;
-		enum wsframe_step step = wsframe_decode(buf_ptr(&l->in), buf_len(&l->in),
-							MESSAGE_MAX, &f, &e);
+		enum wsframe_step step;
 
+		if (i == TURN_FRAMES || all - buf_len(&l->in) >= TURN_BYTES) {
+			loop_post_more(l->w->loop, &l->parse_post, parse, l);
+			return;
+		}
+		step = wsframe_decode(buf_ptr(&l->in), buf_len(&l->in), MESSAGE_MAX, &f, &e);
 		if (step == WSFRAME_MORE) {
+			if (l->eof)
+				break;
 			stream_credit(l->stream, WINDOW - l->granted);
 			l->granted = WINDOW;
 			return;
@@ -267,6 +276,8 @@ static void parse(void *arg)
 		}
 		buf_drop(&l->in, f.used);
 	}
+	if (l->eof)
+		stream_close(l->stream);
 }
 
 void leg_read_on(struct leg *l)
@@ -290,14 +301,17 @@ static void on_data(void *arg, const uint8_t *p, size_t n)
 		close_with(l, 1011, "out of memory");
 		return;
 	}
-	parse(l);
+	if (!list_linked(&l->parse_post.node))
+		parse(l);
 }
 
 static void on_eof(void *arg)
 {
 	struct leg *l = arg;
 
-	stream_close(l->stream);
+	l->eof = true;
+	if (!list_linked(&l->parse_post.node))
+		stream_close(l->stream);
 }
 
 static void on_writable(void *arg)

@@ -6,7 +6,10 @@
 
 #define SLEEP_MS 1.1 /* what a sleep of 1 ms takes */
 enum {
-	BURST = 256, /* messages in one turn of the loop */
+	/* Messages in one turn of the loop: sessions have their turns, as the processes of an
+	 * agent have. Those that come first wait for nobody. */
+	FIRST = 4,
+	BURST = 12,
 	LATE_MS = 8, /* made up for */
 };
 
@@ -56,12 +59,13 @@ static bool throttled(struct pump *p, size_t n)
 	return true;
 }
 
-static void run(void *arg)
+static void run_more(void *arg);
+
+static void run_burst(struct pump *p, int count)
 {
-	struct pump *p = arg;
 	uint8_t bytes[CHANNEL_PAYLOAD];
 
-	for (int i = 0; i < BURST; i++) {
+	for (int i = 0; i < count; i++) {
 		size_t n;
 
 		if (p->ch->paused || !p->ch->ops->room(p->ch->arg))
@@ -75,7 +79,17 @@ static void run(void *arg)
 		if (throttled(p, n))
 			return;
 	}
-	pump_wake(p);
+	loop_post_more(p->w->loop, &p->post, run_more, p);
+}
+
+static void run(void *arg)
+{
+	run_burst(arg, FIRST);
+}
+
+static void run_more(void *arg)
+{
+	run_burst(arg, BURST);
 }
 
 void pump_wake(struct pump *p)

@@ -10,7 +10,9 @@ Tests (--tests, in this order):
   open       p50 of a 1-byte echo, and of connect + SOCKS + first echoed byte on a warm session,
              when every message travels for 10 ms
   beside     p50 of the echo, idle and beside a bulk download on another session of the instance,
-             both without throttle and with the agent's
+             with the agent's throttle and without; then the same with the download through a
+             second awsocks and a second emulator, and beside that one again an echo that goes
+             through no program of ours: what sharing the processors alone does
   aggregate  --throttle agent --sessions 8: download over 1, 2, 4, 8 connections to one host
 
 CPU is the time (user and system) of awsocks alone, and of the emulator alone, per GB (10^9
@@ -110,6 +112,12 @@ def environment(home):
     return env
 
 
+def put_first(pid, nice):
+    """Every program is a session of its own: where the kernel groups these, nice counts for the group."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/autogroup", "w", encoding="ascii") as f:
+        f.write(str(nice))
+
+
 class World:
     """An emulator, a proxy that uses it, and a target behind them."""
 
@@ -140,6 +148,7 @@ class World:
     def run(self, name, *argv, env):
         p = harness.Process([harness.program(name), *argv], self.folder, name, env, self.folder)
         self.started.append(p)
+        put_first(p.pid, os.getpriority(os.PRIO_PROCESS, 0))
         return p
 
     def connect(self, what, size=0, host=HOST):
@@ -322,43 +331,78 @@ def open_streams(o):
     print(f"  difference, in echoes                {figure([(b - a) / a for a, b in zip(trips, opens)], 2)}")
 
 
-def download_until(w, stop, moved, host):
-    with w.connect(b"D", 1 << 40, host) as s, contextlib.suppress(OSError):
+def download_until_killed(w, moved, host):
+    with w.connect(b"D", 1 << 40, host) as s:
         room = bytearray(PIECE)
-        while not stop.is_set():
-            moved[0] += s.recv_into(room)
+        while True:
+            moved.value += s.recv_into(room)
 
 
 @contextlib.contextmanager
 def downloads(w, count, host):
-    """`count` endless downloads; gives their counters."""
-    stop = threading.Event()
-    moved = [[0] for _ in range(count)]
-    threads = [threading.Thread(target=download_until, args=(w, stop, m, host), daemon=True) for m in moved]
-    for t in threads:
-        t.start()
-    harness.wait_for(lambda: all(m[0] > 0 for m in moved), what="every download to begin")
+    """`count` endless downloads, each a process; gives their counters."""
+    context = multiprocessing.get_context("fork")
+    moved = [context.Value("q", 0, lock=False) for _ in range(count)]
+    children = [context.Process(target=download_until_killed, args=(w, m, host), daemon=True) for m in moved]
+    for child in children:
+        child.start()
     try:
+        harness.wait_for(lambda: all(m.value > 0 for m in moved), what="every download to begin")
         yield moved
     finally:
-        stop.set()
-        for t in threads:
-            t.join()
+        for child in children:
+            child.kill()
+            child.join()
+
+
+def plain_echoes(w, count):
+    with socket.create_connection(("127.0.0.1", w.port)) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        s.sendall(b"E" + bytes(8))
+        for _ in range(20):
+            echo(s)
+        return statistics.median(echo(s) for _ in range(count))
+
+
+def rate_of(moved, work):
+    """What `work` gives, and MB/s meanwhile."""
+    before, begun = sum(m.value for m in moved), time.perf_counter()
+    result = work()
+    return result, (sum(m.value for m in moved) - before) / (time.perf_counter() - begun) / 1e6
+
+
+def beside_once(o, throttle, apart):
+    """Of the echo, p50 in ms: idle, beside, plain idle, plain beside; MB/s of the download."""
+    with contextlib.ExitStack() as stack:
+        w = stack.enter_context(World(throttle=throttle))
+        loaded = stack.enter_context(World(throttle=throttle)) if apart else w
+        w.warm()
+        loaded.warm(OTHER)
+        idle, plain_idle = echoes(w, o.echoes), plain_echoes(w, o.echoes)
+        moved = stack.enter_context(downloads(loaded, 1, OTHER))
+        busy, rate = rate_of(moved, lambda: echoes(w, o.echoes))
+        plain = plain_echoes(w, o.echoes)
+        return idle * 1e3, busy * 1e3, plain_idle * 1e3, plain * 1e3, rate
+
+
+BESIDE = [("agent", False), ("none", False), ("none", True)]
 
 
 def beside(o):
-    print("\np50 of a 1-byte echo in ms             idle       beside a download        ratio")
-    for throttle in ("agent", "none"):
-        idle, busy = [], []
-        for _ in range(o.rounds):
-            with World(throttle=throttle) as w:
-                w.warm()
-                w.warm(OTHER)
-                idle.append(echoes(w, o.echoes) * 1e3)
-                with downloads(w, 1, OTHER):
-                    busy.append(echoes(w, o.echoes) * 1e3)
-        ratio = [b / a for a, b in zip(idle, busy)]
-        print(f"  --throttle {throttle:5}  {figure(idle, 3):>24} {figure(busy, 3):>22} {figure(ratio, 2):>18}")
+    results = collections.defaultdict(list)
+    for _ in range(o.rounds):
+        for row in BESIDE:
+            results[row].append(beside_once(o, *row))
+    print("\np50 of a 1-byte echo in ms                       idle    beside a download              ratio"
+          "     MB/s of it")
+    for (throttle, apart), got in results.items():
+        idle, busy, plain_idle, plain, rate = (list(v) for v in zip(*got))
+        name = f"--throttle {throttle}" + (", programs of its own" if apart else "")
+        print(f"  {name:33}  {figure(idle, 3):>20} {figure(busy, 3):>20} "
+              f"{figure([b / a for a, b in zip(idle, busy)], 2):>18}  {figure(rate, 0):>13}")
+        if apart:
+            print(f"  {'no awsocks, no emulator':33}  {figure(plain_idle, 3):>20} {figure(plain, 3):>20} "
+                  f"{figure([b / a for a, b in zip(plain_idle, plain)], 2):>18}")
 
 
 def aggregate(o):
@@ -370,11 +414,10 @@ def aggregate(o):
                 time.sleep(o.settle)           # until the ends of the last ones are seen
                 with downloads(w, n, HOST) as moved:
                     time.sleep(o.settle)
-                    begun, before, cpu = time.perf_counter(), sum(m[0] for m in moved), w.proxy.cpu_s()
-                    time.sleep(o.seconds)
-                    size = sum(m[0] for m in moved) - before
-                    rates[n].append(size / (time.perf_counter() - begun) / 1e6)
-                    costs[n].append((w.proxy.cpu_s() - cpu) / size * GB)
+                    cpu = w.proxy.cpu_s()
+                    _, rate = rate_of(moved, lambda: time.sleep(o.seconds))
+                    rates[n].append(rate)
+                    costs[n].append((w.proxy.cpu_s() - cpu) / (rate * 1e6 * o.seconds) * GB)
     print("\ndownload under the agent's throttle, --sessions 8")
     print("  connections      MB/s in all             of N times one      awsocks CPU s/GB")
     for n, got in rates.items():
@@ -434,12 +477,16 @@ def main():
     p.add_argument("--settle", type=float, default=1.5, help="seconds before a rate is taken")
     p.add_argument("--seconds", type=float, default=4.0, help="over which a rate is taken")
     p.add_argument("--profile", action="store_true")
+    p.add_argument("--nice", type=int, default=0, help="of everything, where others load the machine")
     p.add_argument("--docs", help="a page whose part between the marks of bench-ssm gets the results")
     p.add_argument("--top", type=int, default=0, help="symbols shown with --profile")
     o = p.parse_args()
     unknown = set(o.tests.split(",")) - set(TESTS)
     if unknown:
         p.error(f"no such test: {', '.join(sorted(unknown))}")
+    if o.nice:
+        os.nice(o.nice)
+        put_first("self", o.nice)
     sys.stdout = kept = Kept(sys.stdout)
     print(f"{machine()}; {time.strftime('%Y-%m-%d')}; median of {o.rounds} [min-max]; "
           f"load average {os.getloadavg()[0]:.0f}")

@@ -228,6 +228,41 @@ static void posts_run_once_in_order(void **state)
 	assert_string_equal(f->log, "acaz");
 }
 
+static void more_again(void *arg)
+{
+	struct tick *k = arg;
+
+	note(k->f, k->name);
+	if (--k->left > 0)
+		loop_post_more(k->f->l, &k->p, more_again, k);
+}
+
+static void ask_last(void *arg)
+{
+	struct tick *k = arg;
+
+	note(k->f, k->name);
+	loop_post_last(k->f->l, &k->other->p, tick, k->other);
+	if (--k->left > 0)
+		loop_post(k->f->l, &k->p, ask_last, k);
+}
+
+/* What gathers comes in the turn in which it was asked for, what is long behind everybody. */
+static void posts_in_rounds(void **state)
+{
+	struct fix *f = *state;
+	struct tick w = { .f = f, .name = 'w' };
+	struct tick a = { .f = f, .name = 'a', .left = 2, .other = &w };
+	struct tick m = { .f = f, .name = 'm', .left = 3 };
+	struct tick z = { .f = f, .name = 'z' };
+
+	loop_post_more(f->l, &m.p, more_again, &m);
+	loop_post(f->l, &a.p, ask_last, &a);
+	timer_arm(f->l, &z.t, 500, stop, &z);
+	loop_run(f->l);
+	assert_string_equal(f->log, "awmawmmz");
+}
+
 static void stop_before_run_counts(void **state)
 {
 	struct fix *f = *state;
@@ -771,6 +806,7 @@ int main(void)
 		T(zero_timer_does_not_starve_posts),
 		T(heap_holds_under_random_use),
 		T(posts_run_once_in_order),
+		T(posts_in_rounds),
 		T(stop_before_run_counts),
 		T(watch_tells_readiness),
 		T(silent_watch_does_not_spin),

@@ -638,6 +638,30 @@ static void silence_is_back_pressure(void **state)
 	finish(w);
 }
 
+/* Nobody else waits for long while there is much to send. */
+static void a_turn_has_its_limit(void **state)
+{
+	struct world *w = begin_with(REQUEST("3.3.1142.0"),
+				     &(struct channel_opts){ .turn_max = 16 << 10 });
+	struct err e;
+	size_t before;
+
+	(void)state;
+	steps(w, 300);
+	assert_false(channel_has_more(w->ch));
+	w->to_pull = 40 << 10;
+	for (int i = 0; i < 2; i++) {
+		before = w->pulled;
+		assert_int_equal(channel_flush(w->ch, &e), 0);
+		assert_int_equal(w->pulled - before, 16 << 10);
+		assert_true(channel_has_more(w->ch));
+	}
+	assert_int_equal(channel_flush(w->ch, &e), 0);
+	assert_int_equal(w->to_pull, 0);
+	assert_false(channel_has_more(w->ch));
+	finish(w);
+}
+
 /* It grows while round trips stay the same, and isolated losses do not make it smaller ... */
 static void window_grows(void **state)
 {
@@ -1130,6 +1154,7 @@ int main(void)
 		cmocka_unit_test(unknown_payloads_are_counted),
 		cmocka_unit_test(transfers),
 		cmocka_unit_test(silence_is_back_pressure),
+		cmocka_unit_test(a_turn_has_its_limit),
 		cmocka_unit_test(window_grows),
 		cmocka_unit_test(window_halves),
 		cmocka_unit_test(no_room_to_send),

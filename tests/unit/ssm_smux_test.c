@@ -302,6 +302,7 @@ static void shutdown_sends_no_fin(void **state)
 	stream_shutdown(a.s);
 	assert_string_equal(sent(&r, 1024), "");
 	far(&r, SMUX_PSH, 3, "answer");
+	smux_run(r.mux);
 	assert_int_equal(a.n, 6);
 	assert_int_equal(smux_next(r.mux), r.now + 300000);
 	r.now += 299999;
@@ -360,6 +361,7 @@ static void stalled_reader(void **state)
 	stream_credit(other.s, 10);
 	far(&r, SMUX_PSH, 3, "late");
 	far(&r, SMUX_PSH, 5, "fine");
+	smux_run(r.mux);
 	assert_int_equal(other.n, 4);
 	end(&r);
 }

@@ -189,6 +189,10 @@ void loop_post(struct loop *l, struct loop_post *p, loop_fn *fn, void *arg)
 	p->arg = arg;
 	list_add_tail(&l->posts, &p->node);
 }
+void loop_post_more(struct loop *l, struct loop_post *p, loop_fn *fn, void *arg)
+{
+	loop_post(l, p, fn, arg);
+}
 void loop_unpost(struct loop_post *p)
 {
 	list_del(&p->node);
