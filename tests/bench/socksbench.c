@@ -9,7 +9,7 @@
  *
  *   socksbench serve --listen 127.0.1.1 --targets 16 --port 17000
  *   socksbench bulk  --via V --dir down|up|both --streams N --bytes 1G
- *   socksbench conn  --via V --conc C --count 20000
+ *   socksbench conn  --via V --conc C --count 20000 [--pace N, at most so many a second]
  *   socksbench rtt   --via V --conc C --count 20000
  *   socksbench idle  --via V --count 2000
  *   socksbench drip  --via V --drips 1000 --seconds 8 --rate 200
@@ -125,7 +125,7 @@ static struct {
 	struct in_addr target; /* the first of ntargets consecutive addresses */
 	int port, ntargets, nsources;
 	uint64_t bytes;
-	int streams, conc, count, drips, seconds, rate, hold_ms, interval_ms;
+	int streams, conc, count, pace, drips, seconds, rate, hold_ms, interval_ms;
 	int dir; /* 'd', 'u' or 'b' */
 	bool verify, rst;
 	int timeout_s, conn_timeout_ms;
@@ -250,6 +250,7 @@ static void parse_options(int argc, char **argv)
 		STREAMS,
 		CONC,
 		COUNT,
+		PACE,
 		DRIPS,
 		SECONDS,
 		RATE,
@@ -274,6 +275,7 @@ static void parse_options(int argc, char **argv)
 					    { "streams", 1, 0, STREAMS },
 					    { "conc", 1, 0, CONC },
 					    { "count", 1, 0, COUNT },
+					    { "pace", 1, 0, PACE },
 					    { "drips", 1, 0, DRIPS },
 					    { "seconds", 1, 0, SECONDS },
 					    { "rate", 1, 0, RATE },
@@ -301,6 +303,7 @@ static void parse_options(int argc, char **argv)
 		case STREAMS: o.streams = parse_int(optarg); break;
 		case CONC: o.conc = parse_int(optarg); break;
 		case COUNT: o.count = parse_int(optarg); break;
+		case PACE: o.pace = parse_int(optarg); break;
 		case DRIPS: o.drips = parse_int(optarg); break;
 		case SECONDS: o.seconds = parse_int(optarg); break;
 		case RATE: o.rate = parse_int(optarg); break;
@@ -317,7 +320,7 @@ static void parse_options(int argc, char **argv)
 		default: exit(2);
 		}
 	if (o.ntargets < 1 || o.ntargets > 200 || o.nsources < 0 || o.nsources > 200 ||
-	    o.streams < 1 || o.conc < 1 || o.count < 1 || o.rate < 1 || o.drips < 0 ||
+	    o.streams < 1 || o.conc < 1 || o.pace < 0 || o.count < 1 || o.rate < 1 || o.drips < 0 ||
 	    o.seconds < 1 || o.interval_ms < 1 || !strchr("dub", o.dir))
 		die("option out of range");
 }
@@ -1091,6 +1094,14 @@ static int cmd_bulk(void)
 	return ok ? 0 : 1;
 }
 
+/* How many may have been started by now. */
+static int may_start(uint64_t begun)
+{
+	uint64_t due = o.pace ? (now_ns() - begun) * (uint64_t)o.pace / 1000000000u + 1 : UINT64_MAX;
+
+	return due < (uint64_t)o.count ? (int)due : o.count;
+}
+
 static int cmd_conn(void)
 {
 	struct epoll_event evs[MAXEV];
@@ -1103,12 +1114,13 @@ static int cmd_conn(void)
 	span_read(&a);
 	while (l.n + total_fails() < o.count && total_fails() <= max_fails &&
 	       (t = now_ns()) < deadline) {
+		int due = may_start(a.wall);
 		for (int i = 0; i < n; i++)
-			if (cs[i].st == ST_FREE && started < o.count) {
+			if (cs[i].st == ST_FREE && started < due) {
 				started++;
 				c_open(&cs[i], ep);
 			}
-		int k = epoll_wait(ep, evs, MAXEV, 100);
+		int k = epoll_wait(ep, evs, MAXEV, o.pace ? 1 : 100);
 		for (int i = 0; i < k; i++) {
 			struct conn *c = evs[i].data.ptr;
 			if (c->st == ST_FREE)
@@ -1129,7 +1141,7 @@ static int cmd_conn(void)
 			}
 			lat_add(&l, now_ns() - c->t0);
 			c_close(c);
-			if (started < o.count) {
+			if (started < may_start(a.wall)) {
 				started++;
 				c_open(c, ep);
 			}
