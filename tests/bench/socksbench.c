@@ -1097,7 +1097,8 @@ static int cmd_bulk(void)
 /* How many may have been started by now. */
 static int may_start(uint64_t begun)
 {
-	uint64_t due = o.pace ? (now_ns() - begun) * (uint64_t)o.pace / 1000000000u + 1 : UINT64_MAX;
+	uint64_t due = o.pace ? (now_ns() - begun) * (uint64_t)o.pace / 1000000000u + 1
+			      : UINT64_MAX;
 
 	return due < (uint64_t)o.count ? (int)due : o.count;
 }
