@@ -70,7 +70,7 @@ static const char *account_of(const char *arn, char out[16])
 struct creds *role_parse(const char *text, size_t n, const char *source, struct err *e)
 {
 	struct xml *root;
-	const struct xml *at;
+	const struct xml *result, *at;
 	const char *id, *secret, *token, *until;
 	struct creds *c = NULL;
 	char account[16];
@@ -78,7 +78,10 @@ struct creds *role_parse(const char *text, size_t n, const char *source, struct 
 
 	if (xml_parse(text, n, &root, e) != 0)
 		return NULL;
-	at = xml_at(root, "AssumeRoleResult/Credentials");
+	result = xml_at(root, "AssumeRoleResult");
+	if (!result)
+		result = xml_at(root, "AssumeRoleWithWebIdentityResult");
+	at = xml_at(result, "Credentials");
 	id = xml_text(at, "AccessKeyId");
 	secret = xml_text(at, "SecretAccessKey");
 	token = xml_text(at, "SessionToken");
@@ -86,10 +89,9 @@ struct creds *role_parse(const char *text, size_t n, const char *source, struct 
 	if (!id || !secret || !token || !until)
 		(void)err_set(e, ERR_PROTO, "STS's answer has no complete credentials");
 	else if (clock_parse_iso(until, &expires, e) == 0)
-		c = creds_new(
-			id, secret, token, expires,
-			account_of(xml_text(root, "AssumeRoleResult/AssumedRoleUser/Arn"), account),
-			source, e);
+		c = creds_new(id, secret, token, expires,
+			      account_of(xml_text(result, "AssumedRoleUser/Arn"), account), source,
+			      e);
 	xml_free(root);
 	return c;
 }

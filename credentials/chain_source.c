@@ -8,6 +8,7 @@
 #include "credentials/chain_impl.h"
 #include "credentials/endpoint.h"
 #include "credentials/env.h"
+#include "credentials/metadata.h"
 #include "credentials/plan.h"
 #include "credentials/profile.h"
 
@@ -19,20 +20,23 @@ static const char *sts_region(const struct chain *c, const struct aws_files *fil
 	return region ? region : "us-east-1";
 }
 
+static const char *ca_file(const struct chain *c, const struct aws_files *files)
+{
+	return c->ca_file ? c->ca_file
+			  : profile_ca_file(files, profile_name(c->profile, c->env), c->env);
+}
+
 static struct aws_client *sts_client(struct chain *c, const struct aws_files *files,
 				     struct provider *source, struct err *e)
 {
 	const char *profile = profile_name(c->profile, c->env);
 
-	return aws_client_new(
-		&(struct aws_client_opts){
-			.loop = c->loop,
-			.http = c->http,
-			.provider = source,
-			.region = sts_region(c, files, profile),
-			.ca_file = c->ca_file ? c->ca_file
-					      : profile_ca_file(files, profile, c->env) },
-		e);
+	return aws_client_new(&(struct aws_client_opts){ .loop = c->loop,
+							 .http = c->http,
+							 .provider = source,
+							 .region = sts_region(c, files, profile),
+							 .ca_file = ca_file(c, files) },
+			      e);
 }
 
 static char *sts_url(struct chain *c, const struct aws_files *files, struct err *e)
@@ -56,34 +60,92 @@ static char *sts_url(struct chain *c, const struct aws_files *files, struct err 
 	return url;
 }
 
+/* The profile's own, or one that tells CloudTrail's reader who it was. */
+static const char *session_name(const struct chain *c, const struct plan *p, char out[65])
+{
+	const char *user = env_get(c->env, "USER");
+	char host[256] = "";
+
+	if (p->session_name)
+		return p->session_name;
+	(void)gethostname(host, sizeof(host) - 1);
+	role_session_name(user ? user : env_get(c->env, "LOGNAME"), host, out);
+	return out;
+}
+
 static struct provider *role_of(struct chain *c, const struct aws_files *files,
 				const struct plan *p, struct err *e)
 {
 	struct provider *source = chain_source(c, files, p->source, e), *role = NULL;
 	struct aws_client *client = source ? sts_client(c, files, source, e) : NULL;
 	char *url = client ? sts_url(c, files, e) : NULL;
-	char host[256] = "", session[65];
-	const char *user = env_get(c->env, "USER");
+	char session[65];
 
 	if (!url) {
 		aws_client_free(client);
 		provider_close(source);
 		return NULL;
 	}
-	(void)gethostname(host, sizeof(host) - 1);
-	role_session_name(user ? user : env_get(c->env, "LOGNAME"), host, session);
-	role = role_new(
-		&(struct role_opts){ .client = client,
-				     .source = source,
-				     .endpoint = url,
-				     .arn = p->role_arn,
-				     .external_id = p->external_id,
-				     .session_name = p->session_name ? p->session_name : session,
-				     .duration_s = p->duration_s,
-				     .profile = p->profile },
-		e);
+	role = role_new(&(struct role_opts){ .client = client,
+					     .source = source,
+					     .endpoint = url,
+					     .arn = p->role_arn,
+					     .external_id = p->external_id,
+					     .session_name = session_name(c, p, session),
+					     .duration_s = p->duration_s,
+					     .profile = p->profile },
+			e);
 	mem_free(url);
 	return role;
+}
+
+static struct provider *web_of(struct chain *c, const struct aws_files *files, const struct plan *p,
+			       struct err *e)
+{
+	struct aws_client *client = sts_client(c, files, NULL, e);
+	char *url = client ? sts_url(c, files, e) : NULL;
+	struct provider *web;
+	char session[65];
+
+	if (!url) {
+		aws_client_free(client);
+		return NULL;
+	}
+	web = web_new(&(struct web_opts){ .loop = c->loop,
+					  .client = client,
+					  .endpoint = url,
+					  .arn = p->role_arn,
+					  .session_name = session_name(c, p, session),
+					  .token_file = p->token_file,
+					  .profile = p->from_environment ? NULL : p->profile },
+		      e);
+	mem_free(url);
+	return web;
+}
+
+static struct provider *container_of(struct chain *c, const struct aws_files *files, struct err *e)
+{
+	return container_new(&(struct container_opts){ .loop = c->loop,
+						       .http = c->http,
+						       .environ = c->env,
+						       .ca_file = ca_file(c, files) },
+			     e);
+}
+
+static struct provider *instance_of(struct chain *c, const struct aws_files *files,
+				    const struct plan *p, struct err *e)
+{
+	struct provider *imds;
+	char *url;
+
+	if (imds_url(c->env, files, p->profile, &url, e) != 0)
+		return NULL;
+	imds = imds_new(
+		&(struct imds_opts){
+			.loop = c->loop, .http = c->http, .url = url, .otherwise = p->otherwise },
+		e);
+	mem_free(url);
+	return imds;
 }
 
 /* Roles nest at most as deep as plan.c lets them. */
@@ -101,6 +163,9 @@ struct provider *chain_source(struct chain *c, const struct aws_files *files, co
 	case PLAN_ROLE: return role_of(c, files, p, e);
 	case PLAN_SSO: return chain_sso(c, files, p, e);
 	case PLAN_LOGIN: return chain_login(c, files, p, e);
+	case PLAN_WEB_IDENTITY: return web_of(c, files, p, e);
+	case PLAN_CONTAINER: return container_of(c, files, e);
+	case PLAN_INSTANCE: return instance_of(c, files, p, e);
 	}
 	(void)err_set(e, ERR_INTERNAL, "credentials: no such step");
 	return NULL;

@@ -6,14 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
-#include "base/str.h"
 #include "net/loop.h"
 
 struct file_job {
@@ -75,24 +73,6 @@ int file_text_read(const char *path, char **text, size_t *n, struct err *e)
 	return result;
 }
 
-/* 0, or the errno. */
-static int write_all(int fd, const char *text)
-{
-	size_t n = strlen(text);
-
-	while (n) {
-		ssize_t put = write(fd, text, n);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put <= 0)
-			return put < 0 ? errno : EIO;
-		text += put;
-		n -= (size_t)put;
-	}
-	return fsync(fd) == 0 ? 0 : errno;
-}
-
 /* Those above the file that are missing. */
 static void make_parents(char *path)
 {
@@ -105,24 +85,13 @@ static void make_parents(char *path)
 
 int file_text_replace(const char *path, const char *text, struct err *e)
 {
-	size_t size = strlen(path) + sizeof(".XXXXXX");
-	char *temporary = mem_alloc(size);
-	int fd, sys;
+	char *parents = mem_strdup(path);
 
-	if (!temporary)
+	if (!parents)
 		return err_set(e, ERR_NOMEM, "%s", path);
-	(void)str_fmt(temporary, size, "%s.XXXXXX", path);
-	make_parents(temporary);
-	fd = mkostemp(temporary, O_CLOEXEC); /* 0600 */
-	sys = fd < 0 ? errno : write_all(fd, text);
-	if (fd >= 0 && close(fd) != 0 && !sys)
-		sys = errno;
-	if (!sys && rename(temporary, path) != 0)
-		sys = errno;
-	if (sys && fd >= 0)
-		(void)unlink(temporary);
-	mem_free(temporary);
-	return sys ? err_sys(e, sys, "write %s", path) : 0;
+	make_parents(parents);
+	mem_free(parents);
+	return file_replace(path, text, strlen(text), e);
 }
 
 static void run(void *arg)

@@ -20,6 +20,7 @@
 #include "base/str.h"
 #include "credentials/creds.h"
 #include "credentials/env.h"
+#include "credentials/metadata.h"
 #include "credentials/profile.h"
 #include "credentials/sso_config.h"
 
@@ -72,15 +73,6 @@ static int plan_static(struct maker *m, const char *profile, struct creds *c, st
 	return 0;
 }
 
-static int unsupported(struct maker *m, const char *profile, const char *what)
-{
-	return err_set(m->e, ERR_UNSUPPORTED,
-		       "profile '%.60s' uses %s, which this version cannot do yet: use a profile "
-		       "with credential_process = aws configure export-credentials --profile %.60s "
-		       "--format process",
-		       profile, what, profile);
-}
-
 /* --- the steps --- */
 
 static int step_environment(struct maker *m, const char *profile, struct plan **out)
@@ -105,18 +97,45 @@ static bool has_role(const struct maker *m, const char *profile)
 	       !profile_get(m->files, profile, "web_identity_token_file");
 }
 
+static bool names_container(const struct maker *m)
+{
+	return env_get(m->env, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") ||
+	       env_get(m->env, "AWS_CONTAINER_CREDENTIALS_FULL_URI");
+}
+
 static int make_source(struct maker *m, const char *profile, struct plan **out);
+
+static int from_container(struct maker *m, const char *profile, struct plan **out)
+{
+	if (!names_container(m))
+		return err_set(m->e, ERR_CREDS,
+			       "profile '%.60s': credential_source is EcsContainer, but neither "
+			       "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI nor ..._FULL_URI is set",
+			       profile);
+	*out = plan_new(m, PLAN_CONTAINER, profile);
+	return *out ? 0 : -1;
+}
+
+static int from_instance(struct maker *m, const char *profile, struct plan **out)
+{
+	if (imds_disabled(m->env))
+		return err_set(m->e, ERR_CREDS,
+			       "profile '%.60s': credential_source is Ec2InstanceMetadata, but "
+			       "AWS_EC2_METADATA_DISABLED is true",
+			       profile);
+	*out = plan_new(m, PLAN_INSTANCE, profile);
+	return *out ? 0 : -1;
+}
 
 static int from_credential_source(struct maker *m, const char *profile, const char *kind,
 				  struct plan **out)
 {
 	struct creds *c;
 
-	if (str_eq_nocase(kind, "Ec2InstanceMetadata") || str_eq_nocase(kind, "EcsContainer"))
-		return unsupported(m, profile,
-				   str_eq_nocase(kind, "EcsContainer")
-					   ? "container credentials (credential_source)"
-					   : "instance metadata (credential_source)");
+	if (str_eq_nocase(kind, "EcsContainer"))
+		return from_container(m, profile, out);
+	if (str_eq_nocase(kind, "Ec2InstanceMetadata"))
+		return from_instance(m, profile, out);
 	if (!str_eq_nocase(kind, "Environment"))
 		return err_set(m->e, ERR_CONFIG,
 			       "profile '%.60s': credential_source '%.60s' is not Environment, "
@@ -157,6 +176,7 @@ static int role_options(struct maker *m, const char *profile, struct plan *p)
 	const char *external = profile_get(m->files, profile, "external_id");
 	const char *session = profile_get(m->files, profile, "role_session_name");
 	const char *duration = profile_get(m->files, profile, "duration_seconds");
+	const char *serial = profile_get(m->files, profile, "mfa_serial");
 	uint64_t seconds = 0;
 
 	if (duration && str_number(duration, 900, 43200, &seconds, m->e) != 0) {
@@ -168,7 +188,9 @@ static int role_options(struct maker *m, const char *profile, struct plan *p)
 	p->role_arn = mem_strdup(profile_get(m->files, profile, "role_arn"));
 	p->external_id = mem_strdup(external);
 	p->session_name = mem_strdup(session);
-	if (!p->role_arn || (external && !p->external_id) || (session && !p->session_name))
+	p->mfa_serial = mem_strdup(serial);
+	if (!p->role_arn || (external && !p->external_id) || (session && !p->session_name) ||
+	    (serial && !p->mfa_serial))
 		return nomem(m);
 	return 0;
 }
@@ -187,8 +209,6 @@ static int step_role(struct maker *m, const char *profile, struct plan **out)
 			       "profile '%.60s': role_arn needs %s of source_profile and "
 			       "credential_source",
 			       profile, source ? "only one" : "one");
-	if (profile_get(m->files, profile, "mfa_serial"))
-		return unsupported(m, profile, "a one-time password (mfa_serial)");
 	if (m->depth == CHAIN_MAX)
 		return err_set(m->e, ERR_CONFIG, "profile '%.60s': more than %d roles in a chain",
 			       profile, CHAIN_MAX);
@@ -207,13 +227,44 @@ static int step_role(struct maker *m, const char *profile, struct plan **out)
 	return result;
 }
 
+/* Of the environment (not when the profile was named explicitly, nor for a source) or the
+ * profile: each of the three by itself, as the AWS CLI does it. */
+static const char *web_option(const struct maker *m, const char *profile, const char *variable,
+			      const char *key)
+{
+	bool environment = !m->explicit_profile && m->depth == 0;
+	const char *value = environment ? env_get(m->env, variable) : NULL;
+
+	return value ? value : profile_get(m->files, profile, key);
+}
+
 static int step_web_identity(struct maker *m, const char *profile, struct plan **out)
 {
-	(void)out;
-	if (profile_get(m->files, profile, "web_identity_token_file") ||
-	    (!m->explicit_profile && m->depth == 0 &&
-	     env_get(m->env, "AWS_WEB_IDENTITY_TOKEN_FILE")))
-		return unsupported(m, profile, "web identity (web_identity_token_file)");
+	const char *file = web_option(m, profile, "AWS_WEB_IDENTITY_TOKEN_FILE",
+				      "web_identity_token_file");
+	const char *arn = web_option(m, profile, "AWS_ROLE_ARN", "role_arn");
+	const char *session = web_option(m, profile, "AWS_ROLE_SESSION_NAME", "role_session_name");
+	struct plan *p;
+
+	if (!file)
+		return 0;
+	if (!arn)
+		return err_set(m->e, ERR_CONFIG,
+			       "profile '%.60s': a web identity (%.100s) needs role_arn or "
+			       "AWS_ROLE_ARN",
+			       profile, file);
+	p = plan_new(m, PLAN_WEB_IDENTITY, profile);
+	if (!p)
+		return -1;
+	p->from_environment = file != profile_get(m->files, profile, "web_identity_token_file");
+	p->token_file = mem_strdup(file);
+	p->role_arn = mem_strdup(arn);
+	p->session_name = mem_strdup(session);
+	if (!p->token_file || !p->role_arn || (session && !p->session_name)) {
+		plan_free(p);
+		return nomem(m);
+	}
+	*out = p;
 	return 0;
 }
 
@@ -297,17 +348,7 @@ static int step_process(struct maker *m, const char *profile, struct plan **out)
 
 static int step_container(struct maker *m, const char *profile, struct plan **out)
 {
-	(void)profile;
-	(void)out;
-	if (!env_get(m->env, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") &&
-	    !env_get(m->env, "AWS_CONTAINER_CREDENTIALS_FULL_URI"))
-		return 0;
-	return err_set(
-		m->e, ERR_UNSUPPORTED,
-		"the environment names container credentials "
-		"(AWS_CONTAINER_CREDENTIALS_*), which this version cannot fetch yet: use a "
-		"profile with credential_process = aws configure export-credentials --format "
-		"process");
+	return names_container(m) ? from_container(m, profile, out) : 0;
 }
 
 /* --- the walk --- */
@@ -345,14 +386,32 @@ static int make_source(struct maker *m, const char *profile, struct plan **out)
 		       profile);
 }
 
-static int nothing(struct maker *m, const char *profile)
+/* The last step, which can only be tried; an error where even that is switched off. */
+static int last_resort(struct maker *m, const char *profile, struct plan **out)
 {
-	return err_set(
-		m->e, ERR_CREDS,
-		"no AWS credentials for profile '%.60s': not in the environment, %s or %s "
-		"(instance metadata is not asked by this version): run aws configure, or set "
-		"AWS_PROFILE",
-		profile, aws_files_credentials_path(m->files), aws_files_config_path(m->files));
+	struct err why;
+	struct plan *p;
+
+	(void)err_set(&why, ERR_CREDS,
+		      "no AWS credentials for profile '%.60s': not in the environment, %.80s or "
+		      "%.80s: run aws configure, or set AWS_PROFILE",
+		      profile, aws_files_credentials_path(m->files),
+		      aws_files_config_path(m->files));
+	if (imds_disabled(m->env)) {
+		if (m->e)
+			*m->e = why;
+		return -1;
+	}
+	p = plan_new(m, PLAN_INSTANCE, profile);
+	if (!p)
+		return -1;
+	p->otherwise = mem_strdup(why.msg);
+	if (!p->otherwise) {
+		plan_free(p);
+		return nomem(m);
+	}
+	*out = p;
+	return 0;
 }
 
 int plan_make(const struct plan_opts *o, struct plan **out, struct err *e)
@@ -374,7 +433,7 @@ int plan_make(const struct plan_opts *o, struct plan **out, struct err *e)
 			       aws_files_credentials_path(o->files));
 	if (first_of(&m, all_steps, profile, out) != 0 || *out)
 		return *out ? 0 : -1;
-	return nothing(&m, profile);
+	return last_resort(&m, profile, out);
 }
 
 void plan_free(struct plan *p)
@@ -388,6 +447,9 @@ void plan_free(struct plan *p)
 		mem_free(p->role_arn);
 		mem_free_str(p->external_id);
 		mem_free(p->session_name);
+		mem_free(p->mfa_serial);
+		mem_free(p->token_file);
+		mem_free(p->otherwise);
 		mem_free(p);
 		p = source;
 	}

@@ -12,7 +12,16 @@
 struct aws_files;
 struct creds;
 
-enum plan_step { PLAN_STATIC = 0, PLAN_PROCESS, PLAN_ROLE, PLAN_SSO, PLAN_LOGIN };
+enum plan_step {
+	PLAN_STATIC = 0,
+	PLAN_PROCESS,
+	PLAN_ROLE,
+	PLAN_WEB_IDENTITY,
+	PLAN_CONTAINER,
+	PLAN_INSTANCE,
+	PLAN_SSO,
+	PLAN_LOGIN
+};
 
 struct plan {
 	enum plan_step step;
@@ -20,7 +29,13 @@ struct plan {
 	struct creds *creds;                         /* PLAN_STATIC */
 	char *command;                               /* PLAN_PROCESS */
 	char *role_arn, *external_id, *session_name; /* PLAN_ROLE; the last two may be NULL */
+	char *mfa_serial;                            /* PLAN_ROLE; NULL: none is asked for */
 	unsigned duration_s;                         /* 0: not given */
+	/* PLAN_WEB_IDENTITY, with role_arn and session_name. */
+	char *token_file;
+	bool from_environment;
+	/* PLAN_INSTANCE as the last step: that all the others have nothing; else NULL. */
+	char *otherwise;
 	struct plan *source;
 };
 
@@ -31,7 +46,7 @@ struct plan_opts {
 	bool profile_explicit;
 };
 /* The first step that the configuration calls for. ERR_CREDS: none does; ERR_CONFIG: it is
- * wrong or incomplete; ERR_UNSUPPORTED: it calls for a source that cannot be asked yet.
+ * wrong or incomplete.
  * A step that is called for and wrong ends the search, the next one is not tried. */
 MUST_CHECK int plan_make(const struct plan_opts *, struct plan **out, struct err *);
 void plan_free(struct plan *); /* NULL allowed */

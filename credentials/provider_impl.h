@@ -84,4 +84,16 @@ void role_session_name(const char *user, const char *host, char out[65]);
 struct buf;
 MUST_CHECK int role_form(const struct role_opts *, struct buf *, struct err *);
 struct creds *role_parse(const char *xml, size_t n, const char *source, struct err *);
+
+/* STS AssumeRoleWithWebIdentity with the token in a file, unsigned. */
+struct web_opts {
+	struct loop *loop;
+	struct aws_client *client; /* taken, also when web_new() fails */
+	/* Copied. */
+	const char *endpoint, *arn, *session_name, *token_file;
+	const char *profile; /* for messages; NULL: it stands in the environment */
+};
+struct provider *web_new(const struct web_opts *, struct err *);
+/* The form that is sent; its answer is role_parse()'s. Pure. */
+MUST_CHECK int web_form(const struct web_opts *, const char *token, struct buf *, struct err *);
 #endif

@@ -44,4 +44,6 @@ void api_xml(struct buf *, const char *name, const char *text);
 
 extern const struct api_op api_ssm_ops[], api_sts_ops[], api_ec2_ops[],
 	api_eic_ops[]; /* end with NULL */
+/* Of STS, those that are not signed: something in them proves who asks. */
+extern const struct api_op api_sts_unsigned_ops[];
 #endif

@@ -417,6 +417,8 @@ enum auth_result auth_verify(struct world *w, const struct auth_request *r, cons
 
 	*key = NULL;
 	result = verify(w, r, key, text, size);
+	if (result == AUTH_EXPIRED)
+		w->stats.expired_credentials++;
 	if (result == AUTH_OK)
 		w->stats.signatures_good++;
 	else if (result != AUTH_MISSING)

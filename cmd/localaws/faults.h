@@ -37,6 +37,10 @@ enum fault_kind {
 	X(REFUSE_TARGET, "refuse-target", TIMES, 0, 1, 1e9, "the agent's dials fail")           \
 	X(EXPIRE_CREDENTIALS, "expire-credentials", NUMBER, 5, 0, 1e6,                          \
 	  "temporary credentials live SECONDS; 0 also ends those given out before")             \
+	X(FAIL_REFRESH, "fail-refresh", NUMBER, 30, 0, 100,                                     \
+	  "PERCENT of the calls that give out credentials answer an internal error")            \
+	X(STALE_METADATA, "stale-metadata", FLAG, 0, 0, 0,                                      \
+	  "instance metadata and container serve their credentials on when they expire")        \
 	X(CLOCK_SKEW, "clock-skew", NUMBER, 600, -1e6, 1e6, "the service's clock, in SECONDS")  \
 	X(SLOW_START, "slow-start", NUMBER, 3000, 0, 1e6, "the agent takes MS to appear")       \
 	X(ASK_KMS, "ask-kms", FLAG, 0, 0, 0, "the agent asks for KMS encryption too")           \

@@ -114,6 +114,27 @@ static int set_idle(struct options *o, const char *v, struct err *e)
 	return 0;
 }
 
+/* SERIAL=CODE: serials are ARNs or numbers of devices, without '='. */
+static int set_mfa(struct options *o, const char *v, struct err *e)
+{
+	const char *eq = strchr(v, '=');
+
+	if (!eq || strlen(eq + 1) != 6 || strspn(eq + 1, "0123456789") != 6 ||
+	    !str_fmt(o->mfa_text, sizeof(o->mfa_text), "%s", v))
+		return err_set(e, ERR_USAGE, "'%.80s' is not SERIAL=CODE with six digits", v);
+	o->mfa_text[eq - v] = '\0';
+	o->mfa_serial = o->mfa_text;
+	o->mfa_code = o->mfa_text + (eq - v) + 1;
+	return 0;
+}
+
+static int set_container_token(struct options *o, const char *v, struct err *e)
+{
+	(void)e;
+	o->container_token = v;
+	return 0;
+}
+
 static int set_log_level(struct options *o, const char *v, struct err *e)
 {
 	(void)o;
@@ -142,6 +163,10 @@ static const struct {
 	{ "agent-version", "A.B.C.D", set_agent_version, "which agent to be (" AGENT_DEFAULT ")" },
 	{ "page-size", "N", set_page_size, "at most N entries to a page of a list" },
 	{ "idle-timeout", "SECONDS", set_idle, "of a session without input (1200)" },
+	{ "mfa", "SERIAL=CODE", set_mfa,
+	  "a user's AssumeRole needs this device's code (none is asked for)" },
+	{ "container-token", "TEXT", set_container_token,
+	  "what /v1/credentials wants for Authorization (localaws)" },
 	{ "fault", "NAME[=VALUE]", set_fault,
 	  "repeatable, see below; also POST /_localaws/faults" },
 	{ "log-level", "LEVEL[,AREA=LEVEL]", set_log_level, "error, warn, info, debug (info)" },
@@ -216,6 +241,7 @@ static int set_defaults(struct options *o, struct err *e)
 	o->agent_version = AGENT_DEFAULT;
 	o->access_key_id = KEY_ID_DEFAULT;
 	o->secret_access_key = SECRET_DEFAULT;
+	o->container_token = "localaws";
 	o->idle_ms = (uint64_t)IDLE_DEFAULT_S * 1000;
 	return set_listen(o, LISTEN_DEFAULT, e);
 }

@@ -23,6 +23,9 @@ struct options {
 		*authorized_keys; /* where pushed SSH keys stand while they live; NULL: nowhere */
 	const char *state_dir; /* for the CA; NULL: beside the ready file, or a new one in /tmp */
 	const char *region, *agent_version, *access_key_id, *secret_access_key;
+	const char *mfa_serial, *mfa_code; /* asked for at AssumeRole by a user; NULL: not asked */
+	char mfa_text[300];
+	const char *container_token; /* what the EKS endpoint wants for Authorization */
 	bool tls, print_env, require_signed_ws, resolve_system, allow_dial, help, version;
 	enum throttle_kind throttle;
 	uint64_t throttle_rate; /* bytes per second */

@@ -23,7 +23,7 @@ int ready_write(const struct world *w, const char *file, unsigned port, const ch
 		struct err *e)
 {
 	cJSON *root = cJSON_CreateObject();
-	char *text;
+	char *text, path[128];
 	int failed;
 
 	cJSON_AddStringToObject(root, "endpoint", w->endpoint);
@@ -31,6 +31,9 @@ int ready_write(const struct world *w, const char *file, unsigned port, const ch
 	cJSON_AddStringToObject(root, "ca", ca);
 	cJSON_AddStringToObject(root, "access_key_id", w->opts->access_key_id);
 	cJSON_AddStringToObject(root, "secret_access_key", w->opts->secret_access_key);
+	(void)str_fmt(path, sizeof(path), "%s/v1/credentials", w->endpoint);
+	cJSON_AddStringToObject(root, "container", path);
+	cJSON_AddStringToObject(root, "container_token", w->opts->container_token);
 	text = cJSON_Print(root);
 	cJSON_Delete(root);
 	if (!text)
@@ -50,6 +53,11 @@ void ready_print_env(const struct world *w, const char *ca)
 	       *o->region ? o->region : "us-east-1");
 	if (*ca)
 		printf("export AWS_CA_BUNDLE=%s\n", ca);
+	/* Instead of the keys: who calls is then the instance's or the container's role. */
+	printf("# export AWS_EC2_METADATA_SERVICE_ENDPOINT=%s\n"
+	       "# export AWS_CONTAINER_CREDENTIALS_FULL_URI=%s/v1/credentials "
+	       "AWS_CONTAINER_AUTHORIZATION_TOKEN=%s\n",
+	       w->endpoint, w->endpoint, o->container_token);
 	(void)fflush(stdout);
 }
 

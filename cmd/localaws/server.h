@@ -29,7 +29,8 @@ struct reply {
 	int status;
 	const char *type; /* Content-Type; static */
 	struct buf body;
-	bool json_id; /* name the id header as JSON services do */
+	uint64_t metadata_ttl_s; /* of the token, as IMDSv2 tells it; 0: not said */
+	bool json_id;            /* name the id header as JSON services do */
 	/* A websocket upgrade was accepted: for this session. */
 	bool upgrade;
 	char session_id[128];

@@ -112,16 +112,17 @@ static const struct api_op *find_op(const struct api_op *ops, const char *name, 
 	return NULL;
 }
 
+/* service: whose signature it must have; NULL: none. */
 static void run(struct api_call *c, const struct api_op *op, const char *service)
 {
 	struct api_count *count = api_count_of(&c->w->apis, op->name);
 
 	count->calls++;
-	if (authorised(c, service) && !struck_by_fault(c))
+	if ((!service || authorised(c, service)) && !struck_by_fault(c))
 		op->run(c);
 	if (c->reply->status != 200)
 		count->failed++;
-	log_debug("api", "%s.%s: %d", service, op->name, c->reply->status);
+	log_debug("api", "%s.%s: %d", service ? service : "unsigned", op->name, c->reply->status);
 }
 
 static void json_call(struct api_call *c, struct http1_text target)
@@ -170,6 +171,11 @@ static void form_call(struct api_call *c, const struct form *form)
 	if (c->protocol == API_EC2 && strcmp(version, "2016-11-15") != 0) {
 		api_error(c, 400, "NoSuchVersion", "The requested version (%.40s) is not valid",
 			  version);
+		return;
+	}
+	op = c->protocol == API_STS ? find_op(api_sts_unsigned_ops, action, strlen(action)) : NULL;
+	if (op) {
+		run(c, op, NULL);
 		return;
 	}
 	op = find_op(c->protocol == API_STS ? api_sts_ops : api_ec2_ops, action, strlen(action));
@@ -293,6 +299,8 @@ void service_handle(struct world *w, const struct request *q, struct reply *r)
 		return;
 	}
 	w->stats.requests++;
+	if (metadata_handle(w, q, r))
+		return;
 	if (path_starts(q, CHANNEL_PATH))
 		open_channel(w, q, r);
 	else if (q->path.n != 1)

@@ -14,7 +14,8 @@
 	X(websocket_drops)     /* cut by a fault */                       \
 	X(signatures_good)                                                \
 	X(signatures_bad)                                                 \
-	X(sessions) /* started */                                         \
+	X(expired_credentials) /* requests made with such */              \
+	X(sessions)            /* started */                              \
 	X(sessions_open)                                                  \
 	X(resumes) /* data channels opened again */                       \
 	X(dials)   /* by agents */                                        \

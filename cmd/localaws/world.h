@@ -9,6 +9,7 @@
 #include "cmd/localaws/dice.h"
 #include "cmd/localaws/faults.h"
 #include "cmd/localaws/keys.h"
+#include "cmd/localaws/metadata.h"
 #include "cmd/localaws/options.h"
 #include "cmd/localaws/ssh_keys.h"
 #include "cmd/localaws/stats.h"
@@ -28,6 +29,7 @@ struct world {
 	struct dice dice;
 	struct keys keys;
 	struct ssh_keys ssh_keys;
+	struct metadata metadata;
 	struct wire_hash *hash;
 	struct sessions *sessions;
 	struct list legs, conns; /* open connections, to end them with the program */

@@ -54,6 +54,7 @@ def clean_environment(home):
     env = {k: v for k, v in os.environ.items()
            if not k.startswith(("AWS", "XDG_", "SSH_")) and "proxy" not in k.lower()}
     env["HOME"] = str(home)
+    env["AWS_EC2_METADATA_DISABLED"] = "true"       # its address is not of this machine
     for name, folder in (("CONFIG_HOME", "config"), ("STATE_HOME", "state"), ("RUNTIME_DIR", "run"),
                          ("CACHE_HOME", "cache")):
         path = os.path.join(str(home), folder)

@@ -23,12 +23,21 @@ static void tell(const struct plan *p, char *out, size_t size)
 				      p->step == PLAN_SSO ? "sso" : "login", p->profile);
 		else if (p->step == PLAN_PROCESS)
 			(void)str_fmt(out + n, size - n, "%s`%s`", lead, p->command);
+		else if (p->step == PLAN_CONTAINER || p->step == PLAN_INSTANCE)
+			(void)str_fmt(out + n, size - n, "%s%s", lead,
+				      p->step == PLAN_CONTAINER ? "container" : "instance");
+		else if (p->step == PLAN_WEB_IDENTITY)
+			(void)str_fmt(out + n, size - n, "%sweb %s %s%s%s%s", lead, p->role_arn,
+				      p->token_file, p->session_name ? " as=" : "",
+				      p->session_name ? p->session_name : "",
+				      p->from_environment ? " env" : "");
 		else
-			(void)str_fmt(out + n, size - n, "%srole %s%s%s%s%s", lead, p->role_arn,
-				      p->external_id ? " ext=" : "",
-				      p->external_id ? p->external_id : "",
-				      p->session_name ? " as=" : "",
-				      p->session_name ? p->session_name : "");
+			(void)str_fmt(
+				out + n, size - n, "%srole %s%s%s%s%s%s%s", lead, p->role_arn,
+				p->external_id ? " ext=" : "", p->external_id ? p->external_id : "",
+				p->session_name ? " as=" : "",
+				p->session_name ? p->session_name : "",
+				p->mfa_serial ? " mfa=" : "", p->mfa_serial ? p->mfa_serial : "");
 	}
 }
 
@@ -63,6 +72,8 @@ static const char config[] =
 	"[profile mfa]\nrole_arn = R7\nsource_profile = both\nmfa_serial = m\n"
 	"[profile badtime]\nrole_arn = R7\nsource_profile = both\nduration_seconds = 60\n"
 	"[profile web]\nrole_arn = R7\nweb_identity_token_file = /t\n"
+	"[profile onweb]\nrole_arn = R8\nsource_profile = web\n"
+	"[profile webless]\nweb_identity_token_file = /t\n"
 	"[profile corp]\nsso_session = s\nsso_account_id = 1\nsso_role_name = Dev\n"
 	"credential_process = never\n"
 	"[profile oldsso]\nsso_start_url = u\nsso_region = r\nsso_account_id = 1\n"
@@ -169,8 +180,25 @@ static const struct {
 	{ "cycle", "a", true, { NULL }, ERR_CONFIG, "leads back" },
 	{ "environment as source", "envrole", true, { KEYS }, ERR_NONE, "role R7 <- ENV" },
 	{ "environment as source, empty", "envrole", true, { NULL }, ERR_CREDS, "is not set" },
-	{ "instance as source", "ec2role", true, { NULL }, ERR_UNSUPPORTED, "instance metadata" },
-	{ "container as source", "ecsrole", true, { NULL }, ERR_UNSUPPORTED, "container" },
+	{ "instance as source", "ec2role", true, { NULL }, ERR_NONE, "role R7 <- instance" },
+	{ "instance as source, switched off",
+	  "ec2role",
+	  true,
+	  { "AWS_EC2_METADATA_DISABLED=True" },
+	  ERR_CREDS,
+	  "AWS_EC2_METADATA_DISABLED is true" },
+	{ "container as source",
+	  "ecsrole",
+	  true,
+	  { "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/x" },
+	  ERR_NONE,
+	  "role R7 <- container" },
+	{ "container as source, none named",
+	  "ecsrole",
+	  true,
+	  { NULL },
+	  ERR_CREDS,
+	  "neither AWS_CONTAINER_CREDENTIALS_RELATIVE_URI nor" },
 	{ "odd source", "oddrole", true, { NULL }, ERR_CONFIG, "'Moon'" },
 	{ "no source", "norole", true, { NULL }, ERR_CONFIG, "needs one of" },
 	{ "two sources", "tworole", true, { NULL }, ERR_CONFIG, "only one of" },
@@ -181,15 +209,48 @@ static const struct {
 	  { NULL },
 	  ERR_NONE,
 	  "role R7 <- DEF" },
-	{ "one-time password", "mfa", true, { NULL }, ERR_UNSUPPORTED, "mfa_serial" },
+	{ "one-time password", "mfa", true, { NULL }, ERR_NONE, "role R7 mfa=m <- CRED" },
 	{ "duration too short", "badtime", true, { NULL }, ERR_CONFIG, "duration_seconds" },
-	{ "web identity", "web", true, { NULL }, ERR_UNSUPPORTED, "web identity" },
-	{ "web identity by environment",
+	{ "web identity", "web", true, { NULL }, ERR_NONE, "web R7 /t" },
+	{ "web identity as source", "onweb", true, { NULL }, ERR_NONE, "role R8 <- web R7 /t" },
+	{ "web identity without a role", "webless", true, { NULL }, ERR_CONFIG, "needs role_arn" },
+	{ "web identity by environment, before the file's keys",
 	  NULL,
 	  false,
-	  { "AWS_WEB_IDENTITY_TOKEN_FILE=/t", "AWS_ROLE_ARN=r" },
-	  ERR_UNSUPPORTED,
-	  "web identity" },
+	  { "AWS_WEB_IDENTITY_TOKEN_FILE=/e", "AWS_ROLE_ARN=r", "AWS_ROLE_SESSION_NAME=me" },
+	  ERR_NONE,
+	  "web r /e as=me env" },
+	{ "web identity by environment without a role",
+	  NULL,
+	  false,
+	  { "AWS_WEB_IDENTITY_TOKEN_FILE=/e" },
+	  ERR_CONFIG,
+	  "AWS_ROLE_ARN" },
+	{ "web identity: the environment's file, the profile's role",
+	  NULL,
+	  false,
+	  { "AWS_PROFILE=web", "AWS_WEB_IDENTITY_TOKEN_FILE=/e" },
+	  ERR_NONE,
+	  "web R7 /e env" },
+	{ "web identity of the environment is no source's",
+	  NULL,
+	  false,
+	  { "AWS_PROFILE=role", "AWS_WEB_IDENTITY_TOKEN_FILE=/e", "AWS_ROLE_ARN=r" },
+	  ERR_NONE,
+	  "role R1 <- CRED" },
+	{ "keys before the container",
+	  NULL,
+	  false,
+	  { "AWS_CONTAINER_CREDENTIALS_FULL_URI=http://localhost/" },
+	  ERR_NONE,
+	  "DEF" },
+	{ "container before the instance",
+	  "plainsso",
+	  true,
+	  { "AWS_CONTAINER_CREDENTIALS_FULL_URI=http://localhost/" },
+	  ERR_NONE,
+	  "container" },
+	{ "instance as the last", "plainsso", true, { NULL }, ERR_NONE, "instance" },
 	{ "web identity of the environment, explicit profile",
 	  "both",
 	  true,
@@ -207,7 +268,7 @@ static const struct {
 	{ "sso session alone gives no credentials",
 	  "plainsso",
 	  true,
-	  { NULL },
+	  { "AWS_EC2_METADATA_DISABLED=true" },
 	  ERR_CREDS,
 	  "no AWS credentials" },
 	{ "login", "login", true, { NULL }, ERR_NONE, "login login" },
@@ -249,16 +310,23 @@ static void without_files(void **state)
 	struct aws_files *f;
 	struct plan *p;
 	struct err e = { 0 };
+	const char *disabled[] = { "AWS_EC2_METADATA_DISABLED=true", NULL };
 	const char *container[] = { "AWS_CONTAINER_CREDENTIALS_FULL_URI=http://localhost/", NULL };
 
 	(void)state;
 	assert_int_equal(aws_files_parse(NULL, NULL, &f, NULL), 0);
-	assert_int_equal(plan_make(&(struct plan_opts){ .files = f }, &p, &e), -1);
+	assert_int_equal(plan_make(&(struct plan_opts){ .files = f }, &p, &e), 0);
+	assert_int_equal(p->step, PLAN_INSTANCE);
+	assert_non_null(strstr(p->otherwise, "no AWS credentials"));
+	plan_free(p);
+	assert_int_equal(plan_make(&(struct plan_opts){ .files = f, .environ = disabled }, &p, &e),
+			 -1);
 	assert_int_equal(e.code, ERR_CREDS);
 	assert_non_null(strstr(e.msg, "aws configure"));
 	assert_int_equal(plan_make(&(struct plan_opts){ .files = f, .environ = container }, &p, &e),
-			 -1);
-	assert_int_equal(e.code, ERR_UNSUPPORTED);
+			 0);
+	assert_int_equal(p->step, PLAN_CONTAINER);
+	plan_free(p);
 	aws_files_free(f);
 }
 
