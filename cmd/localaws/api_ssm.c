@@ -99,7 +99,7 @@ static bool value_ok(const struct doc_param *p, const char *value)
 	uint64_t n, low = strcmp(p->name, "portNumber") == 0 ? 1 : 0;
 
 	if (p->port)
-		return strlen(value) <= 5 && *value != '+' &&
+		return strlen(value) <= 5 && *value != '+' && (*value != '0' || !value[1]) &&
 		       str_number(value, low, 65535, &n, NULL) == 0;
 	return *value && strlen(value) < SESSION_HOST &&
 	       strspn(value,

@@ -210,6 +210,8 @@ static enum channel_take input(struct plugin *p, uint32_t type, const uint8_t *b
 
 	if (type == WIRE_FLAG && n == 4 && bytes[3] == WIRE_DISCONNECT) {
 		drop_link(b);
+		if (!b->ctx.reconnect)
+			end_later(b); /* its reader has lost the connection */
 		return CHANNEL_TAKEN;
 	}
 	if (type != WIRE_OUTPUT)

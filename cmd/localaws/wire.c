@@ -159,8 +159,7 @@ size_t wire_ack_text(const struct wire_msg *m, char out[static WIRE_ACK_MAX])
 int wire_ack_seq(const uint8_t *json, size_t n, int64_t *seq, struct err *e)
 {
 	cJSON *root = cJSON_ParseWithLength((const char *)json, n);
-	const cJSON *number = cJSON_GetObjectItemCaseSensitive(root,
-							       "AcknowledgedMessageSequenceNumber");
+	const cJSON *number = cJSON_GetObjectItem(root, "AcknowledgedMessageSequenceNumber");
 	bool ok = cJSON_IsNumber(number) && number->valuedouble >= 0 &&
 		  number->valuedouble < 9007199254740992.0;
 

@@ -67,6 +67,7 @@ enum { WIRE_UUID_TEXT = 37, WIRE_ACK_MAX = 300 };
 void wire_uuid_text(const uint8_t id[static 16], char out[static WIRE_UUID_TEXT]);
 /* The acknowledge payload for m; returns its length. */
 size_t wire_ack_text(const struct wire_msg *m, char out[static WIRE_ACK_MAX]);
-/* The sequence number an acknowledge payload names; both AWS ends use nothing else. */
+/* The sequence number an acknowledge payload names; both AWS ends use nothing else, and read keys
+ * in any case. */
 MUST_CHECK int wire_ack_seq(const uint8_t *json, size_t n, int64_t *seq, struct err *);
 #endif
