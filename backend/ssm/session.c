@@ -230,7 +230,7 @@ static void run_channel(struct session *s)
 		session_go(s, SESSION_DEAD);
 	} else if (s->closed && s->state < SESSION_TERMINATING) {
 		session_output_error(s->output, &e);
-		if (!s->output[0])
+		if (!s->output[0] && !channel_has_gap(s->channel))
 			smux_raw_end(s->mux); /* that is how it tells of sshd's close */
 		session_fail(s, &e);
 	} else if (s->state == SESSION_ENDING && channel_is_drained(s->channel)) {

@@ -16,6 +16,7 @@
 
 enum {
 	RESUME_LIMIT_MS = 3600000, /* AWS ends what was idle for that long at the latest */
+	REFUSED_LIMIT_MS = 120000, /* when AWS says no: perhaps somebody is mending a policy */
 	RESUME_FIRST_MS = 50,
 	RESUME_MAX_MS = 10000,
 	SETTLED_MS = 10000 /* a refused token shows sooner */
@@ -100,6 +101,12 @@ static bool is_gone(const char *aws_code)
 	return strcmp(aws_code, "DoesNotExistException") == 0;
 }
 
+/* An answer that will stand: AccessDenied and the like. */
+static bool is_refusal(const char *aws_code)
+{
+	return aws_code[0] && aws_error_verdict(400, aws_code) == AWS_FATAL;
+}
+
 static void on_resumed(void *arg, const struct api_session *reply, const char *aws_code,
 		       const struct err *why)
 {
@@ -107,6 +114,7 @@ static void on_resumed(void *arg, const struct api_session *reply, const char *a
 	struct err e;
 
 	s->call = NULL;
+	s->resume_refused = is_refusal(aws_code);
 	if (why && !is_gone(aws_code)) {
 		session_lost_link(s, why);
 	} else if (!reply || !reply->token[0]) {
@@ -169,7 +177,7 @@ void session_lost_link(struct session *s, const struct err *why)
 		log_info("ssm", "%s: data channel lost: %s", s->label, why->msg);
 	}
 	s->last = *why;
-	if (now_ms(s) - s->lost_ms >= RESUME_LIMIT_MS) {
+	if (now_ms(s) - s->lost_ms >= (s->resume_refused ? REFUSED_LIMIT_MS : RESUME_LIMIT_MS)) {
 		e = *why;
 		(void)err_wrap(&e, "the data channel was lost and could not be resumed");
 		e.code = ERR_CLOSED;

@@ -526,6 +526,25 @@ static void session_gone(void **state)
 	}
 }
 
+/* Somebody may do without ssm:ResumeSession; its streams do not wait for an hour for that. */
+static void resume_is_refused(void **state)
+{
+	struct client c = { 0 };
+
+	(void)state;
+	begin(&(struct ssm_opts){ 0 });
+	dial(&c, "echo");
+	RUN_UNTIL(c.s, 5000);
+	W->resume_code = "AccessDeniedException";
+	cut_all(0);
+	run(100000);
+	assert_int_equal(c.closeds, 0);
+	RUN_UNTIL(c.closeds, 40000);
+	assert_int_equal(c.why.code, ERR_CLOSED);
+	assert_non_null(strstr(c.why.msg, "AccessDenied"));
+	finish();
+}
+
 static void never_resumed(void **state)
 {
 	struct client c = { 0 };
@@ -1245,6 +1264,7 @@ int main(void)
 		cmocka_unit_test(dropped_and_resumed),
 		cmocka_unit_test(session_gone),
 		cmocka_unit_test(never_resumed),
+		cmocka_unit_test(resume_is_refused),
 		cmocka_unit_test(ended_by_the_service),
 		cmocka_unit_test(idle_sessions_end),
 		cmocka_unit_test(total_and_room),
