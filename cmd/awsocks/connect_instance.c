@@ -22,7 +22,7 @@ struct tunnel {
 	const struct connect_args *args;
 	struct dial *dial;
 	struct net_relay *relay;
-	bool stopping;
+	bool stopping, signalled;
 	struct err err;
 };
 
@@ -51,6 +51,7 @@ static void on_signal(void *arg)
 {
 	struct tunnel *t = arg;
 
+	t->signalled = true;
 	backend_cancel(t->dial);
 	t->dial = NULL;
 	if (t->relay)
@@ -68,7 +69,7 @@ static void on_relayed(void *arg, const struct relay_result *r)
 		(void)err_set(&t->err, ERR_TARGET, "nothing answers at port %u of %s%s%s",
 			      t->args->port, t->args->host, r->why ? ": " : "",
 			      r->why ? r->why->msg : "");
-	else if (r->why && r->why->code != ERR_CLOSED)
+	else if (r->why && !t->signalled)
 		t->err = *r->why;
 	stop(t);
 }

@@ -2,7 +2,7 @@
 
 It exists to judge the client, as ssm_client.py judges the emulator: it writes what is legal but unusual (its
 Manner), and notes every rule of the page that the client breaks (.broken). Every stream of its multiplexer is
-an echo; that of a session to port 7 is refused. One thread a connection.
+an echo; that of a session to port 7 is refused. An SSH session greets and is an echo. One thread a connection.
 """
 import base64
 import hashlib
@@ -158,6 +158,7 @@ class Session:
 
     def __init__(self, aws, properties):
         self.aws, self.properties = aws, properties
+        self.raw_stream = "type" not in properties
         self.id = f"user@example.com-0{uuid.uuid4().hex[:16]}"
         self.token = self.client_id = self.leg = None
         self.request_ids = set()
@@ -311,10 +312,16 @@ class Session:
             self.response(json.loads(payload))
             for _ in range(1 + m.greet_twice):
                 self.send(7, m.dump({"HandshakeTimeToComplete": 925691, "CustomerMessage": ""}))
-            self.completed = True
+            self.completed = time.monotonic()
+            if self.raw_stream:
+                self.send(1, b"SSH-2.0-agent\r\n")
         elif payload_type == 10:
             must(payload == b"\0\0\0\2", f"flag {payload}")
             self.terminated = True
+        elif self.raw_stream:
+            must(payload_type == 1 and self.first or time.monotonic() > self.completed + 0.05, "nothing is sent at once")
+            self.first = True
+            self.output(payload)
         else:
             must(payload_type == 1 and self.completed, f"payload type {payload_type} out of place")
             must(self.first or payload == struct.pack("<BBHI", 1, NOP, 0, 0), "the first message is a NOP")
@@ -489,12 +496,16 @@ class Aws:
                 f"ws://127.0.0.1:{self.port}/v1/data-channel/{session.id}?{self.query}"}
 
     def StartSession(self, body):
-        self.must(body["DocumentName"] == "AWS-StartPortForwardingSessionToRemoteHost" and
+        parameters = {"AWS-StartPortForwardingSessionToRemoteHost": {"host", "portNumber", "localPortNumber"},
+                      "AWS-StartPortForwardingSession": {"portNumber", "localPortNumber"},
+                      "AWS-StartSSHSession": {"portNumber"}}[body["DocumentName"]]
+        self.must(set(body["Parameters"]) == parameters and
                   all(isinstance(v, list) and len(v) == 1 and isinstance(v[0], str)
-                      for v in body["Parameters"].values()) and
-                  set(body["Parameters"]) == {"host", "portNumber", "localPortNumber"}, f"StartSession {body}")
+                      for v in body["Parameters"].values()), f"StartSession {body}")
         p = {k: v[0] for k, v in body["Parameters"].items()}
-        s = Session(self, dict(p, type="LocalPortForwarding"))
+        if "localPortNumber" in p:
+            p["type"] = "LocalPortForwarding"
+        s = Session(self, p)
         self.sessions[s.id] = s
         return self.reply(s)
 

@@ -1,13 +1,14 @@
 """awsocks with an AWS and an agent that are not ours (ssm_agent.py): they write what is legal but unusual, and
 note every rule of the protocol page that is broken."""
 import contextlib
+import subprocess
 
 import pytest
 
 import client
 import harness
 import ssm_agent
-from conftest import INSTANCE
+from conftest import INSTANCE, clean_environment
 
 HOST = "db.internal.example"
 
@@ -93,6 +94,30 @@ def test_a_refusal_by_flag(awsocks, aws):
     with pytest.raises(client.Refused) as e:
         client.socks5(proxy.listener, HOST, 7)
     assert e.value.code == 5
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_ssh_session_and_its_end(aws, tmp_path, whole):
+    """channel_closed without a reason is sshd's close, unless bytes before it have not come."""
+    a = aws(pieces=(5,))
+    env = dict(clean_environment(tmp_path), **a.env())
+    with subprocess.Popen([harness.program("awsocks"), "connect", INSTANCE, "22"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as p:
+        assert p.stdout.readline() == b"SSH-2.0-agent\r\n"
+        p.stdin.write(b"SSH-2.0-client\r\n")
+        p.stdin.flush()
+        assert p.stdout.readline() == b"SSH-2.0-client\r\n"
+        (s,) = a.sessions.values()
+        if not whole:
+            s.next_out += 1
+        s.send(1, b"last words")
+        s.closed("")
+        out, err = p.communicate(timeout=harness.LIMIT_S)
+    if whole:
+        assert (out, err, p.returncode) == (b"last words", b"", 0)
+    else:
+        assert out == b"" and b"ended by the service" in err and p.returncode
+    s.over = True
 
 
 def test_the_end_is_told_and_taken(awsocks, aws):
