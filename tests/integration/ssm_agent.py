@@ -319,7 +319,8 @@ class Session:
             must(payload == b"\0\0\0\2", f"flag {payload}")
             self.terminated = True
         elif self.raw_stream:
-            must(payload_type == 1 and self.first or time.monotonic() > self.completed + 0.05, "nothing is sent at once")
+            must(payload_type == 1, f"payload type {payload_type} out of place")
+            must(self.first or time.monotonic() > self.completed + 0.05, "nothing is sent at once")
             self.first = True
             self.output(payload)
         else:
