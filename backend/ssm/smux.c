@@ -55,6 +55,7 @@ struct smux *smux_new(const struct smux_opts *o, const struct smux_handler *hand
 	m->handler = handler;
 	m->arg = arg;
 	m->next_id = FIRST_ID;
+	m->due_ms = UINT64_MAX;
 	m->probe_seq = -1;
 	list_init(&m->streams);
 	list_init(&m->ready);
@@ -123,6 +124,7 @@ void smux_set_full(struct smux_stream *s, bool full)
 		return;
 	s->full = full;
 	s->full_ms = smux_now_ms(m);
+	smux_mind_due(s);
 	m->full += full ? 1 : (size_t)-1;
 	if (m->holding == (m->full > 0))
 		return;
@@ -235,17 +237,19 @@ static uint64_t due_of(const struct smux_stream *s)
 	return due;
 }
 
+/* due_ms is never later than any stream's own, and may be earlier: then smux_tick() finds nothing
+ * to do. So thousands of streams cost nothing in each turn. */
+void smux_mind_due(struct smux_stream *s)
+{
+	uint64_t due = due_of(s);
+
+	if (due < s->mux->due_ms)
+		s->mux->due_ms = due;
+}
+
 uint64_t smux_next(const struct smux *m)
 {
-	uint64_t first = UINT64_MAX;
-
-	for (const struct list *it = m->streams.next; it != &m->streams; it = it->next) {
-		uint64_t due = due_of(CONTAINER_OF(it, struct smux_stream, node));
-
-		if (due < first)
-			first = due;
-	}
-	return first;
+	return m->due_ms;
 }
 
 static void reset_stalled(struct smux_stream *s)
@@ -274,12 +278,15 @@ void smux_tick(struct smux *m)
 {
 	uint64_t now = smux_now_ms(m);
 
+	if (now < m->due_ms)
+		return;
+	m->due_ms = UINT64_MAX;
 	LIST_EACH (it, &m->streams) {
 		struct smux_stream *s = CONTAINER_OF(it, struct smux_stream, node);
 
 		if (due_of(s) > now)
-			continue;
-		if (s->closing)
+			smux_mind_due(s);
+		else if (s->closing)
 			drop_unsent(s);
 		else if (s->full && now >= s->full_ms + m->o.stall_ms) {
 			reset_stalled(s);
@@ -289,6 +296,7 @@ void smux_tick(struct smux *m)
 			s->remote_fin = true;
 			s->moved_ms = now;
 			smux_want_run(s);
+			smux_mind_due(s);
 		}
 	}
 }

@@ -40,6 +40,7 @@ struct smux {
 	uint32_t next_id;
 	bool nop_due, dead, holding;
 	uint64_t up, down;
+	uint64_t due_ms;   /* when smux_tick() has to look at the streams */
 	uint64_t asked_ms; /* something went out, nothing came since; 0: no */
 	int64_t probe_seq;
 };
@@ -56,6 +57,7 @@ uint64_t smux_now_ms(const struct smux *);
 void smux_want_run(struct smux_stream *);  /* its owner is to be told something */
 void smux_want_send(struct smux_stream *); /* it has something for the far end */
 void smux_set_full(struct smux_stream *, bool full);
+void smux_mind_due(struct smux_stream *); /* shut, closing, full or eof_told is set */
 /* Nothing more will be sent but a FIN, if the far end knows the stream at all. */
 void smux_finish_sending(struct smux_stream *);
 void smux_break_stream(struct smux_stream *, const struct err *why); /* NULL: a clean end */

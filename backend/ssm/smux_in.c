@@ -195,6 +195,7 @@ static void run_stream(struct smux_stream *s)
 	if (deliverable(s) && s->remote_fin && !s->eof_told && !s->broken && buf_len(&s->in) == 0) {
 		s->eof_told = true;
 		s->moved_ms = smux_now_ms(s->mux);
+		smux_mind_due(s);
 		s->stream.handler->eof(s->stream.arg);
 	}
 	if (s->owner_gone || !(s->closing || (s->broken && s->stream.handler)))

@@ -64,6 +64,7 @@ static void on_shutdown(struct stream *stream)
 		return;
 	s->shut = true;
 	s->moved_ms = smux_now_ms(s->mux);
+	smux_mind_due(s);
 	s->mux->handler->kick(s->mux->arg); /* smux_next() has changed */
 }
 
@@ -74,6 +75,7 @@ static void on_close(struct stream *stream)
 	if (s->closing)
 		return;
 	s->closing = true;
+	smux_mind_due(s);
 	smux_set_full(s, false);
 	buf_free(&s->in);
 	smux_finish_sending(s);

@@ -9,7 +9,7 @@
  *
  *   socksbench serve --listen 127.0.1.1 --targets 16 --port 17000
  *   socksbench bulk  --via V --dir down|up|both --streams N --bytes 1G
- *   socksbench conn  --via V --conc C --count 20000 [--pace N, at most so many a second]
+ *   socksbench conn  --via V --conc C --count 20000 [--pace N] [--far-end]
  *   socksbench rtt   --via V --conc C --count 20000
  *   socksbench idle  --via V --count 2000
  *   socksbench drip  --via V --drips 1000 --seconds 8 --rate 200
@@ -24,6 +24,8 @@
  *
  * Only loopback addresses are accepted, for the proxy and for the target.
  *
+ * --pace N: not more than N connections a second. --far-end: the target ends each.
+ *
  * Ports: each connection uses the next of --sources client addresses
  * (127.0.2.1...) and the next of --targets server addresses (127.0.1.1...), so
  * that neither side of the proxy runs out of ephemeral ports to TIME_WAIT.
@@ -31,6 +33,7 @@
  *
  * Target protocol: the first byte of a connection chooses what the server does:
  *   'E'            echo, that byte included, until end of file
+ *   'Q'            that byte, and the end
  *   'D' u64(be) n  send n bytes of a fixed pattern, then wait for end of file
  *   'U' u64(be) n  read n bytes unseen, answer 'K'
  *   'V' u64(be) n  read n bytes comparing them with the pattern, answer 'K' or 'X'
@@ -127,7 +130,7 @@ static struct {
 	uint64_t bytes;
 	int streams, conc, count, pace, drips, seconds, rate, hold_ms, interval_ms;
 	int dir; /* 'd', 'u' or 'b' */
-	bool verify, rst;
+	bool verify, rst, far_end;
 	int timeout_s, conn_timeout_ms;
 	pid_t roots[MAXROOTS];
 	int nroots;
@@ -259,37 +262,28 @@ static void parse_options(int argc, char **argv)
 		DIR_,
 		VERIFY,
 		RST,
+		FAR_END,
 		TIMEOUT,
 		CTIMEOUT,
 		PIDS,
 		SPID,
 		LABEL
 	};
-	static const struct option lo[] = { { "via", 1, 0, VIA },
-					    { "listen", 1, 0, LISTEN },
-					    { "target", 1, 0, LISTEN },
-					    { "targets", 1, 0, TARGETS },
-					    { "port", 1, 0, PORT },
-					    { "sources", 1, 0, SOURCES },
-					    { "bytes", 1, 0, BYTES },
-					    { "streams", 1, 0, STREAMS },
-					    { "conc", 1, 0, CONC },
-					    { "count", 1, 0, COUNT },
-					    { "pace", 1, 0, PACE },
-					    { "drips", 1, 0, DRIPS },
-					    { "seconds", 1, 0, SECONDS },
-					    { "rate", 1, 0, RATE },
-					    { "hold-ms", 1, 0, HOLD },
-					    { "interval-ms", 1, 0, INTERVAL },
-					    { "dir", 1, 0, DIR_ },
-					    { "verify", 0, 0, VERIFY },
-					    { "rst", 0, 0, RST },
-					    { "timeout", 1, 0, TIMEOUT },
-					    { "conn-timeout-ms", 1, 0, CTIMEOUT },
-					    { "pids", 1, 0, PIDS },
-					    { "server-pid", 1, 0, SPID },
-					    { "label", 1, 0, LABEL },
-					    { 0, 0, 0, 0 } };
+	static const struct option lo[] = {
+		{ "via", 1, 0, VIA },         { "listen", 1, 0, LISTEN },
+		{ "target", 1, 0, LISTEN },   { "targets", 1, 0, TARGETS },
+		{ "port", 1, 0, PORT },       { "sources", 1, 0, SOURCES },
+		{ "bytes", 1, 0, BYTES },     { "streams", 1, 0, STREAMS },
+		{ "conc", 1, 0, CONC },       { "count", 1, 0, COUNT },
+		{ "pace", 1, 0, PACE },       { "drips", 1, 0, DRIPS },
+		{ "seconds", 1, 0, SECONDS }, { "rate", 1, 0, RATE },
+		{ "hold-ms", 1, 0, HOLD },    { "interval-ms", 1, 0, INTERVAL },
+		{ "dir", 1, 0, DIR_ },        { "verify", 0, 0, VERIFY },
+		{ "rst", 0, 0, RST },         { "far-end", 0, 0, FAR_END },
+		{ "timeout", 1, 0, TIMEOUT }, { "conn-timeout-ms", 1, 0, CTIMEOUT },
+		{ "pids", 1, 0, PIDS },       { "server-pid", 1, 0, SPID },
+		{ "label", 1, 0, LABEL },     { 0, 0, 0, 0 }
+	};
 	int c;
 	o.target = parse_loopback("127.0.1.1");
 	while ((c = getopt_long(argc, argv, "", lo, NULL)) != -1)
@@ -312,6 +306,7 @@ static void parse_options(int argc, char **argv)
 		case DIR_: o.dir = optarg[0]; break;
 		case VERIFY: o.verify = true; break;
 		case RST: o.rst = true; break;
+		case FAR_END: o.far_end = true; break;
 		case TIMEOUT: o.timeout_s = parse_int(optarg); break;
 		case CTIMEOUT: o.conn_timeout_ms = parse_int(optarg); break;
 		case PIDS: parse_pids(optarg); break;
@@ -600,6 +595,8 @@ static bool s_step(int ep, struct sconn *c)
 				return false;
 			return true;
 		}
+		if (first == 'Q')
+			(void)!send(c->fd, &first, 1, MSG_NOSIGNAL);
 		if (!strchr("DUV", first) || !first)
 			return false;
 		c->head[0] = first;
@@ -1111,6 +1108,7 @@ static int cmd_conn(void)
 	uint64_t deadline = now_ns() + (uint64_t)o.timeout_s * 1000000000u, scan = 0, t;
 	struct lat l = { 0 };
 	struct span a, d;
+	char what = o.far_end ? 'Q' : 'E';
 	int started = 0, max_fails = o.count / 10 + 10;
 	span_read(&a);
 	while (l.n + total_fails() < o.count && total_fails() <= max_fails &&
@@ -1131,12 +1129,12 @@ static int cmd_conn(void)
 					continue;
 				c->have = 0;
 				c->need = 1;
-				if (!c_send(c, "E", 1))
+				if (!c_send(c, &what, 1))
 					continue;
 			}
 			if (c_recv(c) <= 0)
 				continue;
-			if (c->hs[0] != 'E') {
+			if (c->hs[0] != what) {
 				c_fail(c, F_DATA);
 				continue;
 			}

@@ -322,6 +322,40 @@ static void shutdown_sends_no_fin(void **state)
 	end(&r);
 }
 
+/* smux_next() may be too early, never too late. */
+static void what_moves_is_not_idle(void **state)
+{
+	struct rig r;
+	struct user a;
+	uint64_t begun;
+
+	(void)state;
+	rig_init(&r, 0);
+	open_user(&r, &a);
+	stream_credit(a.s, 100);
+	(void)sent(&r, 1024);
+	assert_int_equal(smux_next(r.mux), UINT64_MAX);
+	stream_shutdown(a.s);
+	begun = r.now;
+	r.now += 1000;
+	far(&r, SMUX_PSH, 3, "still here");
+	smux_run(r.mux);
+	assert_in_range(smux_next(r.mux), begun, begun + 301000);
+	r.now = begun + 300000;
+	smux_tick(r.mux);
+	smux_run(r.mux);
+	assert_int_equal(a.eofs, 0);
+	assert_int_equal(smux_next(r.mux), begun + 301000);
+	r.now += 1000;
+	smux_tick(r.mux);
+	smux_run(r.mux);
+	assert_int_equal(a.eofs, 1);
+	assert_int_equal(smux_next(r.mux), r.now + 300000);
+	stream_abort(a.s);
+	smux_run(r.mux);
+	end(&r);
+}
+
 static void stalled_reader(void **state)
 {
 	struct rig r;
@@ -700,15 +734,25 @@ static void a_raw_one_breaks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(frames_in_order),     cmocka_unit_test(never_opened_never_sent),
-		cmocka_unit_test(writers_share),       cmocka_unit_test(credit_rules),
-		cmocka_unit_test(close_inside_data),   cmocka_unit_test(shutdown_sends_no_fin),
-		cmocka_unit_test(stalled_reader),      cmocka_unit_test(hard_ceiling),
-		cmocka_unit_test(who_was_refused),     cmocka_unit_test(probe),
-		cmocka_unit_test(refused_after_close), cmocka_unit_test(unknown_and_broken),
-		cmocka_unit_test(broken_session),      cmocka_unit_test(late_attach),
-		cmocka_unit_test(greeted_after_close), cmocka_unit_test(closed_and_never_taken),
-		cmocka_unit_test(a_raw_one),           cmocka_unit_test(a_raw_one_breaks),
+		cmocka_unit_test(frames_in_order),
+		cmocka_unit_test(never_opened_never_sent),
+		cmocka_unit_test(writers_share),
+		cmocka_unit_test(credit_rules),
+		cmocka_unit_test(close_inside_data),
+		cmocka_unit_test(shutdown_sends_no_fin),
+		cmocka_unit_test(what_moves_is_not_idle),
+		cmocka_unit_test(stalled_reader),
+		cmocka_unit_test(hard_ceiling),
+		cmocka_unit_test(who_was_refused),
+		cmocka_unit_test(probe),
+		cmocka_unit_test(refused_after_close),
+		cmocka_unit_test(unknown_and_broken),
+		cmocka_unit_test(broken_session),
+		cmocka_unit_test(late_attach),
+		cmocka_unit_test(greeted_after_close),
+		cmocka_unit_test(closed_and_never_taken),
+		cmocka_unit_test(a_raw_one),
+		cmocka_unit_test(a_raw_one_breaks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
