@@ -298,6 +298,7 @@ static void fill_env(struct ssm *s, const struct ssm_opts *o)
 		.ca_file = s->ca_file,
 		.no_sign = o->no_sign,
 		.starts = &s->own_starts,
+		.held = &s->held,
 		.payload_size = o->payload_size,
 		.stream_idle_ms = o->stream_idle_ms,
 		.gap_limit_ms = o->gap_limit_ms,

@@ -63,8 +63,12 @@ static void on_dial_limit(void *arg)
 	struct ssm_dial *d = arg;
 	struct err e;
 
-	(void)err_set(&e, ERR_TIMEOUT, "%s is still initialising (%s) after %u s",
-		      d->ssm->base.name, fsm_name(d->ssm->fsm.state), d->ssm->dial_ms / 1000);
+	if (session_held(&d->ssm->env, &e))
+		(void)err_wrap(&e, "%s: after %u s", d->ssm->base.name, d->ssm->dial_ms / 1000);
+	else
+		(void)err_set(&e, ERR_TIMEOUT, "%s is still initialising (%s) after %u s",
+			      d->ssm->base.name, fsm_name(d->ssm->fsm.state),
+			      d->ssm->dial_ms / 1000);
 	fail_dial(d, &e);
 }
 

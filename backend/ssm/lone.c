@@ -162,8 +162,9 @@ static void on_limit(void *arg)
 	struct lone *l = arg;
 	struct err e;
 
-	(void)err_set(&e, ERR_TIMEOUT, "no session to port %u of %s in time", l->port,
-		      l->ssm->target);
+	if (!session_held(&l->ssm->env, &e))
+		(void)err_set(&e, ERR_TIMEOUT, "no session to port %u of %s in time", l->port,
+			      l->ssm->target);
 	if (l->session)
 		session_end(l->session);
 	fail(l, &e);

@@ -66,9 +66,9 @@ static void on_dial_limit(void *arg)
 			      t->host, t->port, p->o.sessions_total);
 	else if (!d->member && timer_armed(&t->reopen))
 		e = t->why;
-	else if (!d->member)
+	else if (!d->member && !session_held(p->o.env, &e))
 		(void)err_set(&e, ERR_TIMEOUT, "no session to %s:%u in time", t->host, t->port);
-	else
+	else if (d->member)
 		(void)err_set(&e, ERR_TIMEOUT, "the agent did not take the connection to %s:%u",
 			      t->host, t->port);
 	pool_finish(d, &e);

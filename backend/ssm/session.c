@@ -109,6 +109,8 @@ static void on_limit(void *arg)
 	struct err e;
 
 	(void)err_set(&e, ERR_TIMEOUT, "%s", states[s->state].late ? states[s->state].late : "");
+	if (s->state == SESSION_STARTING)
+		(void)session_held(s->env, &e); /* then that is the cause */
 	if (s->state == SESSION_ENDING)
 		session_go(s, SESSION_TERMINATING);
 	else if (s->state == SESSION_TERMINATING)

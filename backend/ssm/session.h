@@ -37,6 +37,8 @@ struct session_env { /* what all sessions of a backend share; outlives them */
 	const char *ca_file;
 	bool no_sign;
 	struct start_bucket *starts; /* NULL: StartSession is called at once */
+	/* Why StartSession is asked again and again now; code ERR_NONE: it is not. May be NULL. */
+	struct err *held;
 	size_t payload_size;
 	unsigned stream_idle_ms, gap_limit_ms;
 	unsigned keep_alive_ms; /* 0: none is sent */
@@ -83,6 +85,9 @@ uint64_t session_moved(const struct session *); /* payload bytes so far, both wa
 unsigned session_srtt_ms(const struct session *);
 /* AWS's code of why StartSession was refused, "" otherwise. */
 const char *session_aws_code(const struct session *);
+/* Is StartSession being asked again (the instance is not connected yet, or AWS has had enough of
+ * it)? Then *why is the last answer. */
+bool session_held(const struct session_env *, struct err *why);
 const char *session_id(const struct session *); /* "" before StartSession's reply */
 void session_describe(const struct session *, struct cJSON *into);
 /* An error for a session that ended with this Output (its text for people). */

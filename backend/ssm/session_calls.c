@@ -19,7 +19,8 @@ enum {
 	REFUSED_LIMIT_MS = 120000, /* when AWS says no: perhaps somebody is mending a policy */
 	RESUME_FIRST_MS = 50,
 	RESUME_MAX_MS = 10000,
-	SETTLED_MS = 10000 /* a refused token shows sooner */
+	SETTLED_MS = 10000,     /* a refused token shows sooner */
+	NOT_YET_FIRST_MS = 1000 /* doubles three times; half of it is random */
 };
 
 static uint64_t now_ms(const struct session *s)
@@ -34,6 +35,20 @@ static int keep(struct session *s, const struct api_session *reply, struct err *
 	return secret_set(&s->token, reply->token, e);
 }
 
+bool session_held(const struct session_env *env, struct err *why)
+{
+	if (!env->held || env->held->code == ERR_NONE)
+		return false;
+	*why = *env->held;
+	return true;
+}
+
+static void hold(const struct session *s, const struct err *why)
+{
+	if (s->env->held)
+		*s->env->held = why ? *why : (struct err){ 0 };
+}
+
 /* AWS has had enough of StartSession for now: all sessions wait, this one within its limit. */
 static bool throttled(struct session *s, const char *aws_code, const struct err *why)
 {
@@ -41,6 +56,28 @@ static bool throttled(struct session *s, const char *aws_code, const struct err 
 		return false;
 	log_warn("ssm", "%s: asked for too often, will be again: %s", s->label, why->msg);
 	start_bucket_throttled(s->env->starts, now_ms(s));
+	hold(s, why);
+	return true;
+}
+
+static void on_turn(void *arg)
+{
+	session_enter_starting(arg);
+}
+
+/* An instance that has just started, or restarted, is not connected for its first seconds, though
+ * all else says that it is there: it is asked for again, within the limit of the start. */
+static bool not_connected_yet(struct session *s, const char *aws_code, const struct err *why)
+{
+	unsigned pause = NOT_YET_FIRST_MS << (s->asks < 3 ? s->asks : 3);
+
+	if (strcmp(aws_code, "TargetNotConnected") != 0 || s->end_wanted)
+		return false;
+	if (s->asks++ == 0)
+		log_warn("ssm", "%s: not connected yet, will be asked for again: %s", s->label,
+			 why->msg);
+	hold(s, why);
+	timer_arm(s->env->loop, &s->turn, pause / 2 + random_below(pause / 2 + 1), on_turn, s);
 	return true;
 }
 
@@ -55,10 +92,11 @@ static void on_started(void *arg, const struct api_session *reply, const char *a
 		str_fmt(s->aws_code, sizeof(s->aws_code), "%s", aws_code);
 		if (throttled(s, aws_code, why))
 			session_enter_starting(s);
-		else
+		else if (!not_connected_yet(s, aws_code, why))
 			session_fail(s, why);
 		return;
 	}
+	hold(s, NULL);
 	if (s->env->starts)
 		start_bucket_served(s->env->starts);
 	str_fmt(s->id, sizeof(s->id), "%s", reply->id);
@@ -72,11 +110,6 @@ static void on_started(void *arg, const struct api_session *reply, const char *a
 	} else {
 		session_go(s, SESSION_CONNECTING);
 	}
-}
-
-static void on_turn(void *arg)
-{
-	session_enter_starting(arg);
 }
 
 void session_enter_starting(struct session *s)

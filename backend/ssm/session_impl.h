@@ -60,7 +60,8 @@ struct session {
 		uint32_t opened; /* smux_opened() at the last answer */
 		bool full;       /* the agent may hold as much as it can */
 	} pulse;
-	unsigned tries;
+	unsigned tries; /* of ResumeSession */
+	unsigned asks;  /* of StartSession, before the instance was connected */
 	char output[SESSION_OUTPUT_MAX];
 	bool closed; /* channel_closed came */
 	bool told_ended, told_usable, end_wanted, was_active;

@@ -95,7 +95,7 @@ static void on_dial_limit(void *arg)
 	if (d->member)
 		(void)err_set(&e, ERR_TIMEOUT, "sshd did not connect to %s:%u in time", d->host,
 			      d->port);
-	else
+	else if (!session_held(d->pool->o.env->session, &e))
 		(void)err_set(&e, ERR_TIMEOUT, "no SSH connection to %s in time",
 			      d->pool->o.env->session->target);
 	ssh_pool_fail_dial(d, &e);

@@ -26,6 +26,7 @@ struct ssm {
 	struct loop *loop;
 	struct session_env env;
 	struct start_buckets *shared_starts; /* NULL: none */
+	struct err held;                     /* see session_held() */
 	struct start_bucket own_starts;      /* until it is known whose the calls are */
 	char *region, *ssm_endpoint, *ssmmessages, *ec2_endpoint, *name, *instance_id, *ca_file;
 	char target[64], client_id[37];

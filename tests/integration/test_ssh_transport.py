@@ -483,6 +483,18 @@ def test_connect_serves_ssh(login, sshd):
     assert aws.stats()["StartSession"] == 1
 
 
+def test_connect_waits_for_an_instance_that_is_not_connected_yet(login, sshd):
+    aws, env, words = login("not-connected-for=2")
+    assert harness.run(["ssh", *words, f"{sshd.user}@{INSTANCE}", "echo here"], env=env).stdout == b"here\n"
+    assert aws.stats()["StartSession"] >= 2
+
+
+def test_an_instance_that_is_not_connected_yet(localaws, awsocks, sshd, web, tmp_path):
+    _, proxy = start(localaws, awsocks, sshd, faults=["not-connected-for=2"])
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert "not connected yet" in proxy.log()
+
+
 def test_connect_serves_scp_and_rsync(login, sshd, tmp_path):
     _, env, words = login()
     source = harness.pattern_file(tmp_path / "source", SIZE)
@@ -525,6 +537,7 @@ def test_connect_to_a_port_where_nobody_is(localaws, tmp_path):
 def test_connect_to_an_instance_that_is_not_there(localaws, tmp_path):
     aws = localaws()
     env = {**clean_environment(tmp_path), **aws.env()}
-    r = harness.run([harness.program("awsocks"), "connect", "i-0fedcba9876543210", "22"], env=env, check=False)
+    r = harness.run([harness.program("awsocks"), "connect", "--connect-timeout", "2s", "i-0fedcba9876543210",
+                     "22"], env=env, check=False)
     assert r.returncode == 69
     assert b"not connected" in r.stderr

@@ -191,14 +191,12 @@ def test_the_account_s_message_is_logged(localaws, awsocks, web, tmp_path):
 
 
 def test_an_instance_that_is_not_connected_yet(localaws, awsocks, web, tmp_path):
-    """For the first seconds after its start: whoever asks later is served."""
+    """For the first seconds after its start: who comes then waits, and is served."""
     aws, proxy = start(localaws, awsocks, "not-connected-for=3")
-    client.curl("--proxy", proxy.url(), f"http://{HOST}:{web.port}/bytes/1", check=False)
-    assert "TargetNotConnected" in proxy.log()
-    ok = harness.wait_for(lambda: client.curl("--proxy", proxy.url(), f"http://{HOST}:{web.port}/bytes/1",
-                                              check=False).returncode == 0, what="the instance")
-    assert ok
     assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert "not connected yet, will be asked for again" in proxy.log()
+    assert 2 <= aws.stats()["StartSession"] <= 8
+    assert len([line for line in proxy.audit() if line.get("error")]) == 0
 
 
 REFUSALS = {
@@ -212,7 +210,7 @@ REFUSALS = {
 @pytest.mark.parametrize("fault", REFUSALS)
 def test_a_refusal_names_its_cause(localaws, awsocks, web, fault):
     """The client reads why, in the words of AWS, and gets no other way to the host."""
-    _, proxy = start(localaws, awsocks, fault)
+    _, proxy = start(localaws, awsocks, fault, proxy=("--connect-timeout", "4s"))
     r = client.curl("-i", "--proxy", proxy.url("http"), f"http://{HOST}:{web.port}/bytes/1", check=False)
     text = r.stdout.decode()
     assert text.startswith("HTTP/1.1 50")

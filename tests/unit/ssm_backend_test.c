@@ -303,14 +303,14 @@ static void failed_then_tries_again(void **state)
 
 	(void)state;
 	begin(&(struct ssm_opts){ 0 });
-	W->start_code = "TargetNotConnected";
-	W->start_text = "i-0123456789abcdef0 is not connected.";
+	W->start_code = "InternalServerError";
+	W->start_text = "out of order";
 	dial(&a, "echo");
 	dial(&b, "other");
 	RUN_UNTIL(a.dones && b.dones, 1000);
-	assert_int_equal(a.why.code, ERR_TARGET);
-	assert_non_null(strstr(a.why.msg, "is not connected"));
-	assert_int_equal(b.why.code, ERR_TARGET);
+	assert_int_equal(a.why.code, ERR_AWS);
+	assert_non_null(strstr(a.why.msg, "out of order"));
+	assert_int_equal(b.why.code, ERR_AWS);
 	assert_int_equal(W->starts, 1);
 	assert_int_equal(backend_state(B), BACKEND_FAILED);
 	assert_false(backend_first_init(B));
@@ -327,6 +327,61 @@ static void failed_then_tries_again(void **state)
 	}
 	assert_int_equal(backend_state(B), BACKEND_ACTIVE); /* c's session is alive */
 	finish();
+}
+
+/* An instance in its first seconds: who comes then waits, and is served. */
+static void not_connected_yet(void **state)
+{
+	struct client a = { .to_write = 10 }, b = { .to_write = 10 }, c = { 0 };
+	int asked;
+
+	(void)state;
+	begin(&(struct ssm_opts){ .dial_ms = 20000 });
+	W->start_code = "TargetNotConnected";
+	W->start_text = "i-0123456789abcdef0 is not connected.";
+	dial(&a, "echo");
+	run(5000);
+	assert_int_equal(a.dones, 0);
+	assert_in_range(W->starts, 3, 6); /* ever less often */
+	W->start_code = NULL;
+	RUN_UNTIL(a.got == 10, 8100);
+	/* restarted while the backend is active: the same; b is in time, c's limit passes */
+	W->start_code = "TargetNotConnected";
+	cut_all(0);
+	W->resume_code = "gone";
+	asked = W->starts;
+	dial(&c, "other");
+	run(15000);
+	dial(&b, "echo");
+	assert_in_range(W->starts - asked, 3, 7);
+	RUN_UNTIL(c.dones, 5100);
+	assert_int_equal(c.why.code, ERR_TARGET);
+	assert_non_null(strstr(c.why.msg, "is not connected"));
+	assert_int_equal(b.dones, 0);
+	W->start_code = NULL;
+	RUN_UNTIL(b.got == 10, 8100);
+	finish();
+}
+
+/* It never comes: each hears why, when its time is over. */
+static void never_connected(void **state)
+{
+	struct client a = { 0 }, b = { 0 };
+
+	(void)state;
+	begin(&(struct ssm_opts){ .dial_ms = 5000 });
+	W->start_code = "TargetNotConnected";
+	W->start_text = "i-0123456789abcdef0 is not connected.";
+	dial(&a, "echo");
+	RUN_UNTIL(a.dones, 5010);
+	assert_int_equal(a.why.code, ERR_TARGET);
+	assert_non_null(strstr(a.why.msg, "after 5 s"));
+	assert_non_null(strstr(a.why.msg, "is not connected"));
+	RUN_UNTIL(backend_state(B) == BACKEND_FAILED, 60000);
+	dial(&b, "echo");
+	run(300);
+	finish(); /* while it is being asked */
+	assert_int_equal(b.dones, 1);
 }
 
 static void pauses_grow(void **state)
@@ -1257,6 +1312,8 @@ int main(void)
 		cmocka_unit_test(proof),
 		cmocka_unit_test(refused_after_proof),
 		cmocka_unit_test(failed_then_tries_again),
+		cmocka_unit_test(not_connected_yet),
+		cmocka_unit_test(never_connected),
 		cmocka_unit_test(pauses_grow),
 		cmocka_unit_test(not_lazy),
 		cmocka_unit_test(by_name),
