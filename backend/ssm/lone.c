@@ -57,7 +57,8 @@ static void on_failed(void *arg)
 
 static void fail(struct lone *l, const struct err *why)
 {
-	l->why = *why;
+	if (l->why.code == ERR_NONE) /* the first is the cause of what follows */
+		l->why = *why;
 	loop_post(l->ssm->loop, &l->post, on_failed, l);
 }
 
@@ -107,6 +108,7 @@ static bool try_other_document(struct lone *l)
 	const char *code = session_aws_code(l->session);
 
 	if (l->document != API_SSH || l->ssm->ssh_env.document != SSM_DOCUMENT_AUTO || !l->done ||
+	    l->why.code != ERR_NONE ||
 	    !(str_starts(code, "AccessDenied") || strcmp(code, "InvalidDocument") == 0))
 		return false;
 	log_info("ssm", "AWS-StartSSHSession is refused: by port forwarding then");

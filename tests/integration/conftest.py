@@ -313,6 +313,7 @@ SSHD_CONFIG = """
 ListenAddress 127.0.0.1:{port}
 HostKey {folder}/host_key
 AuthorizedKeysFile {folder}/client_key.pub {folder}/pushed
+TrustedUserCAKeys {folder}/user_ca.pub
 PidFile none
 UsePAM no
 StrictModes no

@@ -54,6 +54,7 @@ struct agent {
 	int connects;
 	bool begun, complete, ended, silent;
 	bool zombie; /* acknowledges, and carries nothing */
+	bool raw;    /* of AWS-StartSSHSession: says what it is told, without frames */
 	int syns;
 	int64_t expected, next;
 	struct out out[OUT_MAX];
@@ -122,6 +123,7 @@ struct world {
 	char last_start[600];
 	/* behaviour */
 	const char *start_code, *start_text; /* StartSession is refused */
+	const char *no_document;             /* StartSession of that one is refused */
 	const char *resume_code;             /* ResumeSession is refused; "gone": empty token */
 	const char *status_code;             /* GetConnectionStatus is refused */
 	const char *stream_url;              /* instead of the right one */
@@ -302,7 +304,7 @@ static void field(const char *body, const char *key, char *out, size_t size)
 static void start_session(struct aws_call *c)
 {
 	struct agent *a;
-	char body[400];
+	char body[400], document[64];
 
 	W->starts++;
 	snprintf(W->last_start, sizeof(W->last_start), "%s", c->body);
@@ -310,11 +312,17 @@ static void start_session(struct aws_call *c)
 		aws_error(c, W->start_code, W->start_text);
 		return;
 	}
+	field(c->body, "\"DocumentName\":\"", document, sizeof(document));
+	if (W->no_document && strcmp(W->no_document, document) == 0) {
+		aws_error(c, "InvalidDocument", document);
+		return;
+	}
 	assert_true(W->agent_count < SESSIONS_MAX);
 	a = W->agents[W->agent_count++] = calloc(1, sizeof(*a));
 	snprintf(a->id, sizeof(a->id), "s-%d", W->agent_count);
 	snprintf(a->token, sizeof(a->token), "token-%d", W->agent_count);
 	field(c->body, "\"host\":[\"", a->host, sizeof(a->host));
+	a->raw = strcmp(document, "AWS-StartSSHSession") == 0;
 	snprintf(body, sizeof(body),
 		 "{\"SessionId\":\"%s\",\"TokenValue\":\"%s\",\"StreamUrl\":\"%s%s\"}", a->id,
 		 a->token, W->stream_url ? W->stream_url : "ws://127.0.0.1:9/v1/data-channel/",
@@ -444,7 +452,7 @@ static void agent_frame(struct agent *a, enum smux_cmd cmd, uint32_t id, const v
 	agent_send(a, MESSAGE_OUTPUT, PAYLOAD_OUTPUT, wire, SMUX_HEADER + n);
 }
 
-static void agent_closes(struct agent *a, const char *output)
+static inline void agent_closes(struct agent *a, const char *output)
 {
 	char json[400];
 
@@ -549,7 +557,9 @@ static void agent_input(struct agent *a, const uint8_t *p, size_t n)
 		agent_closes(a, "");
 	} else {
 		assert_true(a->complete);
-		if (!a->zombie)
+		if (a->raw)
+			agent_send(a, MESSAGE_OUTPUT, PAYLOAD_OUTPUT, m.payload, m.payload_len);
+		else if (!a->zombie)
 			agent_bytes(a, m.payload, m.payload_len);
 	}
 }

@@ -1,0 +1,132 @@
+"""--transport ssh with other keys than a plain file: certificates, keys that only an agent has, security keys."""
+import os
+import pwd
+import signal
+
+import pytest
+
+import client
+import harness
+
+SIZE = 20_000
+
+
+@pytest.fixture
+def agent():
+    """agent(key, ...) -> the environment in which ssh finds an agent with these keys."""
+    started = []
+
+    def start(*keys):
+        words = harness.run(["ssh-agent", "-s"]).stdout.decode()
+        env = dict(w.strip().split("=", 1) for line in words.splitlines() for w in line.split(";") if "=" in w)
+        started.append(int(env["SSH_AGENT_PID"]))
+        for key in keys:
+            harness.run(["ssh-add", "-q", key], env={**os.environ, **env})
+        return {"SSH_AUTH_SOCK": env["SSH_AUTH_SOCK"]}
+    yield start
+    for pid in started:
+        os.kill(pid, signal.SIGTERM)
+
+
+def make_key(path, kind="ed25519"):
+    harness.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", path])
+    return path
+
+
+@pytest.fixture
+def signed(sshd, tmp_path):
+    """signed(principal, *options) -> a key that sshd does not know, with a certificate of the CA that it trusts."""
+    ca = make_key(sshd.folder / "user_ca")
+
+    def sign(principal, *options):
+        key = make_key(tmp_path / "signed_key")
+        harness.run(["ssh-keygen", "-q", "-s", ca, "-I", "test", "-n", principal, *options, f"{key}.pub"])
+        return key
+    return sign
+
+
+def start(localaws, awsocks, sshd, key, env=None):
+    aws = localaws("--resolve", f"localhost:22=127.0.0.1:{sshd.port}")
+    return aws, awsocks("--transport", "ssh", "--ssh-user", sshd.user, "--ssh-key", str(key), "--route-default",
+                        "proxy", aws=aws, env=env)
+
+
+def works(proxy, web, tmp_path):
+    digest = client.fetch_digest(proxy.url(), f"http://127.0.0.1:{web.port}/bytes/{SIZE}", tmp_path)
+    return digest == harness.pattern_digest(SIZE)
+
+
+def refusal(proxy, web):
+    return client.curl("--proxy", proxy.url("http"), f"http://127.0.0.1:{web.port}/bytes/1", check=False).stdout
+
+
+def no_own_config():
+    # ssh asks the password file for the home directory, and not $HOME
+    if os.path.exists(os.path.join(pwd.getpwuid(os.getuid()).pw_dir, ".ssh", "config")):
+        pytest.skip("this user's own ~/.ssh/config would count")
+
+
+def test_a_certificate_beside_its_key(localaws, awsocks, sshd, signed, web, tmp_path):
+    aws, proxy = start(localaws, awsocks, sshd, signed(sshd.user, "-V", "+1h"))
+    assert works(proxy, web, tmp_path)
+    assert aws.stats()["SendSSHPublicKey"] == 0
+    assert "ED25519-CERT" in sshd.log()
+
+
+@pytest.mark.parametrize("why", ["principal", "expired"])
+def test_a_certificate_that_does_not_serve(localaws, awsocks, sshd, signed, web, why):
+    key = signed("somebody", "-V", "+1h") if why == "principal" else signed(sshd.user, "-V", "-2h:-1h")
+    aws, proxy = start(localaws, awsocks, sshd, key)
+    assert b"accepts none of our keys" in refusal(proxy, web)
+    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the session's end")
+
+
+def test_a_certificate_that_the_agent_has(localaws, awsocks, sshd, signed, agent, web, tmp_path):
+    no_own_config()
+    key = signed(sshd.user, "-V", "+1h")
+    env = agent(key)
+    for name in (key, f"{key}.pub", f"{key}-cert.pub"):
+        os.unlink(name)
+    _, proxy = start(localaws, awsocks, sshd, "agent", env)
+    assert works(proxy, web, tmp_path)
+    assert "ED25519-CERT" in sshd.log()
+
+
+def test_a_key_that_only_the_agent_has(localaws, awsocks, sshd, agent, web, tmp_path):
+    no_own_config()
+    _, proxy = start(localaws, awsocks, sshd, "agent", agent(sshd.folder / "client_key"))
+    os.unlink(sshd.folder / "client_key")
+    assert works(proxy, web, tmp_path)
+
+
+def test_the_agent_s_key_named_by_its_public_half(localaws, awsocks, sshd, agent, web, tmp_path):
+    """Of several keys the one that is meant, so that sshd does not count the others as failures."""
+    others = [make_key(tmp_path / f"other{i}") for i in range(8)]
+    env = agent(*others, sshd.folder / "client_key")
+    os.unlink(sshd.folder / "client_key")
+    _, proxy = start(localaws, awsocks, sshd, sshd.folder / "client_key.pub", env)
+    assert works(proxy, web, tmp_path)
+
+
+def test_too_many_keys_in_the_agent(localaws, awsocks, sshd, agent, web, tmp_path):
+    no_own_config()
+    others = [make_key(tmp_path / f"other{i}") for i in range(8)]
+    _, proxy = start(localaws, awsocks, sshd, "agent", agent(*others, sshd.folder / "client_key"))
+    assert b"name one with --ssh-key" in refusal(proxy, web)
+
+
+def test_a_key_with_a_passphrase_and_no_agent(localaws, awsocks, sshd, web, tmp_path):
+    """Nobody is asked: the answer says what to do."""
+    key = tmp_path / "locked"
+    harness.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", key])
+    (sshd.folder / "pushed").write_text((tmp_path / "locked.pub").read_text())
+    _, proxy = start(localaws, awsocks, sshd, key)
+    assert b"a key with a passphrase has to be in the agent" in refusal(proxy, web)
+
+
+@pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
+def test_other_kinds_of_keys(localaws, awsocks, sshd, web, tmp_path, kind):
+    key = make_key(tmp_path / "key", kind)
+    (sshd.folder / "pushed").write_text((tmp_path / "key.pub").read_text())
+    _, proxy = start(localaws, awsocks, sshd, key)
+    assert works(proxy, web, tmp_path)
