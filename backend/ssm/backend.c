@@ -54,8 +54,9 @@ static void on_session_up(void *arg)
 static void on_session_failed(void *arg, const struct err *why, const char *aws_code)
 {
 	struct ssm *s = arg;
-	struct err e;
+	struct err e, named = *why;
 
+	ssm_name_other_way(s, aws_code, &named);
 	if (ssm_switch_to_ssh(s, why, aws_code)) {
 		if (s->fsm.state == FSM_SESSION && ssh_pool_open(s->ssh, &e) != 0)
 			fsm_failed(&s->fsm, s->step, &e);
@@ -64,10 +65,10 @@ static void on_session_failed(void *arg, const struct err *why, const char *aws_
 	} else if (s->fsm.state == FSM_SESSION && ssm_is_of_one_host(why->code)) {
 		fsm_done(&s->fsm, s->step, FSM_ACTIVE); /* AWS and the agent have answered */
 	} else if (s->fsm.state == FSM_SESSION) {
-		fsm_failed(&s->fsm, s->step, why);
+		fsm_failed(&s->fsm, s->step, &named);
 	} else if (ssm_takes_dials(s) && !pool_alive(s->pool) && !ssm_is_of_one_host(why->code)) {
 		ssm_stop_step(s);
-		fsm_failed(&s->fsm, s->step, why);
+		fsm_failed(&s->fsm, s->step, &named);
 	}
 }
 

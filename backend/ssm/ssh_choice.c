@@ -54,6 +54,14 @@ static bool port_is_out(const struct err *why, const char *aws_code)
 	       strcmp(aws_code, "InvalidDocument") == 0;
 }
 
+void ssm_name_other_way(const struct ssm *s, const char *aws_code, struct err *why)
+{
+	struct err was = *why;
+
+	if (s->transport == SSM_PORT && port_is_out(why, aws_code))
+		(void)err_set(why, was.code, "%.200s; --transport auto goes by SSH then", was.msg);
+}
+
 bool ssm_switch_to_ssh(struct ssm *s, const struct err *why, const char *aws_code)
 {
 	if (s->transport != SSM_AUTO || s->by_ssh || !port_is_out(why, aws_code))

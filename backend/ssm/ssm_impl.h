@@ -97,6 +97,8 @@ MUST_CHECK int ssm_ssh_new(struct ssm *, const struct ssm_opts *, struct err *);
 void ssm_ssh_free(struct ssm *); /* its texts */
 /* A port session failed: does SSH take over, from now on? Then dials go there. */
 bool ssm_switch_to_ssh(struct ssm *, const struct err *why, const char *aws_code);
+/* A port session failed, and SSH would take over if it were allowed to: says so in *why. */
+void ssm_name_other_way(const struct ssm *, const char *aws_code, struct err *why);
 bool ssm_dial_by_ssh(struct ssm *, const char *host, uint16_t port);
 bool ssm_lost(const struct ssm *);
 bool ssm_alive(const struct ssm *);

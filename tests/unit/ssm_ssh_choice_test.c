@@ -206,6 +206,7 @@ static void port_alone_stays_with_an_old_agent(void **state)
 	RUN_UNTIL(u.dones, 3000);
 	assert_int_equal(u.why.code, ERR_UNSUPPORTED);
 	assert_non_null(strstr(u.why.msg, "3.0.196.0"));
+	assert_non_null(strstr(u.why.msg, "--transport auto"));
 	assert_transport("port");
 	assert_int_equal(W->starts, 1);
 	finish();
