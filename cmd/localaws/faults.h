@@ -41,6 +41,8 @@ enum fault_kind {
 	  "PERCENT of the calls that give out credentials answer an internal error")            \
 	X(STALE_METADATA, "stale-metadata", FLAG, 0, 0, 0,                                      \
 	  "instance metadata and container serve their credentials on when they expire")        \
+	X(EXPIRE_TOKEN, "expire-token", NUMBER, 0, 0, 1e6,                                      \
+	  "a data channel's token is good for SECONDS only")                                    \
 	X(CLOCK_SKEW, "clock-skew", NUMBER, 600, -1e6, 1e6, "the service's clock, in SECONDS")  \
 	X(SLOW_START, "slow-start", NUMBER, 3000, 0, 1e6, "the agent takes MS to appear")       \
 	X(ASK_KMS, "ask-kms", FLAG, 0, 0, 0, "the agent asks for KMS encryption too")           \

@@ -6,7 +6,6 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/secret.h"
 #include "base/str.h"
 #include "cmd/localaws/session.h"
 #include "cmd/localaws/world.h"
@@ -165,9 +164,7 @@ static const char *refuse_open(const struct leg *l, const struct session *s, con
 		(void)str_fmt(text, size,
 			      "Channel %s: request to open data channel does not contain token.",
 			      l->session_id);
-	else if (!s || !s->token_good ||
-		 !secret_equal(s->token, strlen(s->token), token->valuestring,
-			       strlen(token->valuestring)))
+	else if (!s || !session_takes(s, token->valuestring))
 		(void)str_fmt(text, size, "Channel %s: token is invalid or expired.",
 			      l->session_id);
 	else

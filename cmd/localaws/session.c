@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "base/secret.h"
 #include "base/str.h"
 #include "cmd/localaws/agent.h"
 #include "cmd/localaws/gateway.h"
@@ -315,7 +316,17 @@ void session_new_token(struct session *s)
 	str_base64(raw, sizeof(raw), s->token);
 	mem_wipe(raw, sizeof(raw));
 	s->token_good = true;
-	s->input_ms = world_now_ms(s->w);
+	s->token_ms = s->input_ms = world_now_ms(s->w);
+}
+
+bool session_takes(const struct session *s, const char *token)
+{
+	const struct faults *f = &s->w->faults;
+	double age_s = (double)(world_now_ms(s->w) - s->token_ms) / 1000;
+
+	if (fault_on(f, FAULT_EXPIRE_TOKEN) && age_s >= fault_value(f, FAULT_EXPIRE_TOKEN, 0))
+		return false;
+	return s->token_good && secret_equal(s->token, strlen(s->token), token, strlen(token));
 }
 
 /* base64 with '+' and '/' in it for certain. */

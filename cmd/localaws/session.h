@@ -40,6 +40,7 @@ struct session {
 	struct world *w;
 	char id[SESSION_ID], token[SESSION_TOKEN], url_query[80];
 	bool token_good; /* not used yet */
+	uint64_t token_ms;
 	bool was_open, ended;
 	struct session_params params;
 	const struct instance *instance; /* NULL: none of the table's */
@@ -62,6 +63,7 @@ struct session *session_start(struct world *, const struct session_params *, con
 struct session *session_find(struct world *, const char *id);
 bool session_is_over(struct world *, const char *id); /* known, but ended */
 void session_new_token(struct session *);             /* ResumeSession */
+bool session_takes(const struct session *, const char *token);
 /* "ws://127.0.0.1:1/v1/data-channel/ID?role=publish_subscribe&cell-number=..."; the last
  * part has raw '+' and '/', as the service's has. */
 void session_url(const struct session *, char *out, size_t size);

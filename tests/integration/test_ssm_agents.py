@@ -88,6 +88,12 @@ def test_all_that_is_odd(awsocks, aws):
     assert echo(proxy, 1)
 
 
+@pytest.mark.parametrize("size", ["1025", "64k"])
+def test_payloads_of_any_size(awsocks, aws, size):
+    a = aws(twice=10, ack_late=30)
+    assert echo(start(awsocks, a, "--payload-size", size), 300_000)
+
+
 def test_a_refusal_by_flag(awsocks, aws):
     a = aws()
     proxy = start(awsocks, a)

@@ -134,6 +134,25 @@ def test_a_connection_that_is_only_quiet_keeps_its_session(localaws, awsocks, we
     harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the end of what nobody uses")
 
 
+def test_a_token_that_is_not_taken(localaws, awsocks, web, tmp_path):
+    """At the start it is the end of that session, and named; at a resume another one is asked for."""
+    aws, proxy = start(localaws, awsocks, "expire-token=0")
+    with pytest.raises(client.Refused):
+        client.socks5(proxy.listener, HOST, web.port)
+    assert "token is invalid or expired" in proxy.log()
+    aws.faults("clear")
+    assert down(proxy, web, tmp_path, 10) == harness.pattern_digest(10)
+    with client.socks5(proxy.listener, HOST, web.port) as s:
+        s.sendall(b"GET /bytes/10 HTTP/1.1\r\n")
+        resumes = aws.stats()["ResumeSession"]
+        aws.faults("expire-token=0")
+        aws.faults("close-1000-after=0.1")
+        harness.wait_for(lambda: aws.stats()["ResumeSession"] >= resumes + 4, what="four tries to resume")
+        aws.faults("clear")
+        s.sendall(b"Host: x\r\n\r\n")
+        assert client.read_head(s).startswith(b"HTTP/1.1 200")
+
+
 def test_throttled_starts_are_asked_again(localaws, awsocks, web, tmp_path):
     """More refusals than one call's own retries: the shared bucket closes for a while, and nobody fails."""
     aws, proxy = start(localaws, awsocks, "throttle-api=5")
