@@ -36,6 +36,23 @@ const struct err *provider_error(const struct provider *p)
 	return p->ops->error ? p->ops->error(p) : NULL;
 }
 
+void provider_watch(struct provider *p, provider_changed_fn *fn, void *arg)
+{
+	if (p->ops->watch)
+		p->ops->watch(p, fn, arg);
+}
+
+void provider_reload(struct provider *p)
+{
+	if (p->ops->reload)
+		p->ops->reload(p);
+}
+
+const struct creds *provider_kept(const struct provider *p)
+{
+	return p->ops->kept ? p->ops->kept(p) : NULL;
+}
+
 struct waiter *waiter_new(struct provider *p, struct loop *loop, struct list *waiting, creds_fn *fn,
 			  void *arg, struct err *e)
 {

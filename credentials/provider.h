@@ -24,15 +24,23 @@ void provider_close(struct provider *);       /* cancels what is under way; NULL
 /* AWS said that `bad`, which came from this provider, is expired or unknown: the next
  * provider_get() asks the source again. */
 void provider_expire(struct provider *, const struct creds *bad);
+/* Others than before are served from now on (from the loop); told to one watcher. */
+typedef void provider_changed_fn(void *arg, struct creds *);
+void provider_watch(struct provider *, provider_changed_fn *, void *arg);
+/* The files it reads have changed: asked again beside, while the old ones serve. */
+void provider_reload(struct provider *);
+/* Those that are served now; NULL: none. Borrowed until the next turn. For status. */
+const struct creds *provider_kept(const struct provider *);
 /* Why the last fetch failed, NULL after a good one or before the first; until the next
  * fetch ends. For status. */
 const struct err *provider_error(const struct provider *);
 
 /* A profile's whole chain (environment, assume role, static keys,
  * credential_process, in the order of the AWS CLI v2), with a cache in front:
- * one fetch at a time serves all who wait; credentials are fetched again when
- * less than the smaller of 10 min and a fifth of their lifetime is left, and the
- * old ones serve until they really expire if that fails. */
+ * one fetch at a time serves all who wait; credentials in use are fetched again
+ * when less than the smaller of 10 min and a fifth of their lifetime is left, and
+ * the old ones serve until they really expire if that fails. Who finds none then
+ * waits for the next tries, at most 20 s, if the cause may pass. */
 struct chain_opts {
 	struct loop *loop;
 	struct http *http;

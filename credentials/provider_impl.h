@@ -20,6 +20,9 @@ struct provider_ops {
 	const char *(*describe)(const struct provider *);           /* may be NULL: the name */
 	void (*expire)(struct provider *, const struct creds *bad); /* may be NULL */
 	const struct err *(*error)(const struct provider *);        /* may be NULL */
+	void (*watch)(struct provider *, provider_changed_fn *, void *arg); /* may be NULL */
+	void (*reload)(struct provider *);                                  /* may be NULL */
+	const struct creds *(*kept)(const struct provider *);               /* may be NULL */
 };
 struct provider { /* first member of each source */
 	const struct provider_ops *ops;
@@ -38,6 +41,7 @@ struct waiter {
 	struct loop_post post;
 	creds_fn *fn;
 	void *arg;
+	uint64_t since_ms;   /* the cache's: when it began to wait */
 	struct creds *creds; /* the answer */
 	struct err why;
 };

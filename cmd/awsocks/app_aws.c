@@ -69,6 +69,7 @@ static int make_client(struct app *a, struct app_profile *p, const struct aws_fi
 	p->provider = chain_new(&chain, e);
 	if (!p->provider)
 		return -1;
+	app_creds_watch(a, p, files, environment());
 	client.provider = p->provider;
 	client.region = p->region;
 	client.ca_file = p->ca_file;
@@ -227,6 +228,7 @@ void app_aws_free(struct app_profile *p)
 {
 	aws_client_free(p->aws);
 	p->aws = NULL;
+	app_creds_unwatch(p);
 	provider_close(p->provider);
 	p->provider = NULL;
 	mem_free(p->region);

@@ -7,7 +7,9 @@
 #include "cmd/awsocks/worker.h"
 
 struct aws_client;
+struct aws_files;
 struct chooser;
+struct file_watch;
 struct http;
 struct limits;
 struct limits_listener;
@@ -15,6 +17,7 @@ struct provider;
 struct start_buckets;
 struct ws_context;
 
+enum { APP_WATCHES = 4 };
 struct app_profile {
 	char name[64];
 	const struct options *options;
@@ -23,6 +26,11 @@ struct app_profile {
 	struct provider *provider;
 	struct aws_client *aws;
 	struct backend *backend; /* NULL: not needed yet */
+	/* app_creds.c's */
+	struct loop *loop;
+	struct file_watch *watch[APP_WATCHES];
+	size_t watches;
+	struct loop_timer settle; /* until what is being written is whole */
 };
 
 /* Read only while threads run, but for what says otherwise. */
@@ -80,6 +88,11 @@ struct app {
 /* app_aws.c */
 struct backend *app_aws_backend(struct app *, struct app_profile *, struct err *e);
 void app_aws_free(struct app_profile *); /* after its backend has closed */
+/* app_creds.c; after the provider was made, and before it is closed */
+void app_creds_watch(struct app *, struct app_profile *, const struct aws_files *,
+		     const char *const *env);
+void app_creds_unwatch(struct app_profile *);
+void app_creds_describe(const struct app_profile *, struct cJSON *into);
 /* app_listen.c */
 void app_listeners_close(struct app *); /* worker 0 accepts no more */
 void app_listeners_free(struct app *);  /* after their seats have closed */

@@ -19,6 +19,7 @@ static void describe_profile(const struct app_profile *p, struct cJSON *array)
 		backend_describe(p->backend, o);
 	else
 		cJSON_AddStringToObject(o, "state", backend_state_name(BACKEND_IDLE));
+	app_creds_describe(p, o);
 	cJSON_AddItemToArray(array, o);
 }
 

@@ -66,6 +66,15 @@ static void print_session(const struct cJSON *s)
 	       number_of(s, ssh ? "channels" : "streams"));
 }
 
+static void print_credentials(const struct cJSON *c)
+{
+	if (*text_of(c, "source"))
+		printf("  %-16s credentials of %s%s%.19s\n", "", text_of(c, "source"),
+		       *text_of(c, "expires") ? ", until " : "", text_of(c, "expires"));
+	if (*text_of(c, "error"))
+		printf("  %-16s credentials not renewed: %s\n", "", text_of(c, "error"));
+}
+
 static void print_backend(const struct cJSON *b)
 {
 	const char *step = text_of(b, "step"), *reason = text_of(b, "reason");
@@ -79,6 +88,7 @@ static void print_backend(const struct cJSON *b)
 	printf("\n");
 	if (*reason)
 		printf("  %-16s %s\n", "", reason);
+	print_credentials(cJSON_GetObjectItemCaseSensitive(b, "credentials"));
 	cJSON_ArrayForEach(session, cJSON_GetObjectItemCaseSensitive(b, "sessions"))
 		print_session(session);
 }

@@ -315,6 +315,169 @@ static void source_that_refuses_at_once(void **state)
 	assert_int_equal(w->answers, 0);
 }
 
+static void answer_failure(struct world *w, enum err_code code)
+{
+	struct err e;
+
+	(void)err_set(&e, code, "down");
+	assert_true(w->source.under_way);
+	w->source.under_way = false;
+	w->source.fn(w->source.arg, NULL, &e);
+	turn(w);
+}
+
+/* Runs the loop until the source is asked: by a timer of the loop's own clock, so that the test's
+ * has to be ahead of it. */
+static void until_asked(struct world *w)
+{
+	int before = w->source.fetches;
+
+	w->clock.now += 1000;
+	while (w->source.fetches == before)
+		turn(w);
+}
+
+static void who_finds_none_waits_for_the_next_tries(void **state)
+{
+	struct world *w = *state;
+
+	get(w);
+	answer(w, "A", 5000);
+	w->clock.now += 5000;
+	get(w);
+	answer_failure(w, ERR_AWS);
+	assert_int_equal(w->answers, 1); /* still waiting */
+	get(w);                          /* in the pause: waits, too */
+	turn(w);
+	assert_int_equal(w->answers, 1);
+	until_asked(w);
+	answer_failure(w, ERR_RESET);
+	assert_int_equal(w->answers, 1);
+	until_asked(w);
+	answer(w, "B", 5000);
+	assert_int_equal(w->answers, 3);
+	assert_int_equal(w->failures, 0);
+	assert_string_equal(w->last, "B");
+}
+
+static void but_not_for_ever(void **state)
+{
+	struct world *w = *state;
+
+	get(w);
+	answer(w, "A", 5000);
+	w->clock.now += 5000;
+	get(w);
+	answer_failure(w, ERR_TIMEOUT);
+	assert_int_equal(w->answers, 1);
+	w->clock.now += 20000;
+	get(w); /* begins a fetch: the pause is over */
+	answer_failure(w, ERR_TIMEOUT);
+	assert_int_equal(w->answers, 2); /* the first has waited long enough */
+	assert_int_equal(w->failures, 1);
+}
+
+static void what_does_not_pass_is_told_at_once(void **state)
+{
+	struct world *w = *state;
+
+	get(w);
+	answer_failure(w, ERR_AWS); /* never any good ones: nothing to hope for */
+	assert_int_equal(w->failures, 1);
+	w->clock.now += 1000;
+	get(w);
+	answer(w, "A", 5000);
+	w->clock.now += 5000;
+	get(w);
+	answer_failure(w, ERR_CREDS);
+	assert_int_equal(w->failures, 2);
+}
+
+/* A request signed in the last moment would arrive too late. */
+static void none_are_served_that_are_about_to_expire(void **state)
+{
+	struct world *w = *state;
+
+	get(w);
+	answer(w, "A", 5000);
+	w->clock.now += 4760;
+	get(w);
+	turn(w);
+	assert_int_equal(w->answers, 1);
+	answer(w, "B", 5000);
+	assert_string_equal(w->last, "B");
+}
+
+static void used_ones_are_renewed_without_being_asked(void **state)
+{
+	struct world *w = *state;
+
+	get(w);
+	answer(w, "A", 50);
+	w->clock.now += 5;
+	until_asked(w);
+	w->clock.now -= 1000; /* whatever it has become meanwhile */
+	answer(w, "B", 50);
+	w->clock.now += 2000;
+	for (int i = 0; i < 20; i++)
+		turn(w);
+	assert_int_equal(w->source.fetches, 2); /* nobody has used B */
+	assert_int_equal(w->answers, 1);
+}
+
+struct heard {
+	int count;
+	char last[16];
+};
+
+static void on_changed(void *arg, struct creds *c)
+{
+	struct heard *h = arg;
+
+	h->count++;
+	(void)str_fmt(h->last, sizeof(h->last), "%s", c->access_key_id);
+}
+
+static void a_change_is_told(void **state)
+{
+	struct world *w = *state;
+	struct heard h = { 0 };
+
+	provider_watch(w->cache, on_changed, &h);
+	provider_reload(w->cache); /* nobody has asked yet */
+	assert_int_equal(w->source.fetches, 0);
+	assert_null(provider_kept(w->cache));
+	get(w);
+	answer(w, "A", 0);
+	assert_int_equal(h.count, 0);
+	assert_string_equal(provider_kept(w->cache)->access_key_id, "A");
+	provider_reload(w->cache);
+	assert_int_equal(w->source.fetches, 2);
+	get(w);
+	turn(w);
+	assert_string_equal(w->last, "A"); /* the old ones meanwhile */
+	provider_reload(w->cache);         /* again, during the fetch */
+	answer(w, "B", 0);
+	assert_string_equal(h.last, "B");
+	assert_int_equal(w->source.fetches, 3);
+	answer(w, "B", 0);
+	assert_int_equal(h.count, 1); /* the same */
+}
+
+/* `aws sso login` in another window: whoever was refused is told that there are some now. */
+static void a_change_after_a_failure_is_told(void **state)
+{
+	struct world *w = *state;
+	struct heard h = { 0 };
+
+	provider_watch(w->cache, on_changed, &h);
+	get(w);
+	answer_failure(w, ERR_CREDS);
+	provider_reload(w->cache); /* no pause */
+	answer(w, "A", 0);
+	assert_string_equal(h.last, "A");
+}
+
 static void margins(void **state)
 {
 	(void)state;
@@ -338,6 +501,13 @@ int main(void)
 		CASE(told_that_they_are_bad),
 		CASE(cancelled_calls_stay_silent),
 		CASE(source_that_refuses_at_once),
+		CASE(who_finds_none_waits_for_the_next_tries),
+		CASE(but_not_for_ever),
+		CASE(what_does_not_pass_is_told_at_once),
+		CASE(none_are_served_that_are_about_to_expire),
+		CASE(used_ones_are_renewed_without_being_asked),
+		CASE(a_change_is_told),
+		CASE(a_change_after_a_failure_is_told),
 		cmocka_unit_test(margins),
 	};
 

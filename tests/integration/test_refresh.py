@@ -1,0 +1,127 @@
+"""Credentials that live for 5 s and often cannot be renewed: nobody notices."""
+import itertools
+import threading
+
+import pytest
+
+import client
+import harness
+from conftest import INSTANCE, REGION
+
+HOSTS = [f"api{i}.internal.example" for i in range(24)]
+RESOLVE = [x for h in HOSTS for x in ("--resolve", f"{h}=127.0.0.1")]
+CALLS = {"role": "AssumeRole", "instance": "InstanceMetadata", "container": "ContainerCredentials"}
+
+
+def environment(aws, source, role):
+    if source == "role":
+        return role(aws)
+    env = {"AWS_ENDPOINT_URL": aws.endpoint, "AWS_REGION": REGION}
+    if source == "instance":
+        return {**env, "AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": aws.endpoint}
+    return {**env, "AWS_CONTAINER_CREDENTIALS_FULL_URI": aws.endpoint + "/v2/credentials/x"}
+
+
+class Traffic:
+    """One connection that stays, and new ones to hosts that have no session yet: each needs signed calls."""
+
+    def __init__(self, proxy, web, workers=3):
+        self.proxy, self.web = proxy, web
+        self.ended, self.failures, self.done = threading.Event(), [], 0
+        self.hosts = itertools.cycle(HOSTS)
+        self.lock = threading.Lock()
+        self.stays = client.socks5(proxy.listener, HOSTS[0], web.port)
+        self.threads = [threading.Thread(target=self.run) for _ in range(workers)]
+        for t in self.threads:
+            t.start()
+
+    def exchange(self, s, host, more="Connection: close\r\n"):
+        s.sendall(f"GET /bytes/1000 HTTP/1.1\r\nHost: {host}\r\n{more}\r\n".encode())
+        assert client.read_head(s).startswith(b"HTTP/1.1 200")
+        client.read_exactly(s, 1000)
+
+    def run(self):
+        while not self.ended.is_set():
+            with self.lock:
+                host = next(self.hosts)
+            try:
+                with client.socks5(self.proxy.listener, host, self.web.port) as s:
+                    self.exchange(s, host)
+                with self.lock:
+                    self.done += 1
+            except Exception as e:  # to be told where it can fail the test
+                self.failures.append((host, e))
+            self.ended.wait(0.1)
+
+    def end(self):
+        self.ended.set()
+        for t in self.threads:
+            t.join()
+        self.exchange(self.stays, HOSTS[0])
+        self.stays.close()
+
+
+def run(localaws, awsocks, web, role, source, renewals):
+    aws = localaws("--fault", "expire-credentials=5", "--fault", "seed=3", *RESOLVE)
+    proxy = awsocks("--route-default", "proxy", "--instance-id", INSTANCE, env=environment(aws, source, role))
+    traffic = Traffic(proxy, web)
+    aws.faults("fail-refresh=30")
+    seen = set()
+
+    def renewed():
+        for backend in proxy.status()["backends"]:
+            seen.add(backend.get("credentials", {}).get("expires"))
+        return len(seen - {None}) > renewals
+    try:
+        harness.wait_for(renewed, what=f"{renewals} renewals", limit_s=renewals * 30 + 60)
+    finally:
+        traffic.end()
+    stats = aws.stats()
+    assert traffic.failures == [], proxy.log()
+    assert stats["expired_credentials"] == 0 and stats["signatures_bad"] == 0
+    assert traffic.done > renewals and stats[CALLS[source]] > renewals
+    return aws, proxy
+
+
+@pytest.mark.parametrize("source", ["role", "instance", "container"])
+def test_renewals_that_fail_are_not_noticed(localaws, awsocks, web, role, source):
+    run(localaws, awsocks, web, role, source, 2)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("source", ["role", "instance", "container"])
+def test_twenty_expiries(localaws, awsocks, web, role, source):
+    run(localaws, awsocks, web, role, source, 20)
+
+
+def test_a_change_of_the_files_counts_at_once(localaws, awsocks, web, role, tmp_path):
+    aws = localaws(*RESOLVE)
+    folder = tmp_path / "aws"      # of its own: so the fence lets new files in
+    folder.mkdir()
+    config = folder / "config"
+    env = role(aws)
+    config.write_text((tmp_path / "config").read_text())
+    proxy = awsocks("--route-default", "proxy", "--instance-id", INSTANCE, env={**env, "AWS_CONFIG_FILE": str(config)})
+    with client.socks5(proxy.listener, HOSTS[0], web.port):
+        assert "role/One" in proxy.status()["backends"][0]["credentials"]["source"]
+        (folder / "new").write_text(config.read_text().replace("role/One", "role/Two"))
+        (folder / "new").rename(config)
+        harness.wait_for(lambda: "role/Two" in proxy.status()["backends"][0]["credentials"]["source"],
+                           what="the new role")
+        assert "new credentials of profile role" in proxy.log()
+        with client.socks5(proxy.listener, HOSTS[1], web.port):
+            pass
+
+
+def test_a_failure_is_seen(localaws, awsocks, web, role):
+    aws = localaws("--fault", "expire-credentials=5", *RESOLVE)
+    proxy = awsocks("--route-default", "proxy", "--instance-id", INSTANCE, env=role(aws))
+    with client.socks5(proxy.listener, HOSTS[0], web.port):
+        aws.faults("fail-refresh=100")
+        harness.wait_for(lambda: "InternalFailure" in
+                           proxy.status()["backends"][0].get("credentials", {}).get("error", ""), what="the failure")
+        text = harness.run([harness.program("awsocks"), "status"], env=proxy.env).stdout.decode()
+        assert "credentials not renewed: profile role (assume role" in text
+        aws.faults("fail-refresh=off")
+        with client.socks5(proxy.listener, HOSTS[2], web.port):
+            pass
