@@ -71,7 +71,7 @@ static void on_mux_ready(void *arg)
 	ssh_master_remove_key(m);
 	m->ready = true;
 	log_info("ssm", "%s: logged in by SSH over session %s", m->env->session->target,
-		 session_id(m->session));
+		 ssh_master_session(m));
 	m->handler->ready(m->arg);
 }
 
@@ -180,7 +180,7 @@ static void on_carrier(void *arg, int fd, const struct addr *peer)
 	listen_close(m->listener);
 	m->listener = NULL;
 	ours = tcp_stream_adopt(m->loop, fd, &e);
-	theirs = ours ? session_stream(m->session, &e) : NULL;
+	theirs = ours ? ssh_rider_stream(&m->rider, &e) : NULL;
 	if (theirs)
 		m->relay = relay_start(ours, theirs, NULL, 0, on_relayed, m);
 	if (m->relay) {

@@ -19,7 +19,7 @@
 /*
  * Three things can end first: the session (its reason is the best there is), ssh (it says why on
  * standard error), the control socket (then ssh is dying: its words are waited for, for a moment).
- * ssh_master_give_up() ends what is left; the memory goes when session, mux and relay have gone, in
+ * ssh_master_give_up() ends what is left; the memory goes when mux and relay have gone, in
  * on_post().
  */
 enum {
@@ -42,7 +42,7 @@ static void on_post(void *arg)
 		m->told = true;
 		handler->ended(handler_arg, &m->why, m->aws_code);
 	}
-	if (m->sessions || m->mux || m->relay)
+	if (m->mux || m->relay)
 		return;
 	loop_unpost(&m->post);
 	mem_free(m);
@@ -93,8 +93,7 @@ void ssh_master_give_up(struct ssh_master *m, const struct err *why)
 		ssh_mux_close(m->mux, why);
 	if (m->relay)
 		relay_abort(m->relay);
-	if (m->session)
-		session_end(m->session);
+	ssh_rider_leave(&m->rider);
 	ssh_master_kick(m);
 }
 
@@ -122,8 +121,6 @@ void ssh_master_await_words(struct ssh_master *m, const struct err *why)
 
 /* --- the session --- */
 
-static void open_session(struct ssh_master *m);
-
 static void on_session_active(void *arg)
 {
 	struct ssh_master *m = arg;
@@ -132,22 +129,14 @@ static void on_session_active(void *arg)
 	ssh_master_login(m);
 }
 
-static void on_session_decided(void *arg, struct stream *s, enum smux_fate fate)
+static void on_session_refused(void *arg)
 {
 	struct ssh_master *m = arg;
 	struct err e;
 
-	(void)s;
-	if (fate != SMUX_REFUSED)
-		return;
 	(void)err_set(&e, ERR_TARGET, "no SSH server at port %u of %s", m->env->port,
 		      m->env->session->target);
 	ssh_master_give_up(m, &e);
-}
-
-static void on_session_acked(void *arg)
-{
-	(void)arg;
 }
 
 static void on_session_changed(void *arg)
@@ -158,73 +147,28 @@ static void on_session_changed(void *arg)
 		m->handler->changed(m->arg);
 }
 
-static bool document_refused(const char *aws_code)
-{
-	return str_starts(aws_code, "AccessDenied") || strcmp(aws_code, "InvalidDocument") == 0;
-}
-
-static void on_session_ended(void *arg, const struct err *why)
+static void on_session_ended(void *arg, const struct err *why, const char *aws_code, bool raw)
 {
 	struct ssh_master *m = arg;
-	const char *code = session_aws_code(m->session);
-	bool silent_end = why && why->code == ERR_CLOSED && m->session_up && !m->ready;
-	struct err e;
+	struct err e = *why;
 
-	if (why)
-		e = *why;
-	else
-		(void)err_set(&e, ERR_CLOSED, "the session has ended");
-	str_fmt(m->aws_code, sizeof(m->aws_code), "%s", code);
-	m->session = NULL; /* freed by itself */
+	str_fmt(m->aws_code, sizeof(m->aws_code), "%s", aws_code);
 	if (m->over)
 		return;
-	if (document_refused(code) && m->document == API_SSH &&
-	    m->env->document == SSM_DOCUMENT_AUTO) {
-		log_info("ssm", "%s: AWS-StartSSHSession is refused (%s): by port forwarding then",
-			 m->env->session->target, why->msg);
-		m->env->document = SSM_DOCUMENT_PORT;
-		m->aws_code[0] = '\0';
-		open_session(m);
-		return;
-	}
-	if (silent_end && m->document == API_SSH) /* the agent dies so when its dial fails */
+	if (raw && why->code == ERR_CLOSED && m->session_up && !m->ready)
+		/* the agent dies so when its dial fails */
 		(void)err_set(&e, ERR_TARGET,
 			      "no SSH server answers at port %u of %s: the session ended (%.120s)",
 			      m->env->port, m->env->session->target, why->msg);
 	ssh_master_give_up(m, &e);
 }
 
-static void on_session_freed(void *arg)
-{
-	struct ssh_master *m = arg;
-
-	m->sessions--;
-	ssh_master_kick(m);
-}
-
-static const struct session_handler session_handler = {
+static const struct ssh_rider_handler rider_handler = {
 	.active = on_session_active,
-	.decided = on_session_decided,
-	.acked = on_session_acked,
+	.refused = on_session_refused,
 	.changed = on_session_changed,
 	.ended = on_session_ended,
-	.freed = on_session_freed,
 };
-
-static void open_session(struct ssh_master *m)
-{
-	struct session_goal goal = { API_SSH, "localhost", m->env->port };
-	struct err e;
-
-	if (m->env->document == SSM_DOCUMENT_PORT)
-		goal.document = API_PORT;
-	m->document = goal.document;
-	m->session = session_new(m->env->session, &goal, &session_handler, m, &e);
-	if (m->session)
-		m->sessions++;
-	else
-		ssh_master_give_up(m, &e);
-}
 
 /* --- the key --- */
 
@@ -285,16 +229,14 @@ static void begin(void *arg)
 		on_post(m);
 		return;
 	}
-	open_session(m);
-	if (m->over)
-		return;
 	m->key_there = m->auth != SSH_AUTH_PUSHED;
-	if (!m->key_there && push_key(m, &e) != 0)
+	if (ssh_rider_join(m->env, &m->rider, &rider_handler, m, m->share, &e) != 0 ||
+	    (!m->key_there && push_key(m, &e) != 0))
 		ssh_master_give_up(m, &e);
 }
 
 struct ssh_master *ssh_master_new(struct ssh_env *env, const struct ssh_master_handler *handler,
-				  void *arg, struct err *e)
+				  void *arg, bool share, struct err *e)
 {
 	struct ssh_master *m = mem_alloc(sizeof(*m));
 
@@ -307,6 +249,7 @@ struct ssh_master *ssh_master_new(struct ssh_env *env, const struct ssh_master_h
 	m->handler = handler;
 	m->arg = arg;
 	m->auth = env->auth;
+	m->share = share;
 	if (name_files(m, e) != 0) {
 		mem_free(m);
 		return NULL;
@@ -315,28 +258,13 @@ struct ssh_master *ssh_master_new(struct ssh_env *env, const struct ssh_master_h
 	return m;
 }
 
-static void end(struct ssh_master *m)
+void ssh_master_end(struct ssh_master *m)
 {
 	struct err why;
 
 	m->silent = true;
 	(void)err_set(&why, ERR_CLOSED, "the SSH connection is being ended");
 	ssh_master_give_up(m, &why);
-}
-
-void ssh_master_end(struct ssh_master *m)
-{
-	end(m);
-}
-
-void ssh_master_drop(struct ssh_master *m)
-{
-	struct session *s;
-
-	end(m);
-	s = m->session;
-	if (s)
-		session_drop(s);
 }
 
 struct ssh_dial *ssh_master_dial(struct ssh_master *m, const char *host, uint16_t port,
@@ -355,7 +283,9 @@ bool ssh_master_ready(const struct ssh_master *m)
 
 bool ssh_master_lost(const struct ssh_master *m)
 {
-	return m->session && session_lost(m->session);
+	const struct session *s = ssh_rider_session(&m->rider);
+
+	return s && session_lost(s);
 }
 
 size_t ssh_master_streams(const struct ssh_master *m)
@@ -372,16 +302,19 @@ void ssh_master_counts(const struct ssh_master *m, uint64_t *up, uint64_t *down)
 
 const char *ssh_master_session(const struct ssh_master *m)
 {
-	return m->session ? session_id(m->session) : "";
+	const struct session *s = ssh_rider_session(&m->rider);
+
+	return s ? session_id(s) : "";
 }
 
 void ssh_master_describe(const struct ssh_master *m, cJSON *into)
 {
+	const struct session *s = ssh_rider_session(&m->rider);
 	uint64_t up, down;
 
 	ssh_master_counts(m, &up, &down);
-	if (m->session)
-		session_describe(m->session, into);
+	if (s)
+		session_describe(s, into);
 	cJSON_AddStringToObject(into, "transport", "ssh");
 	cJSON_AddBoolToObject(into, "logged_in", m->ready);
 	cJSON_AddNumberToObject(into, "channels", (double)ssh_master_streams(m));

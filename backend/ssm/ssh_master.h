@@ -1,8 +1,8 @@
 #ifndef SSM_SSH_MASTER_H
 #define SSM_SSH_MASTER_H
 /*
- * One OpenSSH master: an SSM session to the instance's sshd, an ssh process on it, and our channels
- * through that process.
+ * One OpenSSH master: an SSM session to the instance's sshd (ssh_carrier.h), an ssh process on it,
+ * and our channels through that process.
  *
  *   sshd <== SSM session ==> relay <== Unix socket ==> ssh <== control socket ==> ssh_mux
  *
@@ -18,6 +18,7 @@
 
 #include "backend/ssm.h"
 #include "backend/ssm/session.h"
+#include "backend/ssm/ssh_carrier.h"
 #include "backend/ssm/ssh_mux.h"
 #include "base/err.h"
 
@@ -44,6 +45,7 @@ struct ssh_env { /* what all masters of a backend share; outlives them */
 	enum ssh_auth auth;         /* PUSHED becomes OWN when pushing is refused */
 	enum ssm_document document; /* AUTO becomes PORT when the other is refused */
 	unsigned made;              /* masters so far: their files' names */
+	struct ssh_carriers carriers;
 };
 
 struct ssh_master_handler {
@@ -55,11 +57,10 @@ struct ssh_master_handler {
 	void (*freed)(void *arg); /* the last call */
 };
 
-/* Begins at once. NULL: *e tells. */
+/* Begins at once. share: on a session that is there, if one takes more. NULL: *e tells. */
 struct ssh_master *ssh_master_new(struct ssh_env *, const struct ssh_master_handler *, void *arg,
-				  struct err *e);
-void ssh_master_end(struct ssh_master *);  /* AWS is told; freed() follows */
-void ssh_master_drop(struct ssh_master *); /* now; AWS may not hear of it */
+				  bool share, struct err *e);
+void ssh_master_end(struct ssh_master *); /* AWS is told, if its session ends; freed() follows */
 
 /* See ssh_mux_dial(); only when ready. */
 struct ssh_dial *ssh_master_dial(struct ssh_master *, const char *host, uint16_t port,

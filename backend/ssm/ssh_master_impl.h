@@ -12,11 +12,9 @@ struct ssh_master {
 	struct loop *loop;
 	const struct ssh_master_handler *handler;
 	void *arg;
-	struct session *session;
-	unsigned sessions; /* not freed yet */
-	bool session_up, key_there, key_file;
+	struct ssh_rider rider;
+	bool share, session_up, key_there, key_file;
 	enum ssh_auth auth;
-	enum api_document document;
 	struct eic_call *push;
 	struct listen_socket *listener;
 	struct relay *relay;

@@ -24,13 +24,19 @@ void ssh_pool_assign(void *arg)
 		ssh_pool_open_another(p, m);
 		ssh_pool_start_dial(CONTAINER_OF(p->waiting.next, struct ssh_pool_dial, node), m);
 	}
-	if (list_empty(&p->waiting) || ssh_pool_one_is_coming(p) || ssh_pool_add_member(p, &e) == 0)
+	if (list_empty(&p->waiting) || ssh_pool_one_is_coming(p) ||
+	    ssh_pool_add_member(p, true, &e) == 0)
 		return;
 	LIST_EACH (it, &p->waiting)
 		ssh_pool_fail_dial(CONTAINER_OF(it, struct ssh_pool_dial, node), &e);
 }
 
 /* --- the backend's words --- */
+
+static void on_no_carriers(void *arg)
+{
+	ssh_pool_maybe_closed(arg);
+}
 
 struct ssh_pool *ssh_pool_new(const struct ssh_pool_opts *o, const struct ssh_pool_handler *handler,
 			      void *arg, struct err *e)
@@ -49,6 +55,7 @@ struct ssh_pool *ssh_pool_new(const struct ssh_pool_opts *o, const struct ssh_po
 	list_init(&p->members);
 	list_init(&p->waiting);
 	list_init(&p->finished);
+	ssh_carriers_init(&o->env->carriers, on_no_carriers, p);
 	return p;
 }
 
@@ -62,7 +69,8 @@ void ssh_pool_maybe_closed(struct ssh_pool *p)
 	void (*closed)(void *) = p->closed;
 	void *arg = p->closed_arg;
 
-	if (!p->closing || !list_empty(&p->members) || !list_empty(&p->finished))
+	if (!p->closing || !list_empty(&p->members) || !list_empty(&p->finished) ||
+	    !list_empty(&p->o.env->carriers.all))
 		return;
 	timer_disarm(p->loop, &p->close_limit);
 	timer_disarm(p->loop, &p->sample);
@@ -75,7 +83,7 @@ void ssh_pool_maybe_closed(struct ssh_pool *p)
 
 int ssh_pool_open(struct ssh_pool *p, struct err *e)
 {
-	return p->count ? 0 : ssh_pool_add_member(p, e);
+	return p->count ? 0 : ssh_pool_add_member(p, true, e);
 }
 
 static unsigned ready_and_lost(const struct ssh_pool *p, unsigned *lost)
@@ -128,8 +136,7 @@ static void on_close_limit(void *arg)
 {
 	struct ssh_pool *p = arg;
 
-	LIST_EACH (it, &p->members)
-		ssh_master_drop(CONTAINER_OF(it, struct member, node)->master);
+	ssh_carriers_drop(&p->o.env->carriers);
 }
 
 void ssh_pool_close(struct ssh_pool *p, void (*closed)(void *arg), void *arg)
@@ -149,6 +156,7 @@ void ssh_pool_close(struct ssh_pool *p, void (*closed)(void *arg), void *arg)
 			ssh_pool_fail_dial(CONTAINER_OF(d, struct ssh_pool_dial, node), &e);
 		ssh_master_end(m->master);
 	}
+	ssh_carriers_close(&p->o.env->carriers);
 	timer_arm(p->loop, &p->close_limit, CLOSE_MS, on_close_limit, p);
 	ssh_pool_deliver_later(p); /* closed() even if nothing is there */
 }

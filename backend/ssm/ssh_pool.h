@@ -7,7 +7,9 @@
  *
  * One master serves every host. Another is opened, as far as `masters` allows, when a dial comes
  * while each that is ready has streams and carries near what one session can (the agent
- * sends at most 1 KiB a ms). Those without streams for `idle_ms` end.
+ * sends at most 1 KiB a ms): on a session of its own if it is that direction which is busy,
+ * otherwise on one that is there, where the document allows several connections. So does one that
+ * follows a master which has died. Those without streams for `idle_ms` end.
  */
 #include <stdbool.h>
 #include <stdint.h>

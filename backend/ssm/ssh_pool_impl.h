@@ -13,6 +13,7 @@ struct member {
 	struct loop_timer idle;
 	uint64_t up, down; /* at the last sample */
 	bool busy;         /* it carried much since the one before */
+	bool busy_down;    /* towards us: which the agent limits for each session */
 	bool was_ready, leaving;
 };
 
@@ -51,7 +52,7 @@ void ssh_pool_want_assign(struct ssh_pool *); /* the same, on a later turn */
 void ssh_pool_maybe_closed(struct ssh_pool *);
 
 /* ssh_pool_member.c */
-MUST_CHECK int ssh_pool_add_member(struct ssh_pool *, struct err *);
+MUST_CHECK int ssh_pool_add_member(struct ssh_pool *, bool share, struct err *);
 struct member *ssh_pool_best_member(const struct ssh_pool *); /* NULL: none is ready */
 bool ssh_pool_one_is_coming(const struct ssh_pool *);
 /* The best is busy: those who come later should find another. */

@@ -112,7 +112,7 @@ static const struct ssh_master_handler master_handler = {
 	.freed = on_freed,
 };
 
-int ssh_pool_add_member(struct ssh_pool *p, struct err *e)
+int ssh_pool_add_member(struct ssh_pool *p, bool share, struct err *e)
 {
 	struct member *m = mem_alloc(sizeof(*m));
 
@@ -120,7 +120,7 @@ int ssh_pool_add_member(struct ssh_pool *p, struct err *e)
 		return err_set(e, ERR_NOMEM, "ssh master");
 	m->pool = p;
 	list_init(&m->dials);
-	m->master = ssh_master_new(p->o.env, &master_handler, m, e);
+	m->master = ssh_master_new(p->o.env, &master_handler, m, share, e);
 	if (!m->master) {
 		mem_free(m);
 		return -1;
@@ -137,7 +137,8 @@ static void sample(struct member *m, uint64_t busy)
 	uint64_t up, down;
 
 	ssh_master_counts(m->master, &up, &down);
-	m->busy = up - m->up >= busy || down - m->down >= busy;
+	m->busy_down = down - m->down >= busy;
+	m->busy = m->busy_down || up - m->up >= busy;
 	m->up = up;
 	m->down = down;
 }
@@ -207,6 +208,6 @@ void ssh_pool_open_another(struct ssh_pool *p, const struct member *best)
 		return;
 	log_info("ssm", "%s: SSH connections are busy, opening number %u",
 		 p->o.env->session->target, p->count + 1);
-	if (ssh_pool_add_member(p, &e) != 0)
+	if (ssh_pool_add_member(p, !best->busy_down, &e) != 0)
 		log_warn("ssm", "%s", e.msg);
 }

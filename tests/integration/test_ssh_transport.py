@@ -238,6 +238,66 @@ def test_several_masters_when_one_is_busy(localaws, awsocks, sshd, web):
         got.join(harness.LIMIT_S)
 
 
+def test_a_session_of_the_port_document_carries_several_masters(localaws, awsocks, sshd, serve, web):
+    """Uploads the agent does not limit: another connection to sshd, and no other session."""
+    sink = serve(lambda conn: [None for _ in iter(lambda: conn.recv(1 << 16), b"")])
+    aws, proxy = start(localaws, awsocks, sshd, "--ssh-document", "port", "--sessions", "2")
+    over = threading.Event()
+
+    def upload():
+        with client.socks5(proxy.listener, "127.0.0.1", sink.port) as bulk:
+            while not over.is_set():
+                bulk.sendall(b"x" * 65_536)
+    sender = threading.Thread(target=upload, daemon=True)
+    sender.start()
+
+    def another():
+        client.socks5(proxy.listener, "127.0.0.1", web.port).close()
+        return len(masters(proxy)) == 2
+    harness.wait_for(another, what="a second ssh")
+    harness.wait_for(lambda: [s["logged_in"] for s in proxy.status()["backends"][0]["sessions"]] == [True, True],
+                     what="its login")
+    over.set()
+    sender.join(harness.LIMIT_S)
+    assert len({s["id"] for s in proxy.status()["backends"][0]["sessions"]}) == 1
+    assert aws.stats()["StartSession"] == 1
+    assert proxy.stop() == 0
+    assert aws.stats()["sessions_open"] == 0
+
+
+def test_downloads_get_a_session_of_their_own(localaws, awsocks, sshd, web):
+    """By the port document too: what the agent sends on one session it limits."""
+    aws, proxy = start(localaws, awsocks, sshd, "--ssh-document", "port", "--sessions", "2",
+                       emulator=("--throttle", "agent"))
+    with client.socks5(proxy.listener, "127.0.0.1", web.port) as bulk:
+        bulk.sendall(b"GET /bytes/30000000 HTTP/1.1\r\nHost: x\r\n\r\n")
+        threading.Thread(target=lambda: [None for _ in iter(lambda: bulk.recv(1 << 16), b"")], daemon=True).start()
+
+        def another():
+            client.socks5(proxy.listener, "127.0.0.1", web.port).close()
+            return aws.stats()["StartSession"] == 2
+        harness.wait_for(another, what="a second session")
+        bulk.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_master_that_follows_takes_the_session_that_is_there(localaws, awsocks, sshd, web, tmp_path):
+    aws, proxy = start(localaws, awsocks, sshd, "--ssh-document", "port")
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    os.kill(masters(proxy)[0], signal.SIGKILL)
+    harness.wait_for(lambda: "ssh ended" in proxy.log(), what="the end of ssh")
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert aws.stats()["StartSession"] == 1
+    os.kill(masters(proxy)[0], signal.SIGKILL)
+    harness.wait_for(lambda: proxy.log().count("ssh ended") == 2, what="the end of ssh")
+    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="its end, when nobody follows")
+    assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
+    assert aws.stats()["StartSession"] == 2
+    os.kill(masters(proxy)[0], signal.SIGKILL)
+    harness.wait_for(lambda: proxy.log().count("ssh ended") == 3, what="the end of ssh")
+    assert proxy.stop() == 0                          # while the session waits for the next
+    assert aws.stats()["sessions_open"] == 0
+
+
 def test_many_connections_leave_nothing(localaws, awsocks, sshd, web):
     _, proxy = start(localaws, awsocks, sshd)
 

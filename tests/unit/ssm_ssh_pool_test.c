@@ -21,8 +21,8 @@ struct ssh_master {
 	struct loop_post freed;
 	struct ssh_dial dials[32];
 	size_t dial_count, streams;
-	uint64_t down;
-	bool ready, lost, ending, gone, dropped;
+	uint64_t up, down;
+	bool ready, lost, ending, gone, share;
 	int number;
 };
 
@@ -42,12 +42,12 @@ static void go(struct ssh_master *m)
 {
 	m->ready = false;
 	m->ending = true;
-	if (!stuck || m->dropped)
+	if (!stuck)
 		loop_post(&W->loop, &m->freed, freed, m);
 }
 
 struct ssh_master *ssh_master_new(struct ssh_env *env, const struct ssh_master_handler *handler,
-				  void *arg, struct err *e)
+				  void *arg, bool share, struct err *e)
 {
 	struct ssh_master *m;
 
@@ -59,16 +59,12 @@ struct ssh_master *ssh_master_new(struct ssh_env *env, const struct ssh_master_h
 	m = masters[made] = calloc(1, sizeof(*m));
 	m->handler = handler;
 	m->arg = arg;
+	m->share = share;
 	m->number = made++;
 	return m;
 }
 void ssh_master_end(struct ssh_master *m)
 {
-	go(m);
-}
-void ssh_master_drop(struct ssh_master *m)
-{
-	m->dropped = true;
 	go(m);
 }
 struct ssh_dial *ssh_master_dial(struct ssh_master *m, const char *host, uint16_t port,
@@ -108,7 +104,7 @@ size_t ssh_master_streams(const struct ssh_master *m)
 }
 void ssh_master_counts(const struct ssh_master *m, uint64_t *up, uint64_t *down)
 {
-	*up = 0;
+	*up = m->up;
 	*down = m->down;
 }
 const char *ssh_master_session(const struct ssh_master *m)
@@ -289,6 +285,8 @@ static void another_when_busy(void **state)
 	dial(&u[2], "host");
 	run(2);
 	assert_int_equal(made, 2);
+	assert_true(masters[0]->share);
+	assert_false(masters[1]->share);             /* the agent limits what a session sends */
 	assert_int_equal(masters[0]->dial_count, 3); /* it does not wait for that */
 	dial(&u[3], "host");
 	run(2);
@@ -304,6 +302,26 @@ static void another_when_busy(void **state)
 	run(2);
 	assert_int_equal(made, 2);                   /* that is all there may be */
 	assert_int_equal(masters[1]->dial_count, 2); /* the one with fewer streams */
+	finish();
+}
+
+/* What is sent to the agent it does not limit: another connection, on the session that is there. */
+static void another_for_uploads(void **state)
+{
+	struct user u[2];
+
+	(void)state;
+	begin(2);
+	dial(&u[0], "host");
+	run(2);
+	becomes_ready(masters[0]);
+	run(1100);
+	masters[0]->up += BUSY;
+	run(1000);
+	dial(&u[1], "host");
+	run(2);
+	assert_int_equal(made, 2);
+	assert_true(masters[1]->share);
 	finish();
 }
 
@@ -449,8 +467,8 @@ static void lost_ones(void **state)
 	finish();
 }
 
-/* They are told to end, and after a while not asked any more. */
-static void closing_has_a_limit(void **state)
+/* Those who are slow to go are waited for: what limits them is their sessions' end. */
+static void closing_waits(void **state)
 {
 	struct user a;
 
@@ -460,8 +478,14 @@ static void closing_has_a_limit(void **state)
 	run(2);
 	becomes_ready(masters[0]);
 	stuck = true;
-	finish();
+	ssh_pool_close(P, on_closed, NULL);
+	run(5000);
+	assert_false(closed);
 	assert_int_equal(a.why.code, ERR_CLOSED);
+	freed(masters[0]);
+	RUN_UNTIL(closed, 10);
+	free(masters[0]);
+	world_end();
 }
 
 static void closed_and_empty(void **state)
@@ -481,11 +505,17 @@ static void closed_and_empty(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(dials_wait_for_a_master), cmocka_unit_test(another_when_busy),
-		cmocka_unit_test(one_that_fails),          cmocka_unit_test(once_more),
-		cmocka_unit_test(a_refusal_is_final),      cmocka_unit_test(limits),
-		cmocka_unit_test(idle_ones_end),           cmocka_unit_test(lost_ones),
-		cmocka_unit_test(closing_has_a_limit),     cmocka_unit_test(closed_and_empty),
+		cmocka_unit_test(dials_wait_for_a_master),
+		cmocka_unit_test(another_when_busy),
+		cmocka_unit_test(another_for_uploads),
+		cmocka_unit_test(one_that_fails),
+		cmocka_unit_test(once_more),
+		cmocka_unit_test(a_refusal_is_final),
+		cmocka_unit_test(limits),
+		cmocka_unit_test(idle_ones_end),
+		cmocka_unit_test(lost_ones),
+		cmocka_unit_test(closing_waits),
+		cmocka_unit_test(closed_and_empty),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
