@@ -49,6 +49,15 @@ const struct command commands[] = {
 	  "what the credential chain gives, as credential_process JSON",
 	  "As `awsocks start PROFILE` finds them; takes its options too (--region, --ca-bundle).\n",
 	  credentials_options, false },
+	{ "login", cmd_login, "[PROFILE] [--profile AWS_PROFILE]",
+	  "sign in to IAM Identity Center (SSO), with a code",
+	  "Prints an address and a code, to be confirmed in a browser on any machine, and waits "
+	  "for\n"
+	  "it. The token is kept as `aws sso login` keeps it, for awsocks, the AWS CLI and "
+	  "others.\n"
+	  "PROFILE is an entry of config.yaml or a profile of ~/.aws/config. A role's source is\n"
+	  "followed to the profile that signs in. For login_session there is aws login.\n",
+	  login_options, false },
 	{ "trust", cmd_trust, "FILE [--revoke]", "allow a project's .awsocks.yaml",
 	  "The rules of the nearest .awsocks.yaml upwards from the working directory are used "
 	  "once\n"
@@ -64,7 +73,6 @@ const struct command commands[] = {
 	{ "passwd", NULL, "", "a password line for users:", NULL, NULL, false },
 	{ "vm", NULL, "", "the VM of --mode vm", NULL, NULL, false },
 	{ "cal", NULL, "", "coding-agent VMs", NULL, NULL, false },
-	{ "login", NULL, "[PROFILE]", "sign in with SSO", NULL, NULL, false },
 	{ "targets", NULL, "", "instances that SSM can reach", NULL, NULL, false },
 	{ "doctor", NULL, "[PROFILE]", "find the broken link of the chain", NULL, NULL, false },
 	{ "help", cmd_help, "[COMMAND]", "this, or one command's options", NULL, NULL, false },

@@ -6,5 +6,5 @@
 
 extern const struct arg_opt route_options[];
 extern const struct arg_opt trust_options[];
-extern const struct arg_opt credentials_options[];
+extern const struct arg_opt credentials_options[], login_options[];
 #endif

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/localaws/server.h"
+#include "cmd/localaws/sign_in.h"
 #include "cmd/localaws/world.h"
 
 static void put_json(struct reply *r, int status, cJSON *root)
@@ -150,8 +151,9 @@ void admin_handle(struct world *w, const struct request *q, struct reply *r)
 		put_json(r, 200, ssh_keys_describe(&w->ssh_keys));
 	else if (is(q, "POST", "/_localaws/faults"))
 		post_faults(w, q, r);
-	else
+	else if (!sign_in_admin(w, q, r))
 		put_error(r, 404,
-			  "there are GET /_localaws/stats, GET /_localaws/ssh-keys and GET, POST "
-			  "/_localaws/faults");
+			  "there are GET /_localaws/stats, GET /_localaws/ssh-keys, GET, POST "
+			  "/_localaws/faults, GET, POST /_localaws/device and POST "
+			  "/_localaws/login-session");
 }

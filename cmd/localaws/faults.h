@@ -35,6 +35,19 @@ enum fault_kind {
 	X(THROTTLE_API, "throttle-api", TIMES, 0, 1, 1e9, "API calls are throttled")            \
 	X(FAIL_API, "fail-api", TIMES, 0, 1, 1e9, "API calls answer an internal server error")  \
 	X(REFUSE_TARGET, "refuse-target", TIMES, 0, 1, 1e9, "the agent's dials fail")           \
+	X(FORBID_ROLE, "forbid-role", TIMES, 0, 1, 1e9,                                         \
+	  "GetRoleCredentials answers ForbiddenException")                                      \
+	X(REFUSE_TOKEN, "refuse-token", TIMES, 0, 1, 1e9,                                       \
+	  "GetRoleCredentials answers UnauthorizedException")                                   \
+	X(REFUSE_LOGIN, "refuse-login", TIMES, 0, 1, 1e9,                                       \
+	  "CreateOAuth2Token answers INSUFFICIENT_PERMISSIONS")                                 \
+	X(SLOW_DOWN, "slow-down", TIMES, 0, 1, 1e9,                                             \
+	  "CreateToken with a device code answers SlowDownException")                           \
+	X(TOKEN_LIFE, "token-life", NUMBER, 60, 0, 1e6,                                         \
+	  "tokens of IAM Identity Center live SECONDS")                                         \
+	X(DEVICE_LIFE, "device-life", NUMBER, 1, 0, 1e6, "device codes live SECONDS")           \
+	X(CLIENT_LIFE, "client-life", NUMBER, 60, 0, 1e9,                                       \
+	  "clients registered with OIDC live SECONDS")                                          \
 	X(EXPIRE_CREDENTIALS, "expire-credentials", NUMBER, 5, 0, 1e6,                          \
 	  "temporary credentials live SECONDS; 0 also ends those given out before")             \
 	X(FAIL_REFRESH, "fail-refresh", NUMBER, 30, 0, 100,                                     \

@@ -5,6 +5,7 @@
  *   server.c   tls.c certs.c      HTTP/1.1 on streams of net/, TLS around them
  *   service.c  auth.c keys.c      which service, and is it signed
  *   api*.c     form.c admin.c     the operations; counters and faults
+ *   sign_in*.c proof.c            IAM Identity Center, AWS sign-in, their browser
  *   gateway.c  wsframe.c          a client's websocket (the message gateway)
  *   session.c  line.c             a session between its two legs; faults on the way
  *   agent.c    channel.c wire.c   the agent: handshake, numbers, acks, retransmission

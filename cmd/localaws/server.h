@@ -29,6 +29,7 @@ struct reply {
 	int status;
 	const char *type; /* Content-Type; static */
 	struct buf body;
+	const char *error_type;  /* x-amzn-ErrorType; static; NULL: none */
 	uint64_t metadata_ttl_s; /* of the token, as IMDSv2 tells it; 0: not said */
 	bool json_id;            /* name the id header as JSON services do */
 	/* A websocket upgrade was accepted: for this session. */

@@ -12,6 +12,7 @@
 #include "cmd/localaws/form.h"
 #include "cmd/localaws/server.h"
 #include "cmd/localaws/session.h"
+#include "cmd/localaws/sign_in.h"
 #include "cmd/localaws/world.h"
 
 #define CHANNEL_PATH "/v1/data-channel/"
@@ -298,6 +299,8 @@ void service_handle(struct world *w, const struct request *q, struct reply *r)
 		admin_handle(w, q, r);
 		return;
 	}
+	if (sign_in_handle(w, q, r))
+		return;
 	w->stats.requests++;
 	if (metadata_handle(w, q, r))
 		return;

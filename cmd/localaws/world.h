@@ -11,6 +11,7 @@
 #include "cmd/localaws/keys.h"
 #include "cmd/localaws/metadata.h"
 #include "cmd/localaws/options.h"
+#include "cmd/localaws/sign_in.h"
 #include "cmd/localaws/ssh_keys.h"
 #include "cmd/localaws/stats.h"
 
@@ -30,6 +31,7 @@ struct world {
 	struct keys keys;
 	struct ssh_keys ssh_keys;
 	struct metadata metadata;
+	struct sign_in sign_in;
 	struct wire_hash *hash;
 	struct sessions *sessions;
 	struct list legs, conns; /* open connections, to end them with the program */
