@@ -31,6 +31,11 @@ struct named_profile {
 	char name[64];
 };
 
+struct login_host {
+	struct login_host *next;
+	char *host, *origin;
+};
+
 struct router {
 	struct router_opts opts;
 	struct rule *rules;
@@ -45,6 +50,7 @@ struct router {
 	char *default_origin;
 	unsigned kinds; /* of all entries, by bit; the default's is not among them */
 	struct named_profile *profiles, **profiles_end;
+	struct login_host *logins;
 	uint64_t sources;
 	uint32_t sequence[SECTION_COUNT]; /* of the last source */
 	bool last_is_command_line;
@@ -139,6 +145,18 @@ static void entries_free(struct entry **entry, size_t count)
 	mem_free(entry);
 }
 
+static void logins_free(struct login_host *l)
+{
+	while (l) {
+		struct login_host *next = l->next;
+
+		mem_free(l->host);
+		mem_free(l->origin);
+		mem_free(l);
+		l = next;
+	}
+}
+
 void router_free(struct router *r)
 {
 	if (!r)
@@ -151,6 +169,7 @@ void router_free(struct router *r)
 		mem_free(r->profiles);
 		r->profiles = next;
 	}
+	logins_free(r->logins);
 	mem_free(r->bucket);
 	mem_free(r->scan);
 	mem_free(r->default_origin);
@@ -457,6 +476,50 @@ int router_set_default(struct router *r, const char *route, const char *origin, 
 	return commit_command_line(&d, e);
 }
 
+/* ---- login hosts ---- */
+
+/* There are a handful of them. */
+static const struct login_host *find_login(const struct router *r, const char *host)
+{
+	const struct login_host *l = r->logins;
+
+	while (l && strcmp(l->host, host) != 0)
+		l = l->next;
+	return l;
+}
+
+int router_add_login_host(struct router *r, const char *host, const char *origin, struct err *e)
+{
+	struct login_host *l;
+
+	if (find_login(r, host))
+		return 0;
+	l = mem_alloc(sizeof(*l));
+	if (l) {
+		l->host = mem_strdup(host);
+		l->origin = mem_strdup(origin);
+	}
+	if (!l || !l->host || !l->origin) {
+		logins_free(l);
+		return err_set(e, ERR_NOMEM, "login hosts");
+	}
+	l->next = r->logins;
+	r->logins = l;
+	return 0;
+}
+
+static void let_login(const struct router *r, const char *host, struct decision *d)
+{
+	const struct login_host *l = d->route.kind == ROUTE_PROXY ? find_login(r, host) : NULL;
+
+	if (!l)
+		return;
+	*d = (struct decision){ .route = { .kind = ROUTE_DIRECT },
+				.by = ROUTE_BY_LIST,
+				.origin = l->origin,
+				.pattern = l->host };
+}
+
 /* ---- deciding ---- */
 
 static bool ports_match(const struct rule *rule, uint16_t port)
@@ -531,6 +594,7 @@ void router_decide(const struct router *r, const char *host, uint16_t port, stru
 		d->fallback_on_dial_failure = en->rule->fallback_on_dial_failure;
 		d->allow_host = en->rule->allow_host;
 	}
+	let_login(r, host, d);
 	d->named = d->by != ROUTE_BY_DEFAULT || d->route.profile[0];
 }
 
@@ -539,5 +603,6 @@ bool router_can(const struct router *r, enum route_kind kind)
 	struct decision d = { 0 };
 
 	decide_by_default(r, &d);
-	return (r->kinds & 1u << kind) || d.route.kind == kind;
+	return (r->kinds & 1u << kind) || d.route.kind == kind ||
+	       (kind == ROUTE_DIRECT && r->logins);
 }

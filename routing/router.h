@@ -77,6 +77,11 @@ MUST_CHECK int router_add_pattern(struct router *, const char *list, const char 
 				  const char *origin, struct err *);
 MUST_CHECK int router_set_default(struct router *, const char *route, const char *origin,
 				  struct err *);
+/* A host, normalised, at which the user signs in: when `proxy` is what was decided for it, by
+ * whatever rule, list or default, it goes direct. Patterns of others do not count: exact hosts
+ * only. Adding one again changes nothing. */
+MUST_CHECK int router_add_login_host(struct router *, const char *host, const char *origin,
+				     struct err *);
 /* The profiles that rules, lists, defaults and fallbacks name (proxy:NAME), one a
  * call, each once: the i-th, with where it is written; NULL: no more. */
 const char *router_profile(const struct router *, size_t i, const char **origin);

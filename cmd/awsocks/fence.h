@@ -44,6 +44,10 @@ MUST_CHECK int fence_paths_add(struct fence_paths *, const char *path, unsigned 
  * control: its socket ("": none). */
 MUST_CHECK int fence_paths_collect(struct fence_paths *, const struct setup *, const char *control,
 				   struct err *);
+struct aws_files;
+/* Of them, where sign-ins that are renewed are written back. Makes the directories. */
+MUST_CHECK int fence_paths_add_sign_in(struct fence_paths *, const struct setup *,
+				       const struct aws_files *, struct err *);
 void fence_paths_free(struct fence_paths *);
 
 struct fence_report {

@@ -280,6 +280,8 @@ static int add_aws(struct fence_paths *p, const struct setup *s, struct err *e)
 		if (result == 0)
 			result = add_home_file(p, aws_files_credentials_path(files), FENCE_READ, e);
 	}
+	if (result == 0)
+		result = fence_paths_add_sign_in(p, s, files, e);
 	for (size_t i = 0; result == 0 && i < s->count; i++) {
 		const struct options *o = &s->profile[i].options;
 

@@ -253,6 +253,13 @@ static void say(void *arg, const char *text)
 	fprintf(stderr, "awsocks: %s\n", text);
 }
 
+static int load_as(struct rule_set *rules, struct rule_request *request, const struct answer *a,
+		   struct err *e)
+{
+	request->login_hosts = request->project && !a->policy.guarded;
+	return rules_load(rules, request, e);
+}
+
 static int explain(const struct setup *s, const struct asked *q, struct err *e)
 {
 	struct rule_request request = { .setup = s, .warn = say };
@@ -263,7 +270,7 @@ static int explain(const struct setup *s, const struct asked *q, struct err *e)
 	int status;
 
 	if (choose_listener(s, q->listener, &request, &a, e) != 0 ||
-	    rules_load(&rules, &request, e) != 0)
+	    load_as(&rules, &request, &a, e) != 0)
 		return -1;
 	if (rules_check_profiles(&rules, s, &no_profile) != 0)
 		say(NULL, no_profile.msg);

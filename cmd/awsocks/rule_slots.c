@@ -12,7 +12,7 @@ enum { SLOTS_MAX = 64, WATCHES_MAX = 256 };
 struct slot {
 	_Atomic(struct rule_set *) set; /* written by the main thread alone */
 	char *listener_rules;           /* NULL: none of its own */
-	bool project;
+	bool project, login_hosts;
 };
 
 struct rule_slots {
@@ -52,6 +52,7 @@ static struct rule_set *load(const struct rule_slots *s, const struct slot *slot
 		.setup = s->setup,
 		.listener_rules = slot->listener_rules,
 		.project = slot->project,
+		.login_hosts = slot->login_hosts,
 		.report = s->loop ? say_problem : NULL,
 		.warn = say_warning,
 	};
@@ -74,7 +75,8 @@ int rule_slots_new(struct rule_slots **out, const struct setup *setup, struct er
 	return 0;
 }
 
-int rule_slots_add(struct rule_slots *s, const char *listener_rules, bool project, struct err *e)
+int rule_slots_add(struct rule_slots *s, const char *listener_rules, bool project, bool login_hosts,
+		   struct err *e)
 {
 	struct slot *slot = &s->slot[s->count];
 	struct rule_set *set;
@@ -82,6 +84,7 @@ int rule_slots_add(struct rule_slots *s, const char *listener_rules, bool projec
 	if (s->count == SLOTS_MAX)
 		return err_set(e, ERR_CONFIG, "more than %d listeners", SLOTS_MAX);
 	slot->project = project;
+	slot->login_hosts = login_hosts;
 	slot->listener_rules = mem_strdup(listener_rules);
 	if (listener_rules && !slot->listener_rules)
 		return err_set(e, ERR_NOMEM, "rules");

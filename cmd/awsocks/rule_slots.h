@@ -16,9 +16,9 @@ struct rule_slots;
 
 /* setup is borrowed. */
 MUST_CHECK int rule_slots_new(struct rule_slots **, const struct setup *, struct err *);
-/* Loads the rules of one listener; its index is the number of those before it. */
+/* Loads the rules of one listener (see rules.h); its index is the number of those before it. */
 MUST_CHECK int rule_slots_add(struct rule_slots *, const char *listener_rules, bool project,
-			      struct err *);
+			      bool login_hosts, struct err *);
 /* Begins to watch the files; changed ones are loaded again. */
 void rule_slots_watch(struct rule_slots *, struct loop *);
 /* The loops of the threads that read the rules besides the caller's. Borrowed, until n is 0 again

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "cmd/awsocks/login_hosts.h"
 #include "cmd/awsocks/project.h"
 #include "cmd/awsocks/text_file.h"
 
@@ -164,6 +165,8 @@ static int load(struct rule_set *s, const struct rule_request *q, struct err *e)
 			return -1;
 		return add_file(s, q, path, RULES_ALLOW_HOST, e);
 	}
+	if (q->login_hosts && login_hosts_add(s->router, q->setup, e) != 0)
+		return -1;
 	if (add_options(s, q, &any, e) != 0)
 		return -1;
 	if (any)

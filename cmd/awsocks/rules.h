@@ -6,6 +6,7 @@
  *   1. the listener's own file
  *   2. --rules and --route-*, in the order given
  *   3. the project file, if it is trusted, then the profile's `routing:`
+ * To 2 and 3 come the hosts of sign-ins (login_hosts.h).
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,6 +30,7 @@ struct rule_request {
 	const struct setup *setup;  /* its first profile's options and routing count */
 	const char *listener_rules; /* as config.yaml gives it; NULL: none */
 	bool project;               /* a loopback TCP listener: the project file may be used */
+	bool login_hosts;           /* not a guarded one: hosts of sign-ins may go direct */
 	problem_fn *report;         /* each problem of a file; may be NULL */
 	problem_fn *warn;           /* vm-direct ignored, project file not trusted; may be NULL */
 	void *arg;

@@ -49,7 +49,7 @@ static int serve(const struct setup *setup, const struct connect_args *a, struct
 	int fd, result = -1;
 
 	if (setup_unbuilt(setup, e) == 0 && rule_slots_new(&rules, setup, e) == 0 &&
-	    rule_slots_add(rules, NULL, true, e) == 0 && app_new(&app, &opts, e) == 0) {
+	    rule_slots_add(rules, NULL, true, true, e) == 0 && app_new(&app, &opts, e) == 0) {
 		pair.router_arg = rule_slots_arg(rules, 0);
 		if (app_serve_pair(app, &pair, &fd, e) == 0) {
 			result = run(app, fd, a, e);

@@ -214,7 +214,7 @@ static int open_listener(struct run *r, size_t index, const struct wanted *w, st
 	o.mode = w->mode > 0 ? w->mode : 0;
 	plain = is_plain_loopback(&o.address);
 	o.guarded = w->guard == GUARD_ON || (w->guard == GUARD_AUTO && !plain);
-	if (rule_slots_add(r->rules, w->rules, plain && !w->rules, e) != 0)
+	if (rule_slots_add(r->rules, w->rules, plain && !w->rules, plain && !o.guarded, e) != 0)
 		return -1;
 	o.router = rule_slots_router;
 	o.router_arg = rule_slots_arg(r->rules, index);

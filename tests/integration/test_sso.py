@@ -20,9 +20,11 @@ botocore_session = pytest.importorskip("botocore.session")
 import botocore  # noqa: E402
 import botocore.config  # noqa: E402
 import botocore.exceptions  # noqa: E402
+import client  # noqa: E402
 import harness  # noqa: E402
 from cli import Cli  # noqa: E402
 
+HOST = "api.internal.example"
 START = "https://old.awsapps.com/start"
 ACCOUNT = "111122223333"
 CONFIG = (f"[profile corp]\nsso_session = corp\nsso_account_id = {ACCOUNT}\nsso_role_name = Dev\nregion = eu-west-1\n"
@@ -108,7 +110,7 @@ def seconds_until(text):
 
 @pytest.fixture
 def aws(localaws):
-    return localaws()
+    return localaws("--resolve", f"{HOST}=127.0.0.1")
 
 
 @pytest.fixture
@@ -140,7 +142,7 @@ def theirs(home, monkeypatch):
     return lambda profile: botocore_session.Session(profile=profile)
 
 
-def client(aws, service):
+def service_client(aws, service):
     return botocore_session.Session().create_client(
         service, region_name="us-east-1", endpoint_url=aws.endpoint,
         config=botocore.config.Config(signature_version=botocore.UNSIGNED, retries={"max_attempts": 0}))
@@ -158,7 +160,7 @@ DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 def test_the_emulators_device_flow(aws, home):
-    oidc = client(aws, "sso-oidc")
+    oidc = service_client(aws, "sso-oidc")
     who = oidc.register_client(clientName="test", clientType="public", scopes=["sso:account:access"])
     assert who["clientSecretExpiresAt"] > time.time() + 86400
     own = {"clientId": who["clientId"], "clientSecret": who["clientSecret"]}
@@ -178,7 +180,7 @@ def test_the_emulators_device_flow(aws, home):
     assert refused(oidc.create_token, **{**renew, "clientSecret": "x"}) == ("InvalidClientException", 401)
     assert refused(oidc.create_token, **{**ask, "grantType": "x"}) == ("UnsupportedGrantTypeException", 400)
 
-    sso = client(aws, "sso")
+    sso = service_client(aws, "sso")
     role = {"roleName": "Dev", "accountId": ACCOUNT, "accessToken": again["accessToken"]}
     given = sso.get_role_credentials(**role)["roleCredentials"]
     assert given["accessKeyId"] and given["sessionToken"] and given["expiration"] / 1000 > time.time()
@@ -190,7 +192,7 @@ def test_the_emulators_device_flow(aws, home):
 
 
 def test_the_emulators_device_codes_expire_and_are_denied(aws, home):
-    oidc = client(aws, "sso-oidc")
+    oidc = service_client(aws, "sso-oidc")
     who = oidc.register_client(clientName="test", clientType="public")
     own = {"clientId": who["clientId"], "clientSecret": who["clientSecret"]}
     device = oidc.start_device_authorization(startUrl=START, **own)
@@ -585,3 +587,76 @@ def test_login_files_that_are_none(home, spoil, text):
     home.write(f".aws/login/cache/{BOB}", json.dumps(session))
     said = home.credentials("bob", status=77)
     assert text in said and BOB in said
+
+
+# --- login hosts ---
+
+def route(home, host, *args, **how):
+    r = home("route", "--json", host, *args, **how)
+    assert r.returncode == 0, r
+    return json.loads(r.stdout)
+
+
+LOGIN_HOSTS = ["old.awsapps.com", "oidc.us-east-1.amazonaws.com", "portal.sso.us-east-1.amazonaws.com",
+               "device.sso.us-east-1.amazonaws.com", "us-east-1.signin.aws", "us-east-1.signin.aws.amazon.com"]
+REAL = {"AWS_ENDPOINT_URL": ""}         # AWS's own endpoints
+
+
+@pytest.mark.parametrize("profile", ["corp", "old", "onrole"])
+def test_hosts_of_a_sign_in_go_direct(home, profile):
+    profile_args = ("--aws-profile", profile)
+    for host in LOGIN_HOSTS:
+        d = route(home, host, *profile_args, "--route-proxy", "*.com", env=REAL)
+        assert (d["route"], d["rule"]) == ("direct", "list"), d
+        assert "(--no-login-hosts)" in d["origin"] and d["pattern"] == host
+        assert route(home, host, *profile_args, "--no-login-hosts", env=REAL)["route"] == "proxy"
+        assert route(home, host, *profile_args, "--route-block", host, env=REAL)["route"] == "block"
+        assert route(home, host, "--aws-profile", "plain", env=REAL)["route"] == "proxy"
+        assert route(home, "x." + host, *profile_args, env=REAL)["route"] == "proxy"
+    text = home.ok("route", LOGIN_HOSTS[0], *profile_args, env=REAL)
+    assert "login hosts of profile " in text
+
+
+def test_hosts_of_a_console_sign_in_go_direct(home):
+    for host in ("eu-west-1.signin.aws.amazon.com", "signin.aws.amazon.com"):
+        assert route(home, host, "--aws-profile", "bob", env=REAL)["route"] == "direct"
+    assert route(home, "us-east-1.signin.aws.amazon.com", "--aws-profile", "bob", env=REAL)["route"] == "proxy"
+
+
+def test_login_hosts_are_for_plain_loopback_listeners(home):
+    home.config("defaults: { aws-profile: corp }\nlisteners:\n  - { address: '127.0.0.1:1080', name: plain }\n"
+                "  - { address: '127.0.0.1:1081', name: guarded, guard: on }\n"
+                "  - { address: '127.0.0.1:1082', name: own, rules: own.yaml }\n"
+                "  - { address: 'unix:/run/x/s', name: socket }\n")
+    home.write("config/awsocks/own.yaml", "default: proxy\n")
+    got = {name: route(home, "old.awsapps.com", "--listener", name, env=REAL)["route"]
+           for name in ("plain", "guarded", "own", "socket")}
+    assert got == {"plain": "direct", "guarded": "proxy", "own": "proxy", "socket": "proxy"}
+
+
+def test_an_endpoint_at_an_address_is_no_login_host(home):
+    assert route(home, "127.0.0.1", "--aws-profile", "corp")["route"] == "proxy"
+
+
+def test_environment_keys_need_no_sign_in(home):
+    keys = {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "s", "AWS_PROFILE": "corp", **REAL}
+    assert route(home, "old.awsapps.com", env=keys)["route"] == "proxy"
+    del keys["AWS_ACCESS_KEY_ID"]
+    assert route(home, "old.awsapps.com", env=keys)["route"] == "direct"
+
+
+# --- inside the fence ---
+
+def test_a_running_awsocks_renews_inside_the_fence(home, aws, awsocks, web):
+    if os.geteuid() != 0 or harness.SANITIZED:
+        pytest.skip("the fence cannot be looked into here")
+    assert home.login()[0] == 0
+    old = home.token()
+    home.ages()
+    p = awsocks("--route-default", "proxy", "--instance-id", "i-0123456789abcdef0", "--aws-profile", "corp",
+                env={**home.env, "AWSOCKS_SANDBOX": "true"})
+    with client.socks5(p.listener, HOST, web.port) as s:
+        s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert client.read_head(s).startswith(b"HTTP/1.")
+    assert home.token()["refreshToken"] != old["refreshToken"], p.log()
+    assert os.path.exists(home.role_path("corp"))

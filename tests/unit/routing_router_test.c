@@ -441,6 +441,32 @@ static void what_a_router_can(void **state)
 	}
 }
 
+static void login_hosts(void **state)
+{
+	struct router *r = make(false, NULL);
+	struct decision d;
+	struct err e;
+
+	(void)state;
+	add(r, "proxy: ['*.awsapps.com']\nblock: [evil.awsapps.com]\n", "one");
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(router_add_login_host(r, "d-1.awsapps.com", "login (x)", &e), 0);
+		assert_int_equal(router_add_login_host(r, "evil.awsapps.com", "login (x)", &e), 0);
+		assert_int_equal(router_add_login_host(r, "oidc.r.example", "login (x)", &e), 0);
+	}
+	expect(r, "d-1.awsapps.com", 443, "direct", "login (x)");
+	expect(r, "oidc.r.example", 443, "direct", "login (x)");
+	expect(r, "d-2.awsapps.com", 443, "proxy", "list proxy (one:1)");
+	expect(r, "x.d-1.awsapps.com", 443, "proxy", "list proxy (one:1)");
+	expect(r, "evil.awsapps.com", 443, "block", "list block (one:2)");
+	router_decide(r, "oidc.r.example", 443, &d);
+	assert_true(d.named);
+	assert_false(d.has_fallback);
+	assert_string_equal(d.pattern, "oidc.r.example");
+	assert_true(router_can(r, ROUTE_DIRECT));
+	router_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -457,6 +483,7 @@ int main(void)
 		cmocka_unit_test(agrees_with_trying_in_turn),
 		cmocka_unit_test(many_names),
 		cmocka_unit_test(what_a_router_can),
+		cmocka_unit_test(login_hosts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
