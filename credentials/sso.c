@@ -16,62 +16,17 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/buf.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "credentials/file_job.h"
 #include "credentials/json.h"
-#include "credentials/provider_impl.h"
 #include "credentials/rest.h"
-#include "credentials/sso.h"
-#include "credentials/sso_files.h"
+#include "credentials/sso_impl.h"
 
-enum {
-	CACHED_MIN_MS = 15 * 60 *
-			1000,      /* of role credentials in the CLI's cache, as the CLI has it */
-	RENEW_MS = 15 * 60 * 1000, /* a token with less left is renewed */
-	PACE_MS = 60 * 1000,
-	REREADS = 3,
-	REREAD_MS = 500,
-};
-
-struct sso {
-	struct provider base;
-	struct loop *loop;
-	struct http *http;
-	struct sso_where where;
-	char *profile, *session, *start_url, *region, *account, *role;
-	char *portal_url, *oidc_url, *ca_file, *token_path, *role_path, *refused;
-	char *words;
-	struct sso_pace *pace;
-	struct list calls;
-};
-
-struct sso_call {
-	struct provider_call base;
-	struct list node;
-	creds_fn *fn;
-	void *arg;
-	struct file_job *job;
-	struct rest_call *rest;
-	struct loop_timer pause;
-	struct sso_token token;
-	unsigned rereads;
-	struct err why; /* of the renewal that failed */
-	struct creds *creds;
-};
-
-static struct sso *sso_of(const struct sso_call *sc)
-{
-	return (struct sso *)sc->base.provider;
-}
-
-static int64_t now_ms(const struct sso *s)
-{
-	return clock_wall_ms(loop_clock(s->loop));
-}
+/* What is left of role credentials in the CLI's cache, as the CLI has it, and of a token that is
+ * not renewed yet. */
+enum { CACHED_MIN_MS = 15 * 60 * 1000, RENEW_MS = 15 * 60 * 1000 };
 
 /* --- the end --- */
 
@@ -99,7 +54,7 @@ static void finish(struct sso_call *sc, struct creds *c, const struct err *why)
 	creds_unref(c);
 }
 
-static void fail(struct sso_call *sc, const struct err *why)
+void sso_fail(struct sso_call *sc, const struct err *why)
 {
 	struct err e = *why;
 
@@ -113,7 +68,7 @@ static void sign_in(struct sso_call *sc, const char *because)
 	struct err e;
 
 	(void)err_set(&e, ERR_CREDS, "%s: run awsocks login %s", because, sso_of(sc)->profile);
-	fail(sc, &e);
+	sso_fail(sc, &e);
 }
 
 /* --- role credentials --- */
@@ -140,7 +95,7 @@ static void keep(struct sso_call *sc, struct creds *c)
 	struct err e;
 
 	sc->creds = c;
-	if (c->expires_ms - now_ms(s) > CACHED_MIN_MS)
+	if (c->expires_ms - sso_now_ms(s) > CACHED_MIN_MS)
 		text = sso_role_print(c);
 	if (text)
 		sc->job = file_job_write(s->loop, s->role_path, text, on_cached, sc, &e);
@@ -168,7 +123,7 @@ static void on_role(void *arg, const char *body, size_t n, const struct rest_err
 			return;
 		}
 		(void)err_wrap(&e, "sso: GetRoleCredentials (request %s)", error->request_id);
-		fail(sc, &e);
+		sso_fail(sc, &e);
 	} else if (error->status == 401) {
 		sign_in(sc, "the sign-in is no longer valid (sso: GetRoleCredentials: HTTP 401)");
 	} else if (error->status == 403) {
@@ -176,9 +131,9 @@ static void on_role(void *arg, const char *body, size_t n, const struct rest_err
 			      "role %s in account %s is not assigned to this user: ask the "
 			      "administrator of IAM Identity Center, or mend the profile",
 			      s->role, s->account);
-		fail(sc, &e);
+		sso_fail(sc, &e);
 	} else {
-		fail(sc, why);
+		sso_fail(sc, why);
 	}
 }
 
@@ -205,7 +160,7 @@ static char *role_url(const struct sso *s)
 	return url;
 }
 
-static void ask_role(struct sso_call *sc)
+void sso_ask_role(struct sso_call *sc)
 {
 	struct sso *s = sso_of(sc);
 	char *url = role_url(s);
@@ -222,171 +177,7 @@ static void ask_role(struct sso_call *sc)
 				     on_role, sc, &e);
 	mem_free(url);
 	if (!sc->rest)
-		fail(sc, &e);
-}
-
-/* --- renewing the token --- */
-
-static bool good(const struct sso_call *sc)
-{
-	return sc->token.expires_ms > now_ms(sso_of(sc));
-}
-
-/* Why the token cannot be renewed; NULL: it can. */
-static const char *unrenewable(const struct sso_call *sc)
-{
-	const struct sso_token *t = &sc->token;
-
-	if (!sso_of(sc)->session)
-		return "a profile without sso_session cannot renew its sign-in";
-	if (!t->refresh || !t->client_id || !t->client_secret)
-		return "its token file has no refreshToken or no client";
-	if (t->client_expires_ms && t->client_expires_ms <= now_ms(sso_of(sc)))
-		return "the registration of the client has expired";
-	return NULL;
-}
-
-static void not_renewed(struct sso_call *sc)
-{
-	struct err e = sc->why;
-
-	if (good(sc)) {
-		log_warn("creds", "%s: the sign-in could not be renewed, it still serves: %s",
-			 sso_of(sc)->words, sc->why.msg);
-		ask_role(sc);
-		return;
-	}
-	e.code = ERR_CREDS;
-	(void)err_wrap(&e, "the sign-in has expired: run awsocks login %s", sso_of(sc)->profile);
-	fail(sc, &e);
-}
-
-static void read_again(void *arg);
-
-/* The file once more, after a refusal: is there another token in it? */
-static void on_reread(void *arg, const char *text, size_t n, const struct err *why)
-{
-	struct sso_call *sc = arg;
-	struct sso *s = sso_of(sc);
-	struct sso_token fresh;
-	struct err e;
-
-	(void)why;
-	sc->job = NULL;
-	if (text && sso_token_parse(text, n, s->token_path, &fresh, &e) == 0) {
-		bool other = strcmp(fresh.access, sc->token.access) != 0 &&
-			     fresh.expires_ms > now_ms(s);
-
-		if (other) {
-			sso_token_free(&sc->token);
-			sc->token = fresh;
-			ask_role(sc);
-			return;
-		}
-		sso_token_free(&fresh);
-	}
-	if (++sc->rereads < REREADS)
-		timer_arm(s->loop, &sc->pause, REREAD_MS, read_again, sc);
-	else
-		not_renewed(sc);
-}
-
-static void read_again(void *arg)
-{
-	struct sso_call *sc = arg;
-	struct err e;
-
-	sc->job = file_job_read(sso_of(sc)->loop, sso_of(sc)->token_path, on_reread, sc, &e);
-	if (!sc->job)
-		not_renewed(sc);
-}
-
-static void on_written(void *arg, const char *text, size_t n, const struct err *why)
-{
-	struct sso_call *sc = arg;
-
-	(void)n;
-	sc->job = NULL;
-	if (!text)
-		log_warn("creds",
-			 "%s: the renewed sign-in could not be kept for other programs: %s",
-			 sso_of(sc)->words, why->msg);
-	ask_role(sc);
-}
-
-static void write_back(struct sso_call *sc)
-{
-	struct sso *s = sso_of(sc);
-	char *text = sso_token_print(&sc->token);
-	struct err e;
-
-	if (text)
-		sc->job = file_job_write(s->loop, s->token_path, text, on_written, sc, &e);
-	json_text_free(text);
-	if (!sc->job)
-		ask_role(sc);
-}
-
-/* Another program has used this refresh token, or it is over. */
-static bool token_refused(const struct rest_error *error)
-{
-	return strcmp(error->code, "InvalidGrantException") == 0 ||
-	       strcmp(error->kind, "invalid_grant") == 0 ||
-	       strcmp(error->code, "ExpiredTokenException") == 0;
-}
-
-static void on_renewed(void *arg, const char *body, size_t n, const struct rest_error *error,
-		       const struct err *why)
-{
-	struct sso_call *sc = arg;
-	struct sso *s = sso_of(sc);
-
-	sc->rest = NULL;
-	if (body && sso_token_renew(&sc->token, body, n, now_ms(s), &sc->why) == 0) {
-		log_info("creds", "%s: sign-in renewed", s->words);
-		write_back(sc);
-		return;
-	}
-	if (body)
-		(void)err_wrap(&sc->why, "oidc: CreateToken (request %s)", error->request_id);
-	else
-		sc->why = *why;
-	if (token_refused(error) || body)
-		read_again(sc);
-	else
-		not_renewed(sc);
-}
-
-static int token_body(const struct sso_token *t, struct buf *b, struct err *e)
-{
-	if (buf_addf(b, e, "{\"grantType\":\"refresh_token\",\"clientId\":") != 0 ||
-	    json_add_quoted(b, t->client_id, e) != 0 || buf_addf(b, e, ",\"clientSecret\":") != 0 ||
-	    json_add_quoted(b, t->client_secret, e) != 0 ||
-	    buf_addf(b, e, ",\"refreshToken\":") != 0 || json_add_quoted(b, t->refresh, e) != 0)
-		return -1;
-	return buf_add(b, "}", 2, e); /* with its NUL */
-}
-
-static void renew(struct sso_call *sc)
-{
-	struct sso *s = sso_of(sc);
-	char url[512];
-	struct buf b;
-
-	s->pace->next_ms = loop_now_ms(s->loop) + PACE_MS;
-	buf_init(&b, 64 * 1024);
-	if (!str_fmt(url, sizeof(url), "%s/token", s->oidc_url))
-		(void)err_set(&sc->why, ERR_CONFIG, "endpoint too long: %.60s...", s->oidc_url);
-	else if (token_body(&sc->token, &b, &sc->why) == 0)
-		sc->rest = rest_send(s->loop, s->http,
-				     &(struct rest_request){ .op = "oidc: CreateToken",
-							     .url = url,
-							     .body = (const char *)buf_ptr(&b),
-							     .ca_file = s->ca_file },
-				     on_renewed, sc, &sc->why);
-	buf_free(&b);
-	if (!sc->rest)
-		not_renewed(sc);
+		sso_fail(sc, &e);
 }
 
 /* --- the files first --- */
@@ -394,17 +185,18 @@ static void renew(struct sso_call *sc)
 static void use_token(struct sso_call *sc)
 {
 	struct sso *s = sso_of(sc);
-	const char *why_not = unrenewable(sc);
-	char text[200];
+	const char *why_not = sso_unrenewable(sc);
+	char words[200], text[280];
 
-	if (sc->token.expires_ms - now_ms(s) > RENEW_MS) {
-		ask_role(sc);
-	} else if (!why_not && (!good(sc) || loop_now_ms(s->loop) >= s->pace->next_ms)) {
-		renew(sc);
-	} else if (good(sc)) {
-		ask_role(sc);
+	if (sc->token.expires_ms - sso_now_ms(s) > RENEW_MS) {
+		sso_ask_role(sc);
+	} else if (!why_not && (!sso_token_good(sc) || loop_now_ms(s->loop) >= s->pace->next_ms)) {
+		sso_renew(sc);
+	} else if (sso_token_good(sc)) {
+		sso_ask_role(sc);
 	} else {
-		(void)str_fmt(text, sizeof(text), "the sign-in has expired, and %s",
+		sso_expired_words(sc, words, sizeof(words));
+		(void)str_fmt(text, sizeof(text), "%s, and %s", words,
 			      why_not ? why_not : "it was not renewed");
 		sign_in(sc, text);
 	}
@@ -420,10 +212,10 @@ static void on_token(void *arg, const char *text, size_t n, const struct err *wh
 	if (!text && why->sys == ENOENT) {
 		sign_in(sc, "not signed in");
 	} else if (!text) {
-		fail(sc, why);
+		sso_fail(sc, why);
 	} else if (sso_token_parse(text, n, s->token_path, &sc->token, &e) != 0) {
 		(void)err_set(&sc->why, ERR_CREDS, "%s: run awsocks login %s", e.msg, s->profile);
-		fail(sc, &sc->why);
+		sso_fail(sc, &sc->why);
 	} else {
 		use_token(sc);
 	}
@@ -441,7 +233,7 @@ static void on_role_file(void *arg, const char *text, size_t n, const struct err
 		c = sso_role_parse(text, n, s->words, &e);
 	if (!c && (text || why->sys != ENOENT))
 		log_debug("creds", "%s is of no use: %s", s->role_path, text ? e.msg : why->msg);
-	if (c && c->expires_ms - now_ms(s) > CACHED_MIN_MS &&
+	if (c && c->expires_ms - sso_now_ms(s) > CACHED_MIN_MS &&
 	    !(s->refused && strcmp(s->refused, c->access_key_id) == 0)) {
 		finish(sc, c, NULL);
 		creds_unref(c);
@@ -450,7 +242,7 @@ static void on_role_file(void *arg, const char *text, size_t n, const struct err
 	creds_unref(c);
 	sc->job = file_job_read(s->loop, s->token_path, on_token, sc, &e);
 	if (!sc->job)
-		fail(sc, &e);
+		sso_fail(sc, &e);
 }
 
 /* --- the provider --- */

@@ -88,20 +88,17 @@ static int put_reply(struct conn *c, const struct request *q, const struct reply
 	char date[40], ttl[80] = "", type[120] = "";
 
 	if (r->metadata_ttl_s)
-		(void)str_fmt(ttl, sizeof(ttl), "X-Aws-Ec2-Metadata-Token-Ttl-Seconds: %llu
-",
+		(void)str_fmt(ttl, sizeof(ttl), "X-Aws-Ec2-Metadata-Token-Ttl-Seconds: %llu\r\n",
 			      (unsigned long long)r->metadata_ttl_s);
 	if (r->error_type)
-		(void)str_fmt(type, sizeof(type), "x-amzn-ErrorType: %s
-", r->error_type);
+		(void)str_fmt(type, sizeof(type), "x-amzn-ErrorType: %s\r\n", r->error_type);
 	http_date(world_wall_ms(c->w), date);
 	if (buf_addf(&c->out, NULL,
 		     "HTTP/1.1 %d %s\r\nDate: %s\r\nServer: awsocks-localaws\r\n%s: %s\r\n"
 		     "Content-Type: %s\r\nContent-Length: %zu\r\n%s%s%s\r\n",
 		     r->status, reason_of(r->status), date,
 		     r->json_id ? "x-amzn-RequestId" : "x-amzn-requestid", q->id, r->type,
-		     buf_len(&r->body), ttl, type, keep ? "" : "Connection: close
-") != 0)
+		     buf_len(&r->body), ttl, type, keep ? "" : "Connection: close\r\n") != 0)
 		return -1;
 	return buf_add(&c->out, buf_ptr(&r->body), buf_len(&r->body), NULL);
 }

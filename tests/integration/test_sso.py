@@ -393,7 +393,8 @@ def test_a_failed_renewal_of_a_good_token_is_a_warning(home):
     assert r.returncode == 0 and "could not be renewed" in r.stderr and "InvalidGrantException" in r.stderr
     home.ages(left_s=-5)
     said = home.credentials(status=77)
-    assert "the sign-in has expired: run awsocks login corp" in said and re.search(r"request [0-9a-f-]{36}", said)
+    assert f"the sign-in in ~/.aws/sso/cache/{TOKEN['corp']} expired at 20" in said
+    assert "run awsocks login corp" in said and re.search(r"request [0-9a-f-]{36}", said)
 
 
 @pytest.mark.parametrize("members, text", [

@@ -1,0 +1,181 @@
+/* Renewing the token of a sign-in: see sso.c for where it stands in a fetch. */
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "credentials/file_job.h"
+#include "credentials/json.h"
+#include "credentials/rest.h"
+#include "credentials/sso_impl.h"
+
+enum { PACE_MS = 60 * 1000, REREADS = 3, REREAD_MS = 500 };
+
+void sso_expired_words(const struct sso_call *sc, char *out, size_t size)
+{
+	const char *name = strrchr(sso_of(sc)->token_path, '/');
+	char until[25];
+
+	sso_date(sc->token.expires_ms, until);
+	(void)str_fmt(out, size, "the sign-in in ~/.aws/sso/cache%s expired at %s", name, until);
+}
+
+/* Why the token cannot be renewed; NULL: it can. */
+const char *sso_unrenewable(const struct sso_call *sc)
+{
+	const struct sso_token *t = &sc->token;
+
+	if (!sso_of(sc)->session)
+		return "a profile without sso_session cannot renew its sign-in";
+	if (!t->refresh || !t->client_id || !t->client_secret)
+		return "its token file has no refreshToken or no client";
+	if (t->client_expires_ms && t->client_expires_ms <= sso_now_ms(sso_of(sc)))
+		return "the registration of the client has expired";
+	return NULL;
+}
+
+static void not_renewed(struct sso_call *sc)
+{
+	struct err e = sc->why;
+	char words[200];
+
+	if (sso_token_good(sc)) {
+		log_warn("creds", "%s: the sign-in could not be renewed, it still serves: %s",
+			 sso_of(sc)->words, sc->why.msg);
+		sso_ask_role(sc);
+		return;
+	}
+	e.code = ERR_CREDS;
+	sso_expired_words(sc, words, sizeof(words));
+	(void)err_wrap(&e, "%s: run awsocks login %s", words, sso_of(sc)->profile);
+	sso_fail(sc, &e);
+}
+
+static void read_again(void *arg);
+
+/* The file once more, after a refusal: is there another token in it? */
+static void on_reread(void *arg, const char *text, size_t n, const struct err *why)
+{
+	struct sso_call *sc = arg;
+	struct sso *s = sso_of(sc);
+	struct sso_token fresh;
+	struct err e;
+
+	(void)why;
+	sc->job = NULL;
+	if (text && sso_token_parse(text, n, s->token_path, &fresh, &e) == 0) {
+		bool other = strcmp(fresh.access, sc->token.access) != 0 &&
+			     fresh.expires_ms > sso_now_ms(s);
+
+		if (other) {
+			sso_token_free(&sc->token);
+			sc->token = fresh;
+			sso_ask_role(sc);
+			return;
+		}
+		sso_token_free(&fresh);
+	}
+	if (++sc->rereads < REREADS)
+		timer_arm(s->loop, &sc->pause, REREAD_MS, read_again, sc);
+	else
+		not_renewed(sc);
+}
+
+static void read_again(void *arg)
+{
+	struct sso_call *sc = arg;
+	struct err e;
+
+	sc->job = file_job_read(sso_of(sc)->loop, sso_of(sc)->token_path, on_reread, sc, &e);
+	if (!sc->job)
+		not_renewed(sc);
+}
+
+static void on_written(void *arg, const char *text, size_t n, const struct err *why)
+{
+	struct sso_call *sc = arg;
+
+	(void)n;
+	sc->job = NULL;
+	if (!text)
+		log_warn("creds",
+			 "%s: the renewed sign-in could not be kept for other programs: %s",
+			 sso_of(sc)->words, why->msg);
+	sso_ask_role(sc);
+}
+
+static void write_back(struct sso_call *sc)
+{
+	struct sso *s = sso_of(sc);
+	char *text = sso_token_print(&sc->token);
+	struct err e;
+
+	if (text)
+		sc->job = file_job_write(s->loop, s->token_path, text, on_written, sc, &e);
+	json_text_free(text);
+	if (!sc->job)
+		sso_ask_role(sc);
+}
+
+/* Another program has used this refresh token, or it is over. */
+static bool token_refused(const struct rest_error *error)
+{
+	return strcmp(error->code, "InvalidGrantException") == 0 ||
+	       strcmp(error->kind, "invalid_grant") == 0 ||
+	       strcmp(error->code, "ExpiredTokenException") == 0;
+}
+
+static void on_renewed(void *arg, const char *body, size_t n, const struct rest_error *error,
+		       const struct err *why)
+{
+	struct sso_call *sc = arg;
+	struct sso *s = sso_of(sc);
+
+	sc->rest = NULL;
+	if (body && sso_token_renew(&sc->token, body, n, sso_now_ms(s), &sc->why) == 0) {
+		log_info("creds", "%s: sign-in renewed", s->words);
+		write_back(sc);
+		return;
+	}
+	if (body)
+		(void)err_wrap(&sc->why, "oidc: CreateToken (request %s)", error->request_id);
+	else
+		sc->why = *why;
+	if (token_refused(error) || body)
+		read_again(sc);
+	else
+		not_renewed(sc);
+}
+
+static int token_body(const struct sso_token *t, struct buf *b, struct err *e)
+{
+	if (buf_addf(b, e, "{\"grantType\":\"refresh_token\",\"clientId\":") != 0 ||
+	    json_add_quoted(b, t->client_id, e) != 0 || buf_addf(b, e, ",\"clientSecret\":") != 0 ||
+	    json_add_quoted(b, t->client_secret, e) != 0 ||
+	    buf_addf(b, e, ",\"refreshToken\":") != 0 || json_add_quoted(b, t->refresh, e) != 0)
+		return -1;
+	return buf_add(b, "}", 2, e); /* with its NUL */
+}
+
+void sso_renew(struct sso_call *sc)
+{
+	struct sso *s = sso_of(sc);
+	char url[512];
+	struct buf b;
+
+	s->pace->next_ms = loop_now_ms(s->loop) + PACE_MS;
+	buf_init(&b, 64 * 1024);
+	if (!str_fmt(url, sizeof(url), "%s/token", s->oidc_url))
+		(void)err_set(&sc->why, ERR_CONFIG, "endpoint too long: %.60s...", s->oidc_url);
+	else if (token_body(&sc->token, &b, &sc->why) == 0)
+		sc->rest = rest_send(s->loop, s->http,
+				     &(struct rest_request){ .op = "oidc: CreateToken",
+							     .url = url,
+							     .body = (const char *)buf_ptr(&b),
+							     .ca_file = s->ca_file },
+				     on_renewed, sc, &sc->why);
+	buf_free(&b);
+	if (!sc->rest)
+		not_renewed(sc);
+}
