@@ -34,7 +34,7 @@ enum {
 	CLOSE_MS = 2000,        /* from our close frame to the peer's end */
 	ANSWER_MS = 5000,       /* from its first byte to the end of an answer */
 	WRITE_NOW = 128 * 1024, /* a longer queue would leave the processor's cache */
-	READ_TURN = 16 * 1024,  /* more would keep the other connections waiting */
+	READ_TURN = 8 * 1024,   /* more would keep the other connections waiting */
 };
 
 static void flush(void *arg);
@@ -368,6 +368,7 @@ static void read_in(struct ws *ws)
 	if (ws->io.readable && have < LOOP_SHARED)
 		n = ws_io_read(&ws->io, shared + have,
 			       LOOP_SHARED - have < max ? LOOP_SHARED - have : max, &e);
+	ws->busy = n >= READ_TURN / 2;
 	if (n > 0) {
 		have += (size_t)n;
 		ws_alive_heard(ws);
@@ -467,13 +468,17 @@ static void turn(void *arg)
 	ws_ask_write(ws);
 }
 
-/* One that reads already is only told. */
+/* One that has much to say is behind those that have not. */
 void ws_on_ready(void *arg, unsigned ready)
 {
 	struct ws *ws = arg;
 
 	ws_io_ready(&ws->io, ready);
-	if (ws->state != WS_ENDING && !list_linked(&ws->turn.node))
+	if (ws->state == WS_ENDING)
+		return;
+	if (ws->busy)
+		ask_turn(ws);
+	else if (!list_linked(&ws->turn.node))
 		turn(ws);
 }
 

@@ -68,6 +68,7 @@ struct ws {
 	struct ws_parser parser;
 	struct buf left; /* bytes that were read and not used yet */
 	bool stuck;      /* they are not enough for anything */
+	bool busy;       /* the last read brought much */
 	bool paused;
 	bool mute;         /* a write has failed: what can be read still is; why_mute */
 	uint64_t pong_end; /* place of the last pong's end in all that was queued */

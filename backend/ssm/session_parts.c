@@ -12,7 +12,7 @@
 #include "base/str.h"
 #include "net/ws.h"
 
-enum { TURN_BYTES = 16 * 1024 }; /* sent at once: then other sessions have their turn */
+enum { TURN_BYTES = 20 * 1024 }; /* sent at once: then other sessions have their turn */
 
 static bool on_send(void *arg, const void *p, size_t n)
 {

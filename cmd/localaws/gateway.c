@@ -15,8 +15,8 @@
 
 enum {
 	MESSAGE_MAX = 2 * 1024 * 1024,
-	TURN_FRAMES = 12, /* parsed at once, or so many bytes: then others have their turn */
-	TURN_BYTES = 16 * 1024,
+	TURN_FRAMES = 6, /* parsed at once, or so many bytes: then others have their turn */
+	TURN_BYTES = 20 * 1024,
 	WINDOW = 256 * 1024,  /* bytes read ahead */
 	OUT_SOFT = 64 * 1024, /* beyond it the agent waits */
 	OUT_MAX = 64 * 1024 * 1024,

@@ -8,8 +8,8 @@
 enum {
 	/* Messages in one turn of the loop: sessions have their turns, as the processes of an
 	 * agent have. Those that come first wait for nobody. */
-	FIRST = 4,
-	BURST = 12,
+	FIRST = 2,
+	BURST = 6,
 	LATE_MS = 8, /* made up for */
 };
 

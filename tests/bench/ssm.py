@@ -10,9 +10,9 @@ Tests (--tests, in this order):
   open       p50 of a 1-byte echo, and of connect + SOCKS + first echoed byte on a warm session,
              when every message travels for 10 ms
   beside     p50 of the echo, idle and beside a bulk download on another session of the instance,
-             with the agent's throttle and without; then the same with the download through a
-             second awsocks and a second emulator, and beside that one again an echo that goes
-             through no program of ours: what sharing the processors alone does
+             with the agent's throttle and without; then with an emulator for each of the two, and
+             with an awsocks for each, too; last an echo that goes through no program of ours:
+             what sharing the processors alone does
   aggregate  --throttle agent --sessions 8: download over 1, 2, 4, 8 connections to one host
 
 CPU is the time (user and system) of awsocks alone, and of the emulator alone, per GB (10^9
@@ -119,31 +119,53 @@ def put_first(pid, nice):
 
 
 class World:
-    """An emulator, a proxy that uses it, and a target behind them."""
+    """An emulator, a proxy that uses it, and a target behind them. two: OTHER has an emulator of its own."""
 
-    def __init__(self, tls=False, throttle="none", options=(), aws_options=()):
+    def __init__(self, tls=False, throttle="none", options=(), aws_options=(), two=False):
         self.folder = tempfile.mkdtemp(prefix="awsocks-bench-")
         self.started = []
         self.target, self.port = start_target()
-        ready = os.path.join(self.folder, "localaws.json")
-        self.aws = self.run("awsocks-localaws", "--listen", "127.0.0.1:0", "--ready-file", ready,
-                            "--throttle", throttle, "--log-level", "error", *(["--tls"] if tls else []),
-                            "--resolve", f"{HOST}=127.0.0.1", "--resolve", f"{OTHER}=127.0.0.1",
-                            *aws_options, env=environment(self.folder))
-        aws = self.aws.wait_for(lambda: harness.read_json(ready), what="the emulator")
+        aws_options = ("--throttle", throttle, *(["--tls"] if tls else []), *aws_options)
+        self.aws, aws = self.emulator(aws_options)
         env = environment(self.folder)
-        env.update(AWS_ENDPOINT_URL=aws["endpoint"], AWS_ACCESS_KEY_ID=aws["access_key_id"],
-                   AWS_SECRET_ACCESS_KEY=aws["secret_access_key"], AWS_REGION="eu-central-1")
+        if two:
+            _, other = self.emulator(aws_options)
+            options = ("--config", self.profiles(env, aws, other), *options)
+        else:
+            env.update(AWS_ENDPOINT_URL=aws["endpoint"], AWS_ACCESS_KEY_ID=aws["access_key_id"],
+                       AWS_SECRET_ACCESS_KEY=aws["secret_access_key"], AWS_REGION="eu-central-1")
+            options = ("--instance-id", INSTANCE, "--route-default", "block", "--route-proxy", "*.internal.example",
+                       *options)
         if aws.get("ca"):
             env["AWS_CA_BUNDLE"] = aws["ca"]
         ready = os.path.join(self.folder, "awsocks.json")
         self.proxy = self.run("awsocks", "start", "--listen", "127.0.0.1:0", "--ready-file", ready,
-                              "--instance-id", INSTANCE, "--route-default", "block", "--route-proxy",
-                              "*.internal.example", "--grace", "100ms", "--log-level", "error",
-                              *options, env=env)
+                              "--grace", "100ms", "--log-level", "error", *options, env=env)
         address = self.proxy.wait_for(lambda: harness.read_json(ready), what="the proxy")
         host, _, port = address["listeners"][0]["address"].rpartition(":")
         self.listener = (host, int(port))
+
+    def emulator(self, options):
+        ready = os.path.join(self.folder, f"localaws{len(self.started)}.json")
+        p = self.run("awsocks-localaws", "--listen", "127.0.0.1:0", "--ready-file", ready, "--log-level", "error",
+                     "--resolve", f"{HOST}=127.0.0.1", "--resolve", f"{OTHER}=127.0.0.1", *options,
+                     env=environment(self.folder))
+        return p, p.wait_for(lambda: harness.read_json(ready), what="the emulator")
+
+    def profiles(self, env, aws, other):
+        """Two profiles of AWS and of awsocks; the latter's file."""
+        env.update(AWS_CONFIG_FILE=os.path.join(self.folder, "config"), AWS_SHARED_CREDENTIALS_FILE="/dev/null")
+        with open(env["AWS_CONFIG_FILE"], "w", encoding="ascii") as f:
+            for name, one in (("default", aws), ("profile other", other)):
+                f.write(f"[{name}]\nregion = eu-central-1\nendpoint_url = {one['endpoint']}\n"
+                        f"aws_access_key_id = {one['access_key_id']}\n"
+                        f"aws_secret_access_key = {one['secret_access_key']}\n")
+        path = os.path.join(self.folder, "awsocks.yaml")
+        with open(path, "w", encoding="ascii") as f:
+            f.write(f"profiles:\n  default:\n    instance-id: {INSTANCE}\n    routing:\n      default: block\n"
+                    f"      proxy: ['{HOST}']\n      rules: [{{ match: {OTHER}, route: 'proxy:other' }}]\n"
+                    f"  other: {{ instance-id: {INSTANCE}, aws-profile: other }}\n")
+        return path
 
     def run(self, name, *argv, env):
         p = harness.Process([harness.program(name), *argv], self.folder, name, env, self.folder)
@@ -374,8 +396,8 @@ def rate_of(moved, work):
 def beside_once(o, throttle, apart):
     """Of the echo, p50 in ms: idle, beside, plain idle, plain beside; MB/s of the download."""
     with contextlib.ExitStack() as stack:
-        w = stack.enter_context(World(throttle=throttle))
-        loaded = stack.enter_context(World(throttle=throttle)) if apart else w
+        w = stack.enter_context(World(throttle=throttle, two=apart == EMULATORS))
+        loaded = stack.enter_context(World(throttle=throttle)) if apart == ALL else w
         w.warm()
         loaded.warm(OTHER)
         idle, plain_idle = echoes(w, o.echoes), plain_echoes(w, o.echoes)
@@ -385,7 +407,8 @@ def beside_once(o, throttle, apart):
         return idle * 1e3, busy * 1e3, plain_idle * 1e3, plain * 1e3, rate
 
 
-BESIDE = [("agent", False), ("none", False), ("none", True)]
+EMULATORS, ALL = ", an emulator for each", ", all programs apart"
+BESIDE = [("agent", ""), ("none", ""), ("none", EMULATORS), ("none", ALL)]
 
 
 def beside(o):
@@ -393,15 +416,14 @@ def beside(o):
     for _ in range(o.rounds):
         for row in BESIDE:
             results[row].append(beside_once(o, *row))
-    print("\np50 of a 1-byte echo in ms                       idle    beside a download              ratio"
+    print("\np50 of a 1-byte echo in ms                           idle    beside a download              ratio"
           "     MB/s of it")
     for (throttle, apart), got in results.items():
         idle, busy, plain_idle, plain, rate = (list(v) for v in zip(*got))
-        name = f"--throttle {throttle}" + (", programs of its own" if apart else "")
-        print(f"  {name:33}  {figure(idle, 3):>20} {figure(busy, 3):>20} "
+        print(f"  {f'--throttle {throttle}{apart}':37}  {figure(idle, 3):>20} {figure(busy, 3):>20} "
               f"{figure([b / a for a, b in zip(idle, busy)], 2):>18}  {figure(rate, 0):>13}")
-        if apart:
-            print(f"  {'no awsocks, no emulator':33}  {figure(plain_idle, 3):>20} {figure(plain, 3):>20} "
+        if apart == ALL:
+            print(f"  {'no awsocks, no emulator':37}  {figure(plain_idle, 3):>20} {figure(plain, 3):>20} "
                   f"{figure([b / a for a, b in zip(plain_idle, plain)], 2):>18}")
 
 
