@@ -34,7 +34,10 @@ enum {
 	CLOSE_MS = 2000,        /* from our close frame to the peer's end */
 	ANSWER_MS = 5000,       /* from its first byte to the end of an answer */
 	WRITE_NOW = 128 * 1024, /* a longer queue would leave the processor's cache */
-	READ_TURN = 8 * 1024,   /* more would keep the other connections waiting */
+	/* Read in one turn: as much as pays, and less while others say little and often. */
+	READ_TURN = 32 * 1024,
+	READ_SHORT = 8 * 1024,
+	SHORT_MS = 20,
 };
 
 static void flush(void *arg);
@@ -353,11 +356,18 @@ static void take(struct ws *ws, const uint8_t *p, size_t n, bool ended)
 	keep(ws, p + used, n - used);
 }
 
+static size_t turn_max(const struct ws *ws)
+{
+	uint64_t now = loop_now_ms(ws->ctx->loop);
+
+	return ws->ctx->count > 1 && now < ws->ctx->little_ms + SHORT_MS ? READ_SHORT : READ_TURN;
+}
+
 /* One read, behind what was left over. */
 static void read_in(struct ws *ws)
 {
 	uint8_t *shared = ws->ctx->loop->shared;
-	size_t have = buf_len(&ws->left), max = READ_TURN;
+	size_t have = buf_len(&ws->left), max = turn_max(ws);
 	struct err e;
 	long n = 0;
 
@@ -368,8 +378,10 @@ static void read_in(struct ws *ws)
 	if (ws->io.readable && have < LOOP_SHARED)
 		n = ws_io_read(&ws->io, shared + have,
 			       LOOP_SHARED - have < max ? LOOP_SHARED - have : max, &e);
-	ws->busy = n >= READ_TURN / 2;
+	ws->busy = n >= READ_SHORT / 2;
 	if (n > 0) {
+		if (!ws->busy)
+			ws->ctx->little_ms = loop_now_ms(ws->ctx->loop);
 		have += (size_t)n;
 		ws_alive_heard(ws);
 	}

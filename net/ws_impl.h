@@ -23,6 +23,7 @@ struct ws_context {
 	struct loop *loop;
 	struct list trusts, all; /* struct ws_trust, struct ws */
 	size_t count;            /* of all */
+	uint64_t little_ms;      /* when one of them has last read a little */
 	struct ws_keys keys;
 	struct ws_blocks blocks;
 	bool freeing;

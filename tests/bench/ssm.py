@@ -14,6 +14,8 @@ Tests (--tests, in this order):
              with an awsocks for each, too; last an echo that goes through no program of ours:
              what sharing the processors alone does
   aggregate  --throttle agent --sessions 8: download over 1, 2, 4, 8 connections to one host
+  ssh        --transport ssh --ssh-compression, with a real sshd: download of random bytes and of
+             lines of a log, without throttle and with the agent's
 
 CPU is the time (user and system) of awsocks alone, and of the emulator alone, per GB (10^9
 bytes) of payload; the emulator's tells whether it is the bottleneck. Every figure is the median of
@@ -27,7 +29,9 @@ import collections
 import contextlib
 import multiprocessing
 import os
+import pathlib
 import platform
+import random
 import re
 import shutil
 import socket
@@ -35,6 +39,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 
@@ -53,13 +58,13 @@ LIMIT_S = 600
 # ---------------------------------------------------------------- the target
 
 def serve_one(s):
-    """One letter and eight bytes of a size: D sends, U takes and answers, E echoes."""
+    """One letter and eight bytes of a size: D sends, T sends text, U takes and answers, E echoes."""
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with contextlib.suppress(OSError, ConnectionError), s:
         what = client.read_exactly(s, 9)
         size = int.from_bytes(what[1:], "big")
-        if what[:1] == b"D":
-            piece = os.urandom(PIECE)
+        if what[:1] in b"DT":
+            piece = os.urandom(PIECE) if what[:1] == b"D" else log_lines()
             while size > 0:
                 s.sendall(piece[:size])
                 size -= len(piece)
@@ -74,6 +79,14 @@ def serve_one(s):
                 if not data:
                     return
                 s.sendall(data)
+
+
+def log_lines():
+    """PIECE bytes that gzip makes about eight times shorter."""
+    r = random.Random(1)
+    lines = (f"2026-11-22T10:{r.randrange(60):02}:{r.randrange(60):02}Z GET /api/v1/items/{r.randrange(10**6)} "
+             f"200 {r.randrange(10**5)} bytes in {r.randrange(1000)} ms\n" for _ in range(PIECE // 60))
+    return "".join(lines).encode()[:PIECE].ljust(PIECE, b".")
 
 
 def take(s, size):
@@ -135,7 +148,7 @@ class World:
             env.update(AWS_ENDPOINT_URL=aws["endpoint"], AWS_ACCESS_KEY_ID=aws["access_key_id"],
                        AWS_SECRET_ACCESS_KEY=aws["secret_access_key"], AWS_REGION="eu-central-1")
             options = ("--instance-id", INSTANCE, "--route-default", "block", "--route-proxy", "*.internal.example",
-                       *options)
+                       "--route-proxy", "127.0.0.1", *options)
         if aws.get("ca"):
             env["AWS_CA_BUNDLE"] = aws["ca"]
         ready = os.path.join(self.folder, "awsocks.json")
@@ -272,7 +285,8 @@ class Profile:
             self.shares[part_of(dso, symbol, self.digest_pages)] += share
 
     def show(self, top):
-        print("    " + ", ".join(f"{k} {v:.0f} %" for k, v in self.shares.most_common() if v >= 0.5))
+        print(textwrap.fill(", ".join(f"{k} {v:.0f} %" for k, v in self.shares.most_common() if v >= 0.5), 110,
+                            initial_indent="    ", subsequent_indent="    "))
         for share, dso, symbol in sorted(self.symbols, reverse=True)[:top]:
             print(f"      {share:5.1f} %  {symbol}  ({dso})")
         sys.stdout.flush()
@@ -282,7 +296,7 @@ class Profile:
 
 def move(w, way, size):
     with w.connect(way, size) as s:
-        if way == b"D":
+        if way in b"DT":
             take(s, size)
         else:
             piece = os.urandom(PIECE)
@@ -447,6 +461,41 @@ def aggregate(o):
         print(f"  {n:11}  {figure(got, 2):>20}  {part:>20}  {figure(costs[n], 1):>20}")
 
 
+def ssh_once(throttle, way, size):
+    """MB/s; CPU s/GB of awsocks, without that of ssh."""
+    from conftest import Sshd          # pylint: disable=import-outside-toplevel
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o700)
+        sshd = Sshd(pathlib.Path(folder))
+        try:
+            with World(throttle=throttle,
+                       options=("--transport", "ssh", "--ssh-compression", "--ssh-user", sshd.user, "--ssh-key",
+                                os.path.join(folder, "client_key"), "--sessions", "1"),
+                       aws_options=("--resolve", f"localhost:22=127.0.0.1:{sshd.port}")) as w:
+                host = "127.0.0.1"     # as sshd sees it
+                w.warm(host)
+                cpu, begun = w.proxy.cpu_s(), time.perf_counter()
+                with w.connect(way, size, host) as s:
+                    take(s, size)
+                return size / 1e6 / (time.perf_counter() - begun), (w.proxy.cpu_s() - cpu) / size * GB
+        finally:
+            sshd.stop()
+
+
+SSH = [("none", b"D", 64 << 20), ("none", b"T", 64 << 20), ("agent", b"D", 4 << 20), ("agent", b"T", 16 << 20)]
+
+
+def by_ssh(o):
+    results = collections.defaultdict(list)
+    for _ in range(o.rounds):
+        for row in SSH:
+            results[row].append(ssh_once(*row))
+    print("\none download, --transport ssh --ssh-compression             MB/s      awsocks CPU s/GB")
+    for row, got in results.items():
+        name = f"--throttle {row[0]:5}  {'random bytes' if row[1] == b'D' else 'lines of a log'}"
+        print(f"  {name:36}  {'  '.join(f'{figure(v, 1):>20}' for v in zip(*got))}")
+
+
 def figure(values, digits):
     values = list(values)
     middle = f"{statistics.median(values):.{digits}f}"
@@ -487,7 +536,8 @@ def write_docs(path, text):
         f.write(f"{before}{BEGIN}\n\n```\n{text.strip()}\n```\n\n{END}{after}")
 
 
-TESTS = {"bulk": bulk, "open": open_streams, "beside": beside, "aggregate": aggregate}
+TESTS = {"bulk": bulk, "open": open_streams, "beside": beside, "aggregate": aggregate,
+         "ssh": by_ssh}
 
 
 def main():
