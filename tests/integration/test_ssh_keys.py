@@ -1,6 +1,7 @@
 """--transport ssh with other keys than a plain file: certificates, keys that only an agent has, security keys."""
 import os
 import pwd
+import shutil
 import signal
 
 import pytest
@@ -13,15 +14,16 @@ SIZE = 20_000
 
 @pytest.fixture
 def agent():
-    """agent(key, ...) -> the environment in which ssh finds an agent with these keys."""
+    """agent(key, ...) -> the environment in which ssh finds an agent with these keys. provider: of security keys."""
     started = []
 
-    def start(*keys):
-        words = harness.run(["ssh-agent", "-s"]).stdout.decode()
+    def start(*keys, provider=None):
+        may = ["-P", str(provider)] if provider else []
+        words = harness.run(["ssh-agent", "-s", *may]).stdout.decode()
         env = dict(w.strip().split("=", 1) for line in words.splitlines() for w in line.split(";") if "=" in w)
         started.append(int(env["SSH_AGENT_PID"]))
         for key in keys:
-            harness.run(["ssh-add", "-q", key], env={**os.environ, **env})
+            harness.run(["ssh-add", "-q", *(["-S", provider] if provider else []), key], env={**os.environ, **env})
         return {"SSH_AUTH_SOCK": env["SSH_AUTH_SOCK"]}
     yield start
     for pid in started:
@@ -130,3 +132,42 @@ def test_other_kinds_of_keys(localaws, awsocks, sshd, web, tmp_path, kind):
     (sshd.folder / "pushed").write_text((tmp_path / "key.pub").read_text())
     _, proxy = start(localaws, awsocks, sshd, key)
     assert works(proxy, web, tmp_path)
+
+
+# --- security keys: what a FIDO device does is done by a library of the test's own ---
+
+@pytest.fixture(scope="session")
+def provider(tmp_path_factory):
+    """A SecurityKeyProvider without hardware."""
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if not compiler or not os.path.exists("/usr/lib/openssh/ssh-sk-helper"):
+        pytest.skip("no compiler, or no ssh-sk-helper where it is looked for")
+    out = os.path.realpath(tmp_path_factory.mktemp("provider") / "sk_software.so")
+    harness.run([compiler, "-std=c11", "-D_GNU_SOURCE", "-fPIC", "-shared",
+                 os.path.join(os.path.dirname(__file__), "sk_software.c"), "-o", out, "-lcrypto"])
+    return out
+
+
+@pytest.fixture
+def security_key(provider, sshd, tmp_path):
+    """A key of that provider, which sshd knows."""
+    key = tmp_path / "security_key"
+    r = harness.run(["ssh-keygen", "-q", "-t", "ed25519-sk", "-w", provider, "-N", "", "-f", key], check=False)
+    if r.returncode != 0:
+        pytest.skip(f"this ssh has no security keys, or another interface to them: {harness.show(r.stderr)}")
+    (sshd.folder / "pushed").write_text((tmp_path / "security_key.pub").read_text())
+    return key
+
+
+def test_a_security_key_by_the_agent(localaws, awsocks, sshd, agent, provider, security_key, web, tmp_path):
+    """Signed by the key, touch and counter included, and judged by sshd."""
+    _, proxy = start(localaws, awsocks, sshd, security_key, agent(security_key, provider=provider))
+    assert works(proxy, web, tmp_path)
+    assert "ED25519-SK" in sshd.log()
+
+
+def test_a_security_key_that_is_not_plugged_in(localaws, awsocks, sshd, security_key, web):
+    """ssh comes as far as asking the device: nothing of ours keeps it from that."""
+    _, proxy = start(localaws, awsocks, sshd, security_key)
+    text = refusal(proxy, web)
+    assert b"accepts none of our keys" in text
