@@ -23,6 +23,9 @@ struct role {
 	struct aws_client *client;
 	struct provider *source;
 	char *endpoint, *form, *words;
+	char *profile;
+	char *serial; /* of the device that a code is asked of; NULL: none */
+	const struct mfa_asker *mfa;
 	struct list calls;
 };
 
@@ -30,6 +33,7 @@ struct role_call {
 	struct provider_call base;
 	struct list node;
 	struct aws_call *call;
+	struct mfa_ask *asking;
 	creds_fn *fn;
 	void *arg;
 };
@@ -126,6 +130,68 @@ static void on_answer(void *arg, const struct aws_reply *reply, const char *code
 	creds_unref(c);
 }
 
+static int transmit(struct role *r, struct role_call *rc, const char *form, struct err *e)
+{
+	rc->call = aws_send(r->client,
+			    &(struct aws_request){ .protocol = AWS_QUERY,
+						   .service = "sts",
+						   .endpoint = r->endpoint,
+						   .body = form },
+			    on_answer, rc, e);
+	return rc->call ? 0 : -1;
+}
+
+static int transmit_with_code(struct role *r, struct role_call *rc, const char *code, struct err *e)
+{
+	struct buf b;
+	int result;
+
+	buf_init(&b, FORM_MAX);
+	result = buf_addf(&b, e, "%s", r->form);
+	if (result == 0)
+		result = form_add(&b, "SerialNumber", r->serial, e);
+	if (result == 0)
+		result = form_add(&b, "TokenCode", code, e);
+	if (result == 0)
+		result = buf_add(&b, "", 1, e);
+	if (result == 0)
+		result = transmit(r, rc, (const char *)buf_ptr(&b), e);
+	buf_free(&b);
+	return result;
+}
+
+static void on_code(void *arg, const char *code, const struct err *why)
+{
+	struct role_call *rc = arg;
+	struct role *r = (struct role *)rc->base.provider;
+	creds_fn *fn = rc->fn;
+	void *to = rc->arg;
+	struct err e;
+
+	rc->asking = NULL;
+	if (code && transmit_with_code(r, rc, code, &e) == 0)
+		return;
+	if (!code)
+		e = *why;
+	(void)err_wrap(&e, "%s", r->words);
+	call_free(rc);
+	fn(to, NULL, &e);
+}
+
+/* Nobody to ask: an error that says what would help, never a silent wait. */
+static int ask_code(struct role *r, struct role_call *rc, struct err *e)
+{
+	if (!r->mfa)
+		return err_set(
+			e, ERR_CREDS,
+			"%s: needs the one-time code of %s, and there is no terminal to ask "
+			"at: use the profile once with the AWS CLI (its cache is shared), or "
+			"in a running awsocks with awsocks mfa CODE",
+			r->words, r->serial);
+	rc->asking = r->mfa->ask(r->mfa->arg, r->profile, r->serial, on_code, rc, e);
+	return rc->asking ? 0 : -1;
+}
+
 static struct provider_call *role_get(struct provider *p, creds_fn *fn, void *arg, struct err *e)
 {
 	struct role *r = (struct role *)p;
@@ -139,17 +205,10 @@ static struct provider_call *role_get(struct provider *p, creds_fn *fn, void *ar
 	rc->fn = fn;
 	rc->arg = arg;
 	list_add_tail(&r->calls, &rc->node);
-	rc->call = aws_send(r->client,
-			    &(struct aws_request){ .protocol = AWS_QUERY,
-						   .service = "sts",
-						   .endpoint = r->endpoint,
-						   .body = r->form },
-			    on_answer, rc, e);
-	if (!rc->call) {
-		call_free(rc);
-		return NULL;
-	}
-	return &rc->base;
+	if ((r->serial ? ask_code(r, rc, e) : transmit(r, rc, r->form, e)) == 0)
+		return &rc->base;
+	call_free(rc);
+	return NULL;
 }
 
 static void role_cancel(struct provider_call *call)
@@ -157,6 +216,8 @@ static void role_cancel(struct provider_call *call)
 	struct role_call *rc = (struct role_call *)call;
 
 	aws_cancel(rc->call);
+	if (rc->asking)
+		((struct role *)call->provider)->mfa->cancel(rc->asking);
 	call_free(rc);
 }
 
@@ -171,6 +232,8 @@ static void role_close(struct provider *p)
 	mem_free(r->endpoint);
 	mem_free_str(r->form);
 	mem_free(r->words);
+	mem_free(r->serial);
+	mem_free(r->profile);
 	mem_free(r);
 }
 
@@ -201,7 +264,9 @@ static int fill(struct role *r, const struct role_opts *o, struct err *e)
 		return -1;
 	r->endpoint = mem_strdup(o->endpoint);
 	r->words = mem_alloc(n);
-	if (!r->form || !r->endpoint || !r->words)
+	r->serial = mem_strdup(o->mfa_serial);
+	r->profile = mem_strdup(o->profile);
+	if (!r->form || !r->endpoint || !r->words || !r->profile || (o->mfa_serial && !r->serial))
 		return err_set(e, ERR_NOMEM, "credentials");
 	(void)str_fmt(r->words, n, "profile %s (assume role %s)", o->profile, o->arn);
 	return 0;
@@ -220,6 +285,7 @@ struct provider *role_new(const struct role_opts *o, struct err *e)
 	r->base.ops = &ops;
 	r->client = o->client;
 	r->source = o->source;
+	r->mfa = o->mfa;
 	list_init(&r->calls);
 	if (fill(r, o, e) != 0) {
 		role_close(&r->base);

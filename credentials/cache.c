@@ -172,7 +172,8 @@ static void keep(struct cache *c, struct creds *fresh)
 {
 	int64_t now = clock_wall_ms(c->clock);
 	bool other = !c->kept || strcmp(c->kept->access_key_id, fresh->access_key_id) != 0;
-	bool first = !c->once_good && !c->once_bad;
+	/* Whoever waits for the first ones gets them as an answer. */
+	bool first = !c->once_good && !c->once_bad && !list_empty(&c->waiting);
 
 	creds_ref(fresh);
 	creds_unref(c->kept);

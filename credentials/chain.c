@@ -16,7 +16,7 @@
 #include "credentials/plan.h"
 #include "credentials/profile.h"
 
-enum { FETCH_LIMIT_MS = 120000 };
+enum { FETCH_LIMIT_MS = 120000, SLACK_MS = 30000 };
 
 /* What the thread pool works on: owns its memory, so that a cancelled call can
  * leave it behind. */
@@ -110,8 +110,7 @@ static void on_limit(void *arg)
 
 	provider_cancel(cc->asking);
 	cc->asking = NULL;
-	(void)err_set(&why, ERR_TIMEOUT, "credentials: no answer within %d s",
-		      FETCH_LIMIT_MS / 1000);
+	(void)err_set(&why, ERR_TIMEOUT, "credentials: no answer in time");
 	finish(cc, NULL, &why);
 }
 
@@ -121,6 +120,13 @@ static void on_creds(void *arg, struct creds *creds, const struct err *why)
 
 	cc->asking = NULL;
 	finish(cc, creds, why);
+}
+
+static bool asks_somebody(const struct plan *p)
+{
+	while (p && !p->mfa_serial)
+		p = p->source;
+	return p != NULL;
 }
 
 static int ask(struct chain_call *cc, struct err *e)
@@ -134,6 +140,8 @@ static int ask(struct chain_call *cc, struct err *e)
 					   .profile_explicit = c->profile_explicit },
 		      &p, e) != 0)
 		return -1;
+	if (asks_somebody(p))
+		timer_arm(c->loop, &cc->limit, MFA_LIMIT_MS + SLACK_MS, on_limit, cc);
 	cc->source = chain_source(c, cc->files, p, e);
 	plan_free(p);
 	if (cc->source)
@@ -275,6 +283,7 @@ struct provider *chain_new(const struct chain_opts *o, struct err *e)
 	c->loop = o->loop;
 	c->http = o->http;
 	c->env = o->environ;
+	c->mfa = o->mfa;
 	c->profile_explicit = o->profile_explicit;
 	list_init(&c->calls);
 	if (!kept(&c->profile, o->profile) || !kept(&c->region, o->region) ||

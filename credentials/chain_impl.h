@@ -15,6 +15,7 @@ struct chain {
 	const char *const *env;
 	char *profile, *region, *sts_endpoint, *ca_file; /* NULL: not given */
 	bool profile_explicit;
+	const struct mfa_asker *mfa;
 	char *last;    /* what answered last */
 	char *refused; /* the access key id that AWS refused last; NULL: none */
 	struct sso_pace pace;

@@ -73,6 +73,24 @@ static const char *session_name(const struct chain *c, const struct plan *p, cha
 	return out;
 }
 
+/* What the AWS CLI's key is made of: what stands in the files, no names of our own. */
+static struct provider *cached(const struct chain *c, const struct plan *p, struct provider *inner,
+			       struct err *e)
+{
+	if (!inner)
+		return NULL;
+	return cli_cache_new(&(struct cli_cache_opts){ .loop = c->loop,
+						       .inner = inner,
+						       .key = { .arn = p->role_arn,
+								.external_id = p->external_id,
+								.session_name = p->session_name,
+								.mfa_serial = p->mfa_serial,
+								.duration_s = p->duration_s },
+						       .refused = c->refused,
+						       .environ = c->env },
+			     e);
+}
+
 static struct provider *role_of(struct chain *c, const struct aws_files *files,
 				const struct plan *p, struct err *e)
 {
@@ -93,10 +111,12 @@ static struct provider *role_of(struct chain *c, const struct aws_files *files,
 					     .external_id = p->external_id,
 					     .session_name = session_name(c, p, session),
 					     .duration_s = p->duration_s,
-					     .profile = p->profile },
+					     .profile = p->profile,
+					     .mfa_serial = p->mfa_serial,
+					     .mfa = c->mfa },
 			e);
 	mem_free(url);
-	return role;
+	return cached(c, p, role, e);
 }
 
 static struct provider *web_of(struct chain *c, const struct aws_files *files, const struct plan *p,
@@ -120,7 +140,7 @@ static struct provider *web_of(struct chain *c, const struct aws_files *files, c
 					  .profile = p->from_environment ? NULL : p->profile },
 		      e);
 	mem_free(url);
-	return web;
+	return cached(c, p, web, e);
 }
 
 static struct provider *container_of(struct chain *c, const struct aws_files *files, struct err *e)

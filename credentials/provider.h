@@ -41,6 +41,17 @@ const struct err *provider_error(const struct provider *);
  * when less than the smaller of 10 min and a fifth of their lifetime is left, and
  * the old ones serve until they really expire if that fails. Who finds none then
  * waits for the next tries, at most 20 s, if the cause may pass. */
+/* Asks a person for the one-time code of a device, on a terminal or otherwise. */
+struct mfa_ask;
+/* code == NULL: *why tells. Once, from the loop. */
+typedef void mfa_code_fn(void *arg, const char *code, const struct err *why);
+struct mfa_asker {
+	struct mfa_ask *(*ask)(void *arg, const char *profile, const char *serial, mfa_code_fn *,
+			       void *to, struct err *);
+	void (*cancel)(struct mfa_ask *);
+	void *arg;
+};
+enum { MFA_LIMIT_MS = 300000 }; /* a person has so long */
 struct chain_opts {
 	struct loop *loop;
 	struct http *http;
@@ -52,6 +63,7 @@ struct chain_opts {
 	/* What the process was given: "NAME=value" ..., NULL at the end. Borrowed until
 	 * the loop is freed; also what a credential_process is given. */
 	const char *const *environ;
+	const struct mfa_asker *mfa; /* NULL: nobody can be asked; lives as long as the chain */
 };
 /* The files of ~/.aws are read at each fetch, on the thread pool, so that what `aws
  * configure` writes counts without a restart. */

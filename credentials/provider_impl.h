@@ -72,14 +72,33 @@ struct provider *command_new(const struct command_opts *, struct err *);
 /* Its answer. Pure. */
 struct creds *command_parse(const char *json, size_t n, const char *source, struct err *);
 
+/* The AWS CLI's file for a role, ~/.aws/cli/cache/NAME.json, in front of what asks STS. */
+struct cli_cache_key { /* texts may be NULL but for arn */
+	const char *arn, *external_id, *session_name, *mfa_serial;
+	unsigned duration_s; /* 0: not given */
+};
+struct cli_cache_opts {
+	struct loop *loop;
+	struct provider *inner; /* taken, also when cli_cache_new() fails */
+	struct cli_cache_key key;
+	const char
+		*refused; /* an access key id that is not to be taken from the file; NULL: none */
+	const char *const *environ;
+};
+struct provider *cli_cache_new(const struct cli_cache_opts *, struct err *);
+MUST_CHECK int cli_cache_name(const struct cli_cache_key *, char out[41], struct err *);
+char *cli_cache_print(const struct creds *); /* json_text_free(); NULL: out of memory */
+
 /* STS AssumeRole with the credentials of `client`'s provider. */
 struct role_opts {
 	struct aws_client *client; /* taken, also when role_new() fails */
 	struct provider *source;   /* taken likewise: what the client signs with */
 	/* Copied; external_id may be NULL. */
 	const char *endpoint, *arn, *external_id, *session_name;
-	unsigned duration_s; /* 0: STS's own, 1 h */
-	const char *profile; /* for messages; copied */
+	unsigned duration_s;         /* 0: STS's own, 1 h */
+	const char *profile;         /* for messages; copied */
+	const char *mfa_serial;      /* NULL: no one-time code; copied */
+	const struct mfa_asker *mfa; /* who is asked for it; NULL: nobody can be */
 };
 struct provider *role_new(const struct role_opts *, struct err *);
 /* "awsocks-USER-HOST" in the pattern that STS allows, [\w+=,.@-]{2,64}. */

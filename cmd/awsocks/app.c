@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "cmd/awsocks/app_impl.h"
 #include "cmd/awsocks/choose.h"
+#include "cmd/awsocks/mfa.h"
 #include "config/options.h"
 #include "net/host_guard.h"
 #include "net/http.h"
@@ -94,6 +95,7 @@ int app_new(struct app **out, const struct app_opts *o, struct err *e)
 		goto fail;
 	a->started_ms = loop_now_ms(a->loop);
 	a->chooser = chooser_new(a->loop);
+	a->mfa = mfa_new(a->loop, o->remote_mfa);
 	(void)str_fmt(a->ssh_dir, sizeof(a->ssh_dir), "%s", o->ssh_dir ? o->ssh_dir : "");
 	if (o->audit_path && audit_open(&a->audit, o->audit_path, loop_clock(a->loop), e) != 0)
 		goto fail;
@@ -102,6 +104,11 @@ int app_new(struct app **out, const struct app_opts *o, struct err *e)
 fail:
 	(void)app_free(a); /* nobody has asked for a name yet */
 	return -1;
+}
+
+int app_take_code(struct app *a, const char *code, struct err *e)
+{
+	return a->mfa ? mfa_answer(a->mfa, code, e) : err_set(e, ERR_NOMEM, "one-time code");
 }
 
 struct loop *app_loop(struct app *a)
@@ -254,6 +261,7 @@ bool app_free(struct app *a)
 	for (size_t i = 0; i < a->profile_count; i++)
 		app_aws_free(&a->profile[i]);
 	chooser_free(a->chooser);
+	mfa_free(a->mfa);
 	if (a->ssh_dir_ours)
 		path_private_remove(a->ssh_dir);
 	for (size_t i = WORKERS_MAX; i > 0; i--)

@@ -51,6 +51,7 @@ struct app_opts {
 	const char *audit_path; /* NULL: none */
 	const char *ssh_dir;    /* a directory of ours alone; NULL: one is made if it is needed */
 	size_t workers;         /* 1..64; 0: 1 */
+	bool remote_mfa;        /* app_take_code() will be called */
 };
 
 MUST_CHECK int app_new(struct app **, const struct app_opts *, struct err *);
@@ -72,6 +73,8 @@ void app_run(struct app *);
 /* Listeners closed, running connections given grace_ms, sessions ended, then
  * app_run() returns. A second call changes nothing. */
 void app_stop(struct app *, unsigned grace_ms);
+/* The one-time code that a profile waits for. ERR_USAGE: none does, or not six digits. */
+MUST_CHECK int app_take_code(struct app *, const char *code, struct err *);
 int app_reopen_logs(struct app *, struct err *);
 /* Listeners, backends and counters, for `awsocks status`. */
 void app_describe(struct app *, struct cJSON *into);

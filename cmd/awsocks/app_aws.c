@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "cmd/awsocks/app_impl.h"
 #include "cmd/awsocks/choose.h"
+#include "cmd/awsocks/mfa.h"
 #include "cmd/awsocks/paths.h"
 #include "config/options.h"
 #include "credentials/aws.h"
@@ -54,6 +55,7 @@ static int make_client(struct app *a, struct app_profile *p, const struct aws_fi
 		.region = region,
 		.ca_file = ca,
 		.environ = environment(),
+		.mfa = mfa_asker_of(a->mfa),
 	};
 	struct aws_client_opts client = { .loop = a->loop, .http = a->http };
 

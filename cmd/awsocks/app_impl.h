@@ -12,6 +12,7 @@ struct chooser;
 struct file_watch;
 struct http;
 struct limits;
+struct mfa;
 struct limits_listener;
 struct provider;
 struct start_buckets;
@@ -81,8 +82,9 @@ struct app {
 	uint64_t started_ms;
 	char ssh_dir[PRIVATE_TEXT]; /* for ssh's sockets and keys; "": not needed yet */
 	bool ssh_dir_ours;          /* to be removed */
-	struct chooser *chooser;    /* NULL: no terminal to ask on */
-	struct limits *limits;      /* of all clients together */
+	struct mfa *mfa;
+	struct chooser *chooser; /* NULL: no terminal to ask on */
+	struct limits *limits;   /* of all clients together */
 };
 
 /* app_aws.c */

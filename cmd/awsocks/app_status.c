@@ -5,6 +5,7 @@
 #include "backend/backend.h"
 #include "base/str.h"
 #include "cmd/awsocks/app_impl.h"
+#include "cmd/awsocks/mfa.h"
 #include "net/tcp.h"
 #include "proxy/limits.h"
 
@@ -67,6 +68,8 @@ void app_describe(struct app *a, struct cJSON *into)
 	cJSON_AddItemToObject(into, "per_worker", workers);
 	listeners = cJSON_AddArrayToObject(into, "listeners");
 	app_describe_listeners(a, listeners);
+	if (a->mfa)
+		mfa_describe(a->mfa, cJSON_AddArrayToObject(into, "mfa"));
 	backends = cJSON_AddArrayToObject(into, "backends");
 	for (size_t i = 0; i < a->profile_count; i++)
 		describe_profile(&a->profile[i], backends);

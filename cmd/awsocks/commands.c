@@ -32,6 +32,10 @@ const struct command commands[] = {
 	{ "reload", cmd_reload, "[--control PATH]", "read the running awsocks' rules again", NULL,
 	  NULL, false },
 	{ "stop", cmd_stop, "[--control PATH]", "stop the running awsocks", NULL, NULL, false },
+	{ "mfa", cmd_mfa, "CODE [--control PATH]", "the one-time code that a role waits for",
+	  "A running awsocks says in its log and in awsocks status when a role needs one\n"
+	  "(mfa_serial), and waits for it for 5 minutes.\n",
+	  NULL, false },
 	{ "connect", cmd_connect, "[--to LISTENER | [--standalone] [options]] HOST PORT",
 	  "standard input and output to a destination, for ssh's ProxyCommand",
 	  "LISTENER is HOST:PORT, unix:/PATH, or a listener's name. Without --to: $AWSOCKS, then\n"

@@ -56,7 +56,7 @@ static void stop_now(void *arg)
 	k->ops->stop(k->arg);
 }
 
-static void fill(struct control *k, const char *command, struct cJSON *reply)
+static void fill(struct control *k, const char *command, const char *value, struct cJSON *reply)
 {
 	struct err e = { 0 };
 
@@ -64,6 +64,8 @@ static void fill(struct control *k, const char *command, struct cJSON *reply)
 		k->ops->status(k->arg, cJSON_AddObjectToObject(reply, "status"));
 	} else if (command && strcmp(command, "reload") == 0) {
 		(void)(k->ops->reload(k->arg, &e) == 0);
+	} else if (command && strcmp(command, "mfa") == 0) {
+		(void)(k->ops->mfa(k->arg, value, &e) == 0);
 	} else if (command && strcmp(command, "stop") == 0) {
 		/* After the answer: stopping closes this very client. */
 		loop_post(k->loop, &k->stop, stop_now, k);
@@ -82,7 +84,8 @@ static void answer(struct client *c, const char *line, size_t n)
 	struct cJSON *ask = cJSON_ParseWithLength(line, n), *reply = cJSON_CreateObject();
 	char *text;
 
-	fill(c->control, cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(ask, "cmd")), reply);
+	fill(c->control, cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(ask, "cmd")),
+	     cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(ask, "value")), reply);
 	text = cJSON_PrintUnformatted(reply);
 	if (!text || buf_addf(&c->out, NULL, "%s\n", text) != 0)
 		buf_clear(&c->out);

@@ -2,7 +2,7 @@
 #define CMD_AWSOCKS_CONTROL_H
 /*
  * The control socket: a Unix socket (0600, in a 0700 directory) on which a
- * running awsocks answers `status`, `reload` and `stop`. One JSON object a
+ * running awsocks answers `status`, `reload`, `stop` and `mfa`. One JSON object a
  * line in each direction: {"cmd":"status"} -> {"ok":true,"status":{...}} or
  * {"ok":false,"error":"...","exit":69}.
  */
@@ -16,6 +16,7 @@ struct control_ops {
 	void (*status)(void *arg, struct cJSON *into);
 	int (*reload)(void *arg, struct err *);
 	void (*stop)(void *arg);
+	int (*mfa)(void *arg, const char *code, struct err *); /* {"cmd":"mfa","value":"123456"} */
 };
 
 /* NULL: *e tells (ERR_LIMIT: a live awsocks has that socket already). */
@@ -28,4 +29,7 @@ void control_close(struct control *, loop_fn *closed, void *arg);
  * most 5 s. *reply is the caller's (cJSON_Delete). An answer with "ok":false is an error. */
 MUST_CHECK int control_ask(const char *path, const char *command, struct cJSON **reply,
 			   struct err *);
+/* The same with a value, of letters and digits. */
+MUST_CHECK int control_tell(const char *path, const char *command, const char *value,
+			    struct cJSON **reply, struct err *);
 #endif

@@ -69,7 +69,13 @@ static int check(const struct cJSON *reply, struct err *e)
 
 int control_ask(const char *path, const char *command, struct cJSON **reply, struct err *e)
 {
-	char ask[64];
+	return control_tell(path, command, "", reply, e);
+}
+
+int control_tell(const char *path, const char *command, const char *value, struct cJSON **reply,
+		 struct err *e)
+{
+	char ask[128];
 	struct buf line;
 	int fd, result = -1;
 
@@ -78,8 +84,9 @@ int control_ask(const char *path, const char *command, struct cJSON **reply, str
 	fd = connect_to(path, e);
 	if (fd < 0)
 		return -1;
-	if (!str_fmt(ask, sizeof(ask), "{\"cmd\":\"%s\"}\n", command))
-		(void)err_set(e, ERR_INTERNAL, "control: command too long");
+	if (!str_fmt(ask, sizeof(ask), "{\"cmd\":\"%s\",\"value\":\"%s\"}\n", command, value) ||
+	    strpbrk(value, "\"\\"))
+		(void)err_set(e, ERR_USAGE, "control: not a value for %s", command);
 	else if (send(fd, ask, strlen(ask), MSG_NOSIGNAL) != (ssize_t)strlen(ask))
 		(void)err_sys(e, errno, "control socket");
 	else if (read_line(fd, &line, e) == 0) {

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/awsocks/cmd.h"
+#include "cmd/awsocks/mfa.h"
 #include "cmd/awsocks/own.h"
 #include "cmd/awsocks/setup.h"
 #include "credentials/env.h"
@@ -30,6 +31,7 @@ struct ask {
 	const struct options *options;
 	struct loop *loop;
 	struct provider *provider;
+	struct mfa *mfa;
 	int status;
 };
 
@@ -169,6 +171,7 @@ static int fetch(struct ask *a)
 
 	if (loop_new(&a->loop, &e) != 0)
 		return command_fail(&e);
+	a->mfa = mfa_new(a->loop, false);
 	http = http_new(a->loop, &e);
 	if (http)
 		a->provider = chain_new(&(struct chain_opts){ .loop = a->loop,
@@ -177,13 +180,15 @@ static int fetch(struct ask *a)
 							      .profile_explicit = profile != NULL,
 							      .region = a->options->region,
 							      .ca_file = a->options->ca_bundle,
-							      .environ = environment() },
+							      .environ = environment(),
+							      .mfa = mfa_asker_of(a->mfa) },
 					&e);
 	if (a->provider && provider_get(a->provider, on_creds, a, &e))
 		loop_run(a->loop);
 	else
 		a->status = command_fail(&e);
 	provider_close(a->provider);
+	mfa_free(a->mfa);
 	if (http)
 		http_free(http);
 	if (!loop_free(a->loop))

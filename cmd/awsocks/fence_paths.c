@@ -284,8 +284,12 @@ static int add_aws(struct fence_paths *p, const struct setup *s, struct err *e)
 		result = fence_paths_add_sign_in(p, s, files, e);
 	for (size_t i = 0; result == 0 && i < s->count; i++) {
 		const struct options *o = &s->profile[i].options;
+		const char *profile = profile_name(o->aws_profile, env);
 
-		result = add_file(p, o->ca_bundle, FENCE_READ, e);
+		result = add_home_file(p, profile_get(files, profile, "web_identity_token_file"),
+				       FENCE_READ, e);
+		if (result == 0)
+			result = add_file(p, o->ca_bundle, FENCE_READ, e);
 		if (result == 0)
 			result = add_home_file(
 				p, profile_ca_file(files, profile_name(o->aws_profile, env), env),

@@ -126,6 +126,13 @@ static void describe(void *arg, struct cJSON *into)
 	fence_describe(&r->confine.report, into);
 }
 
+static int take_code(void *arg, const char *code, struct err *e)
+{
+	struct run *r = arg;
+
+	return app_take_code(r->app, code, e);
+}
+
 static int open_signals(struct run *r, struct err *e)
 {
 	struct loop *loop = app_loop(r->app);
@@ -147,7 +154,7 @@ static void close_signals(struct run *r)
 /* The control socket is a convenience: without it the proxy still serves. */
 static int open_control(struct run *r, struct err *e)
 {
-	static const struct control_ops ops = { describe, reload, stop };
+	static const struct control_ops ops = { describe, reload, stop, take_code };
 	const char *given = options_of(r)->control;
 	struct err why = { 0 };
 
@@ -332,6 +339,7 @@ static int make_app(struct run *r, struct err *e)
 				 .profile_count = r->setup.count,
 				 .audit_path = o->audit_log,
 				 .ssh_dir = *r->confine.ssh_dir ? r->confine.ssh_dir : NULL,
+				 .remote_mfa = true,
 				 .workers = o->workers ? (size_t)o->workers : loop_cores() };
 	int result;
 

@@ -13,7 +13,7 @@
 
 struct ask {
 	bool json, watch;
-	const char *control;
+	const char *control, *value; /* value: of mfa */
 };
 
 static int parse(int argc, char **argv, struct ask *a, struct err *e)
@@ -27,6 +27,8 @@ static int parse(int argc, char **argv, struct ask *a, struct err *e)
 			a->control = argv[i] + strlen("--control=");
 		else if (strcmp(argv[i], "--control") == 0 && i + 1 < argc)
 			a->control = argv[++i];
+		else if (strcmp(argv[0], "mfa") == 0 && !a->value && argv[i][0] != '-')
+			a->value = argv[i];
 		else
 			return err_set(e, ERR_USAGE, "%s: unknown argument '%s'", argv[0], argv[i]);
 	}
@@ -160,6 +162,9 @@ static void print_status(const struct cJSON *s)
 	printf("listeners\n");
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "listeners"))
 		print_listener(item);
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "mfa"))
+		printf("waits for the one-time code of %s (profile %s): awsocks mfa CODE\n",
+		       text_of(item, "serial"), text_of(item, "profile"));
 	printf("backends\n");
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "backends"))
 		print_backend(item);
@@ -171,7 +176,7 @@ static int ask_once(const char *path, const char *command, const struct ask *a)
 	struct err e = { 0 };
 	char *text;
 
-	if (control_ask(path, command, &reply, &e) != 0)
+	if (control_tell(path, command, a->value ? a->value : "", &reply, &e) != 0)
 		return fail(&e);
 	if (a->json && strcmp(command, "status") == 0) {
 		text = cJSON_PrintUnformatted(cJSON_GetObjectItemCaseSensitive(reply, "status"));
@@ -212,6 +217,11 @@ int cmd_status(int argc, char **argv)
 int cmd_reload(int argc, char **argv)
 {
 	return run(argc, argv, "reload");
+}
+
+int cmd_mfa(int argc, char **argv)
+{
+	return run(argc, argv, "mfa");
 }
 
 int cmd_stop(int argc, char **argv)

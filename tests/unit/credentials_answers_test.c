@@ -65,6 +65,34 @@ static void xml_refusals(void **state)
 	buf_free(&b);
 }
 
+/* Known answers of botocore. */
+static void names_of_cached_roles(void **state)
+{
+	static const struct {
+		struct cli_cache_key key;
+		const char *name;
+	} cases[] = {
+		{ { .arn = "arn:aws:iam::111122223333:role/A" },
+		  "4860a7fa4ae31231be33dbc4bf069ab2605c3034" },
+		{ { .arn = "arn:aws:iam::111122223333:role/A",
+		    .external_id = "x1",
+		    .duration_s = 900 },
+		  "1497cf9f7fda6d490318201a9e2431ce3c2c16d9" },
+		{ { .arn = "arn:aws:iam::111122223333:role/A", .session_name = "me" },
+		  "41a7dfd9f595e0afac31d35a7f695a32f90e4438" },
+		{ { .arn = "arn:aws:iam::111122223333:role/A",
+		    .mfa_serial = "arn:aws:iam::1:mfa/u" },
+		  "74f6986bbdc22dc45a02c0c5fa29894094196ec9" },
+	};
+	char name[41];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		assert_int_equal(cli_cache_name(&cases[i].key, name, NULL), 0);
+		assert_string_equal(name, cases[i].name);
+	}
+}
+
 static void error_bodies(void **state)
 {
 	static const struct {
@@ -247,9 +275,13 @@ static void role_answers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(xml_trees),    cmocka_unit_test(xml_refusals),
-		cmocka_unit_test(error_bodies), cmocka_unit_test(verdicts),
-		cmocka_unit_test(dates),        cmocka_unit_test(role_requests),
+		cmocka_unit_test(names_of_cached_roles),
+		cmocka_unit_test(xml_trees),
+		cmocka_unit_test(xml_refusals),
+		cmocka_unit_test(error_bodies),
+		cmocka_unit_test(verdicts),
+		cmocka_unit_test(dates),
+		cmocka_unit_test(role_requests),
 		cmocka_unit_test(role_answers),
 	};
 
