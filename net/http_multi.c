@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "base/mem.h"
+#include "base/mem_wiping.h"
 
 struct sock {
 	struct list node;
@@ -18,7 +19,8 @@ struct sock {
 
 static void global_init(void)
 {
-	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
+	(void)curl_global_init_mem(CURL_GLOBAL_DEFAULT, mem_wiping_alloc, mem_wiping_free,
+				   mem_wiping_resize, mem_wiping_strdup, mem_wiping_zeroed);
 }
 
 /* Once for the process, before any worker's first handle. */

@@ -7,11 +7,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/suggest.h"
 #include "cmd/awsocks/cmd.h"
+#include "cmd/awsocks/lib_memory.h"
 
 static const char *next_command(const void *arg, size_t i)
 {
@@ -66,7 +68,10 @@ int main(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : "";
 
+	lib_memory_hook();
 	fill_standard_descriptors();
+	/* Secrets are in memory. `start` also sees to it that nobody can look into it. */
+	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes: write() says EFBIG instead */

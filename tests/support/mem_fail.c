@@ -11,7 +11,8 @@
 
 #include "base/mem.h"
 
-size_t mem_held, mem_unwiped;
+size_t mem_held, mem_unwiped, mem_secrets_freed;
+const char *mem_secret;
 
 static struct {
 	bool on, failed;
@@ -71,6 +72,8 @@ void mem_free(void *p)
 			mem_unwiped++;
 			break;
 		}
+	if (mem_secret && memmem(bytes, h->size, mem_secret, strlen(mem_secret)))
+		mem_secrets_freed++;
 	mem_held--;
 	free(h);
 }

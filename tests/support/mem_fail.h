@@ -32,4 +32,7 @@ void mem_fail_stop(void);
 
 extern size_t mem_held;    /* blocks allocated and not freed */
 extern size_t mem_unwiped; /* blocks freed with something else than zeroes in them */
+/* A text that no block may hold when it is freed; NULL: none. Those that did are counted. */
+extern const char *mem_secret;
+extern size_t mem_secrets_freed;
 #endif
