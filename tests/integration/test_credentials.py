@@ -266,7 +266,7 @@ def test_command_without_credentials(command):
     assert "'gone' could not be found" in err
     _, err = command("--profile", "corp", status=77,
                      config="[profile corp]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n")
-    assert "credential_process = aws configure export-credentials --profile corp --format process" in err
+    assert "there is no [sso-session s] with sso_start_url and sso_region" in err
 
 
 def test_command_refuses_wrong_usage(command):
