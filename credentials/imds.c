@@ -202,7 +202,9 @@ static void fail(struct imds_call *ic, const struct err *why)
 	struct err e = *why;
 
 	if (i->otherwise) { /* the last of the chain: what is missing is all the others, too */
-		(void)err_set(&e, ERR_CREDS, "%s (%s)", i->otherwise, why->msg);
+		/* A fault of the service passes, and the cache waits for that. */
+		(void)err_set(&e, why->code == ERR_AWS ? ERR_AWS : ERR_CREDS, "%s (%s)",
+			      i->otherwise, why->msg);
 	}
 	call_free(ic);
 	fn(arg, NULL, &e);
