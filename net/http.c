@@ -1,7 +1,7 @@
 /*
  * A request lives in a struct http_call:
  *
- *     http_send() -- net_dial() --> connected fd -- curl --> reply or error
+ *     http_send() -- egress_dial() --> connected fd -- curl --> reply or error
  *
  * curl never resolves nor connects: it is sent to a fixed literal address
  * (CURLOPT_CONNECT_TO), asks for a socket, gets the dialled one and is told
@@ -22,7 +22,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "net/dialer.h"
+#include "net/egress.h"
 #include "net/http_multi.h"
 #include "net/loop.h"
 #include "net/url.h"
@@ -33,6 +33,7 @@ struct http {
 	struct loop *loop;
 	struct http_multi multi; /* opened by the first request */
 	struct list calls;
+	struct egress *egress; /* NULL: straight */
 };
 
 struct http_reply_impl {
@@ -49,7 +50,7 @@ struct http_call {
 	struct curl_slist *headers, *connect_to;
 	char *body;
 	size_t body_len;
-	struct net_dial *dial;
+	struct egress_dial *dial;
 	int fd; /* dialled and not yet curl's; -1 */
 	bool in_multi, failed;
 	struct loop_timer limit;
@@ -142,8 +143,7 @@ static void stop(struct http_call *c)
 	list_del(&c->node);
 	loop_unpost(&c->post);
 	timer_disarm(l, &c->limit);
-	if (c->dial)
-		net_dial_cancel(c->dial);
+	egress_cancel(c->dial);
 	c->dial = NULL;
 	if (c->in_multi)
 		curl_multi_remove_handle(c->http->multi.curl, c->easy);
@@ -454,7 +454,8 @@ struct http_call *http_send(struct http *h, const struct http_request *r, http_f
 			    struct err *e)
 {
 	struct http_call *c;
-	struct net_dial_opts opts = { .limit_ms = r->limit_ms ? r->limit_ms : LIMIT_MS };
+	struct egress_target to = { .ca_file = r->ca_file,
+				    .limit_ms = r->limit_ms ? r->limit_ms : LIMIT_MS };
 
 	if (!h->multi.curl && http_multi_open(&h->multi, h->loop, on_ended, on_lost, h, e) != 0)
 		return NULL;
@@ -467,12 +468,17 @@ struct http_call *http_send(struct http *h, const struct http_request *r, http_f
 	c->fn = fn;
 	c->arg = arg;
 	c->fd = -1;
-	c->limit_ms = opts.limit_ms;
+	c->limit_ms = to.limit_ms;
 	buf_init(&c->impl.head, HEAD_MAX);
 	buf_init(&c->reply, HTTP_REPLY_MAX + 1);
 	list_add_tail(&h->calls, &c->node);
-	if (prepare(c, r, e) == 0)
-		c->dial = net_dial(h->loop, c->url.host, c->url.port, &opts, on_dialed, c, e);
+	if (prepare(c, r, e) == 0) {
+		to.tls = c->url.tls;
+		to.host = c->url.host;
+		to.port = c->url.port;
+		c->dial = egress_dial(h->loop, r->no_proxy ? NULL : h->egress, &to, on_dialed, c,
+				      e);
+	}
 	if (!c->dial) {
 		stop(c);
 		call_free(c);
@@ -499,6 +505,11 @@ struct http *http_new(struct loop *l, struct err *e)
 	h->loop = l;
 	list_init(&h->calls);
 	return h;
+}
+
+void http_set_egress(struct http *h, struct egress *g)
+{
+	h->egress = g;
 }
 
 void http_free(struct http *h)

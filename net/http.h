@@ -5,11 +5,13 @@
  * connection is made by net/dialer.c and handed to curl, so that the cause of
  * a failure is known and nothing blocks.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
 
+struct egress;
 struct http;
 struct http_call;
 struct loop;
@@ -27,6 +29,7 @@ struct http_request {
 	size_t body_len;
 	unsigned limit_ms;   /* 0: 30 s */
 	const char *ca_file; /* replaces the system store; NULL: system store */
+	bool no_proxy;       /* never through the proxy of http_set_egress(): metadata services */
 };
 
 struct http_reply {
@@ -44,6 +47,8 @@ typedef void http_fn(void *arg, const struct http_reply *, const struct err *why
 enum { HTTP_REPLY_MAX = 8 * 1024 * 1024 }; /* a longer body is an error */
 
 struct http *http_new(struct loop *, struct err *);
+/* The way out (net/egress.h) of requests from now on; borrowed. NULL: straight. */
+void http_set_egress(struct http *, struct egress *);
 void http_free(struct http *); /* cancels what is under way; callbacks do not come */
 struct http_call *http_send(struct http *, const struct http_request *, http_fn *, void *arg,
 			    struct err *);

@@ -1,7 +1,7 @@
 /*
  * One websocket connection. Its life, and who still holds what:
  *
- *     DIAL      net_dial() is under way
+ *     DIAL      egress_dial() is under way
  *     HELLO     TLS; plain passes through it
  *     UPGRADE   the request is on its way, or its answer
  *     OPEN      messages
@@ -26,7 +26,7 @@
 #include <string.h>
 
 #include "base/str.h"
-#include "net/dialer.h"
+#include "net/egress.h"
 #include "net/loop_impl.h"
 #include "net/ws_impl.h"
 
@@ -84,8 +84,7 @@ void ws_end(struct ws *ws, const struct err *why)
 	timer_disarm(ws->ctx->loop, &ws->limit);
 	timer_disarm(ws->ctx->loop, &ws->soon);
 	ws_alive_stop(ws);
-	if (ws->dial)
-		net_dial_cancel(ws->dial);
+	egress_cancel(ws->dial);
 	ws->dial = NULL;
 	loop_post(ws->ctx->loop, &ws->end, finish, ws);
 }

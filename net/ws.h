@@ -15,6 +15,7 @@
 #include "net/http.h"
 #include "net/loop.h"
 
+struct egress;
 struct ws;
 struct ws_context; /* one per loop: owns the lws context */
 
@@ -44,6 +45,8 @@ struct ws_handler {
 enum { WS_SEND_MAX = 512 * 1024 };
 
 struct ws_context *ws_context_new(struct loop *, struct err *);
+/* The way out (net/egress.h) of websockets from now on; borrowed. NULL: straight. */
+void ws_context_set_egress(struct ws_context *, struct egress *);
 /* Ends what is open at once; each one's closed() comes first, with why == NULL. */
 void ws_context_free(struct ws_context *, loop_fn *freed, void *arg);
 /* NULL: *e tells, and no handler is called. */

@@ -73,6 +73,11 @@ struct ws_context *ws_context_new(struct loop *l, struct err *e)
 	return c;
 }
 
+void ws_context_set_egress(struct ws_context *c, struct egress *g)
+{
+	c->egress = g;
+}
+
 static void free_now(void *arg)
 {
 	struct ws_context *c = arg;

@@ -24,6 +24,7 @@ struct ws_context {
 	struct list trusts, all; /* struct ws_trust, struct ws */
 	size_t count;            /* of all */
 	uint64_t little_ms;      /* when one of them has last read a little */
+	struct egress *egress;   /* NULL: straight */
 	struct ws_keys keys;
 	struct ws_blocks blocks;
 	bool freeing;
@@ -55,7 +56,7 @@ struct ws {
 	size_t message_max;
 
 	/* the connection */
-	struct net_dial *dial;
+	struct egress_dial *dial;
 	struct ws_io io;
 	struct loop_timer limit; /* to be open; to be closed */
 	struct loop_post turn;   /* there may be something to read */

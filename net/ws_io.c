@@ -265,3 +265,20 @@ void ws_io_close(struct ws_io *io)
 	watch_close(io->loop, &io->watch);
 	*io = (struct ws_io){ 0 };
 }
+
+int ws_io_release(struct ws_io *io)
+{
+	int fd = io->watch.fd;
+
+	watch_del(io->loop, &io->watch);
+	*io = (struct ws_io){ 0 };
+	return fd;
+}
+
+void ws_io_move(struct ws_io *from, struct ws_io *to, watch_fn *fn, void *arg)
+{
+	*to = *from;
+	to->watch = (struct loop_watch){ .fd = -1 };
+	watch_move(from->loop, &from->watch, &to->watch, 0, fn, arg);
+	*from = (struct ws_io){ 0 };
+}

@@ -42,4 +42,8 @@ MUST_CHECK long ws_io_read(struct ws_io *, uint8_t *to, size_t n, struct err *);
 /* Writes what can be written, and takes it off the queue. -1: *e. */
 MUST_CHECK int ws_io_write(struct ws_io *, struct ws_out *, struct err *);
 void ws_io_close(struct ws_io *); /* allowed at any time */
+/* Gives the descriptor of a plain connection away. */
+int ws_io_release(struct ws_io *);
+/* `to` takes the connection over, and reports to fn(arg) from then on. */
+void ws_io_move(struct ws_io *from, struct ws_io *to, watch_fn *fn, void *arg);
 #endif

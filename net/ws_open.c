@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "net/dialer.h"
+#include "net/egress.h"
 #include "net/loop_impl.h"
 #include "net/ws_impl.h"
 
@@ -117,14 +117,19 @@ struct ws *ws_open(struct ws_context *c, const struct ws_opts *o, const struct w
 		   void *arg, struct err *e)
 {
 	struct ws *ws = ws_new(c, o, handler, arg);
-	struct net_dial_opts dial = { .limit_ms = o->limit_ms ? o->limit_ms : LIMIT_MS };
+	struct egress_target to = { .ca_file = o->ca_file,
+				    .limit_ms = o->limit_ms ? o->limit_ms : LIMIT_MS };
 
 	if (!ws) {
 		(void)err_set(e, ERR_NOMEM, "websocket");
 		return NULL;
 	}
-	if (prepare(ws, o, e) == 0)
-		ws->dial = net_dial(c->loop, ws->url.host, ws->url.port, &dial, on_dialed, ws, e);
+	if (prepare(ws, o, e) == 0) {
+		to.tls = ws->url.tls;
+		to.host = ws->url.host;
+		to.port = ws->url.port;
+		ws->dial = egress_dial(c->loop, c->egress, &to, on_dialed, ws, e);
+	}
 	if (!ws->dial) {
 		ws_free(ws);
 		return NULL;

@@ -14,6 +14,7 @@
 #include "cmd/awsocks/choose.h"
 #include "cmd/awsocks/mfa.h"
 #include "config/options.h"
+#include "net/egress.h"
 #include "net/host_guard.h"
 #include "net/http.h"
 #include "net/tcp.h"
@@ -262,6 +263,7 @@ bool app_free(struct app *a)
 		app_aws_free(&a->profile[i]);
 	chooser_free(a->chooser);
 	mfa_free(a->mfa);
+	egress_free(a->egress);
 	if (a->ssh_dir_ours)
 		path_private_remove(a->ssh_dir);
 	for (size_t i = WORKERS_MAX; i > 0; i--)

@@ -13,11 +13,14 @@
 #include "cmd/awsocks/paths.h"
 #include "config/options.h"
 #include "credentials/aws.h"
+#include "credentials/egress_env.h"
 #include "credentials/endpoint.h"
 #include "credentials/profile.h"
 #include "credentials/provider.h"
+#include "net/host_guard.h"
 #include "net/http.h"
 #include "net/self.h"
+#include "net/tcp.h"
 #include "net/ws.h"
 
 extern char **environ;
@@ -27,13 +30,53 @@ static const char *const *environment(void)
 	return (const char *const *)environ;
 }
 
+/* A listener at every address of this host is at each of them. */
+static bool is_listener(const struct app *a, const struct addr *bound, const struct addr *to)
+{
+	const char *odd = addr_not_one_host(bound);
+	struct host_guard *guard;
+	bool ours;
+
+	if (bound->ss.ss_family == AF_UNIX || !bound->len || addr_port(bound) != addr_port(to))
+		return false;
+	if (!odd || strcmp(odd, "unspecified") != 0)
+		return addr_same_host(bound, to);
+	guard = host_guard_new(a->loop, NULL);
+	ours = guard && !host_guard_allow(guard, to, NULL);
+	host_guard_free(guard);
+	return ours;
+}
+
+static bool is_own_listener(void *arg, const struct addr *to)
+{
+	const struct app *a = arg;
+
+	LIST_EACH (node, &a->listeners) {
+		const struct app_listener *l = CONTAINER_OF(node, struct app_listener, node);
+		const struct listen_socket *socket = l->seat ? l->seat[0].socket : NULL;
+
+		if (is_listener(a, socket ? listen_addr(socket) : &l->address, to))
+			return true;
+	}
+	return false;
+}
+
 /* curl's context, the websockets', and the count of StartSession calls serve all profiles. */
 static int make_net(struct app *a, struct err *e)
 {
-	if (!a->http)
+	if (!a->egress && !a->http &&
+	    egress_from_env(a->loop, environment(), is_own_listener, a, &a->egress, e) != 0)
+		return -1;
+	if (!a->http) {
 		a->http = http_new(a->loop, e);
-	if (a->http && !a->ws)
+		if (a->http)
+			http_set_egress(a->http, a->egress);
+	}
+	if (a->http && !a->ws) {
 		a->ws = ws_context_new(a->loop, e);
+		if (a->ws)
+			ws_context_set_egress(a->ws, a->egress);
+	}
 	if (a->ws && !a->starts)
 		a->starts = start_buckets_new(e);
 	return a->starts ? 0 : -1;

@@ -9,6 +9,7 @@
 struct aws_client;
 struct aws_files;
 struct chooser;
+struct egress;
 struct file_watch;
 struct http;
 struct limits;
@@ -73,6 +74,7 @@ struct app {
 	struct http *http;            /* NULL until AWS is needed */
 	struct ws_context *ws;        /* the same */
 	struct start_buckets *starts; /* the same; of all profiles */
+	struct egress *egress;        /* the proxy in front of AWS; NULL: none */
 	struct app_profile *profile;
 	size_t profile_count;
 	struct list listeners;

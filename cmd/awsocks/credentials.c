@@ -16,6 +16,7 @@
 #include "cmd/awsocks/mfa.h"
 #include "cmd/awsocks/own.h"
 #include "cmd/awsocks/setup.h"
+#include "credentials/egress_env.h"
 #include "credentials/env.h"
 #include "credentials/json_secret.h"
 #include "credentials/profile.h"
@@ -167,12 +168,16 @@ static int fetch(struct ask *a)
 {
 	struct err e;
 	struct http *http = NULL;
+	struct egress *egress = NULL;
 	const char *profile = wanted_profile(a);
 
 	if (loop_new(&a->loop, &e) != 0)
 		return command_fail(&e);
 	a->mfa = mfa_new(a->loop, false);
-	http = http_new(a->loop, &e);
+	if (egress_from_env(a->loop, environment(), NULL, NULL, &egress, &e) == 0)
+		http = http_new(a->loop, &e);
+	if (http)
+		http_set_egress(http, egress);
 	if (http)
 		a->provider = chain_new(&(struct chain_opts){ .loop = a->loop,
 							      .http = http,
@@ -191,6 +196,7 @@ static int fetch(struct ask *a)
 	mfa_free(a->mfa);
 	if (http)
 		http_free(http);
+	egress_free(egress);
 	if (!loop_free(a->loop))
 		command_leave(a->status);
 	return a->status;

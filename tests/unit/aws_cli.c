@@ -15,6 +15,7 @@
 
 #include "base/mem.h"
 #include "credentials/aws.h"
+#include "credentials/egress_env.h"
 #include "credentials/endpoint.h"
 #include "credentials/profile.h"
 #include "credentials/provider.h"
@@ -27,6 +28,7 @@ extern char **environ;
 struct cli {
 	struct loop *loop;
 	struct http *http;
+	struct egress *egress;
 	struct provider *provider;
 	struct aws_client *aws;
 	char *sts, *ec2;
@@ -123,7 +125,10 @@ static int set_up(struct cli *x, const char *profile, struct err *e)
 	if (loop_new(&x->loop, e) != 0 || aws_files_load(env, &files, e) != 0)
 		return -1;
 	region = profile_region(files, profile_name(profile, env), NULL, env);
-	x->http = http_new(x->loop, e);
+	if (egress_from_env(x->loop, env, NULL, NULL, &x->egress, e) == 0)
+		x->http = http_new(x->loop, e);
+	if (x->http)
+		http_set_egress(x->http, x->egress);
 	if (x->http)
 		x->provider = chain_new(&(struct chain_opts){ .loop = x->loop,
 							      .http = x->http,
@@ -168,6 +173,7 @@ int main(int argc, char **argv)
 	provider_close(x.provider);
 	if (x.http)
 		http_free(x.http);
+	egress_free(x.egress);
 	loop_free(x.loop);
 	mem_free(x.sts);
 	mem_free(x.ec2);

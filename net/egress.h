@@ -1,0 +1,47 @@
+#ifndef NET_EGRESS_H
+#define NET_EGRESS_H
+/*
+ * The way out to AWS: straight, or through the HTTP proxy that HTTPS_PROXY or
+ * HTTP_PROXY name and NO_PROXY does not except. The proxy makes a tunnel (CONNECT, for http:// and
+ * ws:// too), so that whoever dials gets a connected descriptor in either case and
+ * the far end's name is resolved by the proxy.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "net/dialer.h"
+
+struct egress;
+struct egress_dial;
+struct loop;
+
+/* Is there one of our own listeners at this address? From the loop. */
+typedef bool egress_own_fn(void *arg, const struct addr *);
+
+struct egress_opts {
+	struct loop *loop;
+	/* Copied. URLs as in net/http_connect.h; NULL: none. */
+	const char *https_proxy, *http_proxy, *no_proxy;
+	const char *https_name, *http_name; /* the variables they come from, for messages */
+	/* A proxy that is this very program would wait for itself: it is passed by, with a
+	 * warning. NULL: nothing is. */
+	egress_own_fn *own;
+	void *own_arg;
+};
+/* One for each loop. ERR_CONFIG: a URL that is none. */
+struct egress *egress_new(const struct egress_opts *, struct err *);
+void egress_free(struct egress *); /* ends its tunnels; after all dials; NULL allowed */
+
+struct egress_target {
+	bool tls; /* https, wss: HTTPS_PROXY counts; otherwise HTTP_PROXY */
+	const char *host;
+	uint16_t port;
+	const char *ca_file; /* whom an https:// proxy is checked against; NULL: the system's */
+	unsigned limit_ms;
+};
+/* As net_dial(). egress NULL: straight. */
+struct egress_dial *egress_dial(struct loop *, struct egress *, const struct egress_target *,
+				net_dialed_fn *, void *arg, struct err *);
+void egress_cancel(struct egress_dial *); /* then done() never comes */
+#endif
