@@ -7,11 +7,11 @@
  *                   |             +------ once ---------+  the clocks differ
  *                   +------------ once -----------------+  credentials expired
  *
- * At most AWS_TRIES_MAX tries of the ordinary kind; retries of a client draw
+ * As many tries of the ordinary kind as the retry mode has (aws_retry.h); retries of a client draw
  * on one bucket, so that a broken service is not hammered; one timer bounds
  * the whole call. A request that was refused for its signature was not
  * carried out, so it is sent again even when the caller wants no retry. The
- * difference of the clocks, once seen, stays with the client.
+ * difference of the clocks, once seen, stays with the client, for each endpoint.
  */
 #include "credentials/aws.h"
 
@@ -35,10 +35,14 @@
 enum {
 	LIMIT_MS = 60000,
 	TRY_LIMIT_MS = 30000,
-	BUCKET = 500,
-	COST = 5,
-	COST_TIMEOUT = 10,
 	HEADERS_MAX = 8,
+	CLOCKS_MAX = 16, /* endpoints whose clocks differ from ours */
+};
+
+/* An endpoint's clock minus ours. */
+struct endpoint_clock {
+	char host[256];
+	int64_t skew_ms;
 };
 
 struct aws_client {
@@ -47,8 +51,11 @@ struct aws_client {
 	struct provider *provider;
 	char *region, *ca_file;
 	struct list calls;
-	int64_t skew_ms; /* theirs minus ours */
-	unsigned bucket;
+	struct endpoint_clock clock[CLOCKS_MAX];
+	size_t clocks, last_clock;
+	struct aws_retry retry;
+	struct aws_bucket bucket;
+	struct aws_rate rate;
 };
 
 struct aws_call {
@@ -61,7 +68,7 @@ struct aws_call {
 	char op[64]; /* for messages: "ssm: StartSession" */
 	bool no_retry, no_signature;
 	unsigned tries, cost; /* cost: of the last retry, given back on success */
-	bool renewed, reclocked;
+	bool renewed, reclocked, paced;
 	uint64_t end_ms;
 	struct creds *creds;
 	struct provider_call *asking;
@@ -84,7 +91,8 @@ struct aws_client *aws_client_new(const struct aws_client_opts *o, struct err *e
 		c->provider = o->provider;
 		c->region = mem_strdup(o->region);
 		c->ca_file = mem_strdup(o->ca_file);
-		c->bucket = BUCKET;
+		c->retry = o->retry;
+		aws_bucket_init(&c->bucket, &c->retry);
 		list_init(&c->calls);
 	}
 	if (!c || !c->region || (o->ca_file && !c->ca_file)) {
@@ -116,9 +124,55 @@ const char *aws_region(const struct aws_client *c)
 	return c->region;
 }
 
+/* ---- clocks ---- */
+
+static int64_t skew_of_host(const struct aws_client *c, const char *host)
+{
+	for (size_t i = 0; i < c->clocks; i++)
+		if (strcmp(c->clock[i].host, host) == 0)
+			return c->clock[i].skew_ms;
+	return 0;
+}
+
+static void keep_skew(struct aws_client *c, const char *host, int64_t skew_ms)
+{
+	size_t i = 0;
+
+	while (i < c->clocks && strcmp(c->clock[i].host, host) != 0)
+		i++;
+	if (i == CLOCKS_MAX)
+		i = (c->last_clock + 1) % CLOCKS_MAX;
+	else if (i == c->clocks)
+		c->clocks++;
+	(void)str_fmt(c->clock[i].host, sizeof(c->clock[i].host), "%s", host);
+	c->clock[i].skew_ms = skew_ms;
+	c->last_clock = i;
+}
+
 int64_t aws_skew_ms(const struct aws_client *c)
 {
-	return c->skew_ms;
+	return c->clocks ? c->clock[c->last_clock].skew_ms : 0;
+}
+
+/* "https://host:443/vpc" -> "host", as in the Host field that curl writes. */
+static size_t host_of(const char *endpoint, const char **host)
+{
+	const char *usual = str_starts(endpoint, "https://") ? ":443" : ":80";
+	const char *at = strstr(endpoint, "://");
+	size_t n, m = strlen(usual);
+
+	*host = at ? at + 3 : endpoint;
+	n = strcspn(*host, "/");
+	return n > m && memcmp(*host + n - m, usual, m) == 0 ? n - m : n;
+}
+
+int64_t aws_skew_at(const struct aws_client *c, const char *endpoint)
+{
+	char text[256];
+	const char *host;
+	size_t n = host_of(endpoint, &host);
+
+	return str_fmt(text, sizeof(text), "%.*s", (int)n, host) ? skew_of_host(c, text) : 0;
 }
 
 void aws_cancel(struct aws_call *call)
@@ -171,19 +225,18 @@ static void on_limit(void *arg)
 /* --- answers --- */
 
 /* Whether one more of the ordinary tries is allowed; if so it is arranged. */
-static bool again_later(struct aws_call *call, unsigned cost)
+static bool again_later(struct aws_call *call, bool timeout)
 {
 	uint32_t random;
 	unsigned delay;
 
-	if (call->no_retry || ++call->tries >= AWS_TRIES_MAX || call->client->bucket < cost)
+	if (call->no_retry || ++call->tries >= aws_retry_attempts(&call->client->retry))
 		return false;
 	random_bytes(&random, sizeof(random));
 	delay = aws_retry_delay_ms(call->tries - 1, random);
-	if (loop_now_ms(call->client->loop) + delay >= call->end_ms)
+	if (loop_now_ms(call->client->loop) + delay >= call->end_ms ||
+	    !aws_bucket_take(&call->client->bucket, timeout, &call->cost))
 		return false;
-	call->client->bucket -= cost;
-	call->cost += cost;
 	timer_arm(call->client->loop, &call->pause, delay, begin_try, call);
 	return true;
 }
@@ -198,20 +251,31 @@ static bool clocks_differ(struct aws_call *call, const struct http_reply *reply)
 	if (call->reclocked || !date || !httpdate_parse(date, &theirs))
 		return false;
 	skew = theirs - clock_wall_ms(loop_clock(c->loop));
-	off = skew - c->skew_ms;
+	off = skew - skew_of_host(c, call->host);
 	if (off > -AWS_SKEW_MS && off < AWS_SKEW_MS)
 		return false;
 	log_warn("aws", "%s: this machine's clock is %+lld s off AWS's; allowing for it", call->op,
 		 (long long)(-skew / 1000));
-	c->skew_ms = skew;
+	keep_skew(c, call->host, skew);
 	call->reclocked = true;
 	return true;
+}
+
+/* An answer's part in mode adaptive. */
+static void pace(struct aws_call *call, bool throttled)
+{
+	struct aws_client *c = call->client;
+
+	call->paced = false;
+	if (c->retry.mode == AWS_RETRY_ADAPTIVE)
+		aws_rate_answered(&c->rate, loop_now_ms(c->loop), throttled);
 }
 
 static bool once_more(struct aws_call *call, const struct http_reply *reply, const char *code)
 {
 	enum aws_verdict verdict = aws_error_verdict(reply->status, code);
 
+	pace(call, verdict == AWS_THROTTLED);
 	if (verdict == AWS_CLOCK && clocks_differ(call, reply)) {
 		timer_arm(call->client->loop, &call->pause, 0, begin_try, call);
 		return true;
@@ -223,7 +287,7 @@ static bool once_more(struct aws_call *call, const struct http_reply *reply, con
 		return true;
 	}
 	if (verdict == AWS_TRANSIENT || verdict == AWS_THROTTLED)
-		return again_later(call, COST);
+		return again_later(call, false);
 	return false;
 }
 
@@ -247,6 +311,12 @@ static void refused(struct aws_call *call, const struct http_reply *reply)
 	end(call, NULL, error.code, &why);
 }
 
+/* What failed before an answer came: not what would fail in the same way again. */
+static bool worth_another(enum err_code code)
+{
+	return code != ERR_TLS && code != ERR_NOMEM && code != ERR_DENIED && code != ERR_CONFIG;
+}
+
 static void on_reply(void *arg, const struct http_reply *reply, const struct err *why)
 {
 	struct aws_call *call = arg;
@@ -255,8 +325,7 @@ static void on_reply(void *arg, const struct http_reply *reply, const struct err
 	call->sending = NULL;
 	if (!reply) {
 		copy = *why;
-		if (copy.code != ERR_TLS && copy.code != ERR_NOMEM &&
-		    again_later(call, copy.code == ERR_TIMEOUT ? COST_TIMEOUT : COST))
+		if (worth_another(copy.code) && again_later(call, copy.code == ERR_TIMEOUT))
 			return;
 		end_err(call, &copy);
 		return;
@@ -265,9 +334,8 @@ static void on_reply(void *arg, const struct http_reply *reply, const struct err
 		refused(call, reply);
 		return;
 	}
-	call->client->bucket += call->cost ? call->cost : 1;
-	if (call->client->bucket > BUCKET)
-		call->client->bucket = BUCKET;
+	aws_bucket_give(&call->client->bucket, call->cost);
+	pace(call, false);
 	end(call,
 	    &(struct aws_reply){
 		    .status = reply->status, .body = reply->body, .body_len = reply->body_len },
@@ -298,19 +366,19 @@ static int sign(const struct aws_call *call, const struct http_header *headers, 
 
 	memcpy(signed_too, headers, count * sizeof(*headers));
 	signed_too[count++] = (struct http_header){ "Host", call->host };
-	return sigv4_sign(
-		&(struct sigv4_request){ .method = "POST",
-					 .path = call->path,
-					 .headers = signed_too,
-					 .header_count = count,
-					 .body = call->body,
-					 .body_len = strlen(call->body),
-					 .region = c->region,
-					 .service = call->service,
-					 .wall_ms = clock_wall_ms(loop_clock(c->loop)) + c->skew_ms,
-					 .double_encode_path = true,
-					 .normalize_path = true },
-		call->creds, out, e);
+	return sigv4_sign(&(struct sigv4_request){ .method = "POST",
+						   .path = call->path,
+						   .headers = signed_too,
+						   .header_count = count,
+						   .body = call->body,
+						   .body_len = strlen(call->body),
+						   .region = c->region,
+						   .service = call->service,
+						   .wall_ms = clock_wall_ms(loop_clock(c->loop)) +
+							      skew_of_host(c, call->host),
+						   .double_encode_path = true,
+						   .normalize_path = true },
+			  call->creds, out, e);
 }
 
 static int transmit(struct aws_call *call, struct err *e)
@@ -364,12 +432,28 @@ static void on_creds(void *arg, struct creds *c, const struct err *why)
 		end_err(call, &e);
 }
 
+/* True: it waits for its turn in mode adaptive. */
+static bool waits_for_turn(struct aws_call *call)
+{
+	struct aws_client *c = call->client;
+	unsigned wait_ms = 0;
+
+	if (c->retry.mode == AWS_RETRY_ADAPTIVE && !call->paced)
+		wait_ms = aws_rate_wait_ms(&c->rate, loop_now_ms(c->loop));
+	call->paced = true;
+	if (wait_ms)
+		timer_arm(c->loop, &call->pause, wait_ms, begin_try, call);
+	return wait_ms > 0;
+}
+
 /* From the loop only: what fails at once may end the call. */
 static void begin_try(void *arg)
 {
 	struct aws_call *call = arg;
 	struct err e;
 
+	if (waits_for_turn(call))
+		return;
 	if (call->no_signature) {
 		if (transmit(call, &e) != 0)
 			end_err(call, &e);
@@ -380,26 +464,21 @@ static void begin_try(void *arg)
 		end_err(call, &e);
 }
 
-/* "https://host:443/vpc" -> the Host field, as curl writes it, and "/vpc". */
+/* "https://host:443/vpc" -> the Host field, the path "/vpc", and the URL to be sent to. */
 static int split_endpoint(struct aws_call *call, const char *endpoint, struct err *e)
 {
-	bool tls = str_starts(endpoint, "https://");
-	const char *host = strstr(endpoint, "://"), *usual = tls ? ":443" : ":80";
-	size_t n;
+	const char *host, *path;
+	size_t n = host_of(endpoint, &host), size = strlen(endpoint) + 2;
 
-	if (!host)
+	if (host == endpoint)
 		return err_set(e, ERR_CONFIG, "endpoint '%.100s' is not a URL", endpoint);
-	host += 3;
-	n = strcspn(host, "/");
-	call->path = mem_strdup(host[n] ? host + n : "/");
+	path = host + strcspn(host, "/");
+	call->path = mem_strdup(*path ? path : "/");
 	call->host = mem_strndup(host, n);
-	if (call->host && str_ends(call->host, usual))
-		call->host[n - strlen(usual)] = '\0';
-	n = strlen(endpoint) + 2;
-	call->url = mem_alloc(n);
+	call->url = mem_alloc(size);
 	if (!call->path || !call->host || !call->url)
 		return err_set(e, ERR_NOMEM, "AWS call");
-	(void)str_fmt(call->url, n, "%s%s", endpoint, host[strcspn(host, "/")] ? "" : "/");
+	(void)str_fmt(call->url, size, "%s%s", endpoint, *path ? "" : "/");
 	return 0;
 }
 

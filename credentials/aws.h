@@ -2,13 +2,14 @@
 #define CREDENTIALS_AWS_H
 /*
  * A signed AWS API call: credentials, signature, sending, retry with
- * jittered back-off on throttling and server faults, and the error decoded.
+ * jittered back-off on throttling and server faults (aws_retry.h), and the error decoded.
  */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
+#include "credentials/aws_retry.h"
 
 struct aws_client;
 struct aws_call;
@@ -23,6 +24,7 @@ struct aws_client_opts {
 	struct provider *provider; /* borrowed */
 	const char *region;
 	const char *ca_file; /* NULL: AWS_CA_BUNDLE's default handling is the caller's */
+	struct aws_retry retry;
 };
 
 enum aws_protocol { AWS_JSON11 = 0, AWS_QUERY };
@@ -56,6 +58,8 @@ struct aws_call *aws_send(struct aws_client *, const struct aws_request *, aws_f
 void aws_cancel(struct aws_call *); /* then the callback never comes */
 struct provider *aws_provider(struct aws_client *);
 const char *aws_region(const struct aws_client *);
-/* AWS's clock minus ours, as far as it had to be allowed for; 0: not known to differ. */
+/* AWS's clock minus ours, as far as it had to be allowed for; 0: not known to differ. Of the
+ * endpoint that said so last; or of one endpoint, as aws_request has it. */
 int64_t aws_skew_ms(const struct aws_client *);
+int64_t aws_skew_at(const struct aws_client *, const char *endpoint);
 #endif

@@ -30,8 +30,12 @@ static struct aws_client *sts_client(struct chain *c, const struct aws_files *fi
 				     struct provider *source, struct err *e)
 {
 	const char *profile = profile_name(c->profile, c->env);
+	struct aws_retry retry;
 
-	return aws_client_new(&(struct aws_client_opts){ .loop = c->loop,
+	if (aws_retry_read(files, profile, c->env, &retry, e) != 0)
+		return NULL;
+	return aws_client_new(&(struct aws_client_opts){ .retry = retry,
+							 .loop = c->loop,
 							 .http = c->http,
 							 .provider = source,
 							 .region = sts_region(c, files, profile),

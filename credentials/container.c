@@ -175,7 +175,8 @@ static void transmit(void *arg)
 							.headers = h,
 							.header_count = cc->token.text ? 2 : 1,
 							.limit_ms = TRY_MS,
-							.ca_file = c->ca_file },
+							.ca_file = c->ca_file,
+							.no_proxy = true },
 				on_reply, cc, &e);
 	if (!cc->sending)
 		fail(cc, &e);

@@ -141,9 +141,11 @@ static void on_reply(void *arg, const struct http_reply *r, const struct err *wh
 static int talk_send(struct talk *t, const char *method, const char *path, struct err *e)
 {
 	struct http_header h = { "x-aws-ec2-metadata-token", t->token.text };
-	struct http_request r = {
-		.method = method, .headers = &h, .header_count = 1, .limit_ms = TRY_MS
-	};
+	struct http_request r = { .method = method,
+				  .headers = &h,
+				  .header_count = 1,
+				  .limit_ms = TRY_MS,
+				  .no_proxy = true };
 	char url[URL_MAX + 256];
 
 	if (!t->token.text)

@@ -11,6 +11,7 @@
 #include "net/egress.h"
 
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -228,11 +229,20 @@ static int start(struct egress_dial *d, struct err *e)
 	return d->dial ? 0 : -1;
 }
 
+/* Instance metadata and containers' credentials: whoever asks, these are of this host alone. */
+static bool is_link_local(const char *host)
+{
+	return str_starts(host, "169.254.") || strncasecmp(host, "fd00:ec2:", 9) == 0;
+}
+
 static struct egress_proxy *proxy_for(struct egress *g, const struct egress_target *t)
 {
 	struct egress_proxy *p = g ? (t->tls ? &g->https : &g->http) : NULL;
 
-	return p && p->name && !no_proxy_covers(g->no_proxy, t->host, t->port) ? p : NULL;
+	return p && p->name && !is_link_local(t->host) &&
+			       !no_proxy_covers(g->no_proxy, t->host, t->port)
+		       ? p
+		       : NULL;
 }
 
 struct egress_dial *egress_dial(struct loop *l, struct egress *g, const struct egress_target *t,

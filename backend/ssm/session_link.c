@@ -194,7 +194,8 @@ static void on_creds(void *arg, struct creds *creds, const struct err *why)
 		return;
 	}
 	r = api_sign_upgrade(s->url, s->env->api.region, creds,
-			     clock_wall_ms(loop_clock(s->env->loop)) + aws_skew_ms(s->env->api.aws),
+			     clock_wall_ms(loop_clock(s->env->loop)) +
+				     aws_skew_at(s->env->api.aws, s->env->api.endpoint),
 			     &u, &e);
 	if (r == 0)
 		r = open_link(s, &u, &e);

@@ -102,6 +102,8 @@ static int make_client(struct app *a, struct app_profile *p, const struct aws_fi
 	};
 	struct aws_client_opts client = { .loop = a->loop, .http = a->http };
 
+	if (aws_retry_read(files, aws_profile, environment(), &client.retry, e) != 0)
+		return -1;
 	if (!region)
 		return err_set(e, ERR_CONFIG,
 			       "no AWS region: give --region, AWS_REGION, or region in the AWS "

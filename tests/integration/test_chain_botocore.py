@@ -1,14 +1,24 @@
 """The credentials chosen from files and environments are those that botocore chooses.
 
-Roles are left out here (they need an STS both would ask, see test_credentials.py), and so
-is what we read otherwise on purpose: doubled sections, comments behind values, AWS_REGION.
+STS, the SSO portal, containers and IMDS are one small server here, which answers ours and botocore alike; each of them
+gets a fresh one. Left out is what we read otherwise on purpose: doubled sections, comments behind values. Compared are
+identity, token, expiry and region; the region's one difference is AWS_REGION, which the AWS CLI v2 knows and botocore
+does not.
 """
+import hashlib
+import http.server
+import json
 import os
 import subprocess
+import threading
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 botocore_session = pytest.importorskip("botocore.session")
+import botocore.credentials  # noqa: E402
+import botocore.tokens  # noqa: E402
+
 import harness  # noqa: E402
 from conftest import clean_environment  # noqa: E402
 from test_credentials import cli  # noqa: E402,F401
@@ -75,37 +85,241 @@ CASES = {
 }
 
 
-def theirs(profile):
-    """(id, secret's token) that botocore finds; "none", or "error"."""
+ROLE = "role_arn = arn:aws:iam::111122223333:role/{0}\n"
+USER = "[user]\n" + keys("USER")
+OTHER = "[other]\n" + keys("OTHER")
+SSO = ("sso_start_url = https://d-1.awsapps.com/start\nsso_region = eu-west-1\nsso_account_id = 111122223333\n"
+       "sso_role_name = Reader\n")
+NEW_SSO = ("sso_session = corp\nsso_account_id = 111122223333\nsso_role_name = Reader\n"
+           "[sso-session corp]\nsso_start_url = https://d-1.awsapps.com/start\nsso_region = eu-west-1\n")
+IMDS = {"AWS_EC2_METADATA_DISABLED": "false"}
+
+# {token}: a web identity token's file; {net}: the server below.
+CASES.update({
+    "role": ("one", "[profile one]\n" + ROLE.format("A") + "source_profile = user\n", USER, {}),
+    "role, all options": ("one", "[profile one]\n" + ROLE.format("A") + "source_profile = user\nexternal_id = ext\n"
+                          "duration_seconds = 1800\nrole_session_name = me\n", USER, {}),
+    "role in the credentials file": ("one", "", "[one]\n" + ROLE.format("A") + "source_profile = user\n" + USER, {}),
+    "role by AWS_PROFILE": (None, "[profile one]\n" + ROLE.format("A") + "source_profile = user\n", USER,
+                            {"AWS_PROFILE": "one"}),
+    "environment beats a role": (None, "[profile one]\n" + ROLE.format("A") + "source_profile = user\n", USER,
+                                 {**ENV, "AWS_PROFILE": "one"}),
+    "role of a role": ("two", "[profile one]\n" + ROLE.format("A") + "source_profile = user\n[profile two]\n"
+                       + ROLE.format("B") + "source_profile = one\n", USER, {}),
+    "role of itself": ("one", "", "[one]\n" + ROLE.format("A") + "source_profile = one\n" + keys("SELF"), {}),
+    "a source's keys before its role": ("two", "[profile one]\n" + ROLE.format("A") + "source_profile = user\n"
+                                        "[profile two]\n" + ROLE.format("B") + "source_profile = one\n",
+                                        USER + "[one]\n" + keys("ONE"), {}),
+    "role without a source": ("one", "[profile one]\n" + ROLE.format("A"), USER, {}),
+    "role with two sources": ("one", "[profile one]\n" + ROLE.format("A")
+                              + "source_profile = user\ncredential_source = Environment\n", USER, ENV),
+    "role of a source that is not there": ("one", "[profile one]\n" + ROLE.format("A") + "source_profile = gone\n",
+                                           USER, {}),
+    "roles in a circle": ("one", "[profile one]\n" + ROLE.format("A") + "source_profile = two\n[profile two]\n"
+                          + ROLE.format("B") + "source_profile = one\n", "", {}),
+    "role of the environment": ("one", "[profile one]\n" + ROLE.format("A") + "credential_source = Environment\n", "",
+                                ENV),
+    "role of an environment without keys": ("one", "[profile one]\n" + ROLE.format("A")
+                                            + "credential_source = Environment\n", "", {}),
+    "role of an unknown kind": ("one", "[profile one]\n" + ROLE.format("A") + "credential_source = Elsewhere\n", "",
+                                {}),
+    "role of a process": ("one", "[profile one]\n" + ROLE.format("A") + "source_profile = p\n[profile p]\n"
+                          + PROCESS.format("PROC"), "", {}),
+    "role beside keys": ("one", "[profile one]\n" + ROLE.format("A") + "source_profile = user\n",
+                         USER + "[one]\n" + keys("ONE"), {}),
+    "web identity by the environment": (None, "", "", {"AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/W",
+                                                       "AWS_WEB_IDENTITY_TOKEN_FILE": "{token}"}),
+    "web identity by a profile": ("w", "[profile w]\n" + ROLE.format("W") + "web_identity_token_file = {token}\n", "",
+                                  {}),
+    "web identity and a source profile": ("w", "[profile w]\n" + ROLE.format("W")
+                                          + "web_identity_token_file = {token}\nsource_profile = user\n", USER, {}),
+    "role of web identity": ("one", "[profile one]\n" + ROLE.format("A") + "source_profile = w\n[profile w]\n"
+                             + ROLE.format("W") + "web_identity_token_file = {token}\n", "", {}),
+    "web identity without a file": ("w", "[profile w]\n" + ROLE.format("W")
+                                    + "web_identity_token_file = {token}.not\n", "", {}),
+    "keys of the environment beat web identity": (None, "", "", {
+        **ENV, "AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/W", "AWS_WEB_IDENTITY_TOKEN_FILE": "{token}"}),
+    "sso": ("s", "[profile s]\n" + SSO, "", {}),
+    "sso beats keys": ("s", "[profile s]\n" + SSO, "[s]\n" + keys("S"), {}),
+    "sso without a role": ("s", "[profile s]\n" + SSO.replace("sso_role_name = Reader\n", ""), "", {}),
+    "sso session": ("s", "[profile s]\n" + NEW_SSO, "", {}),
+    "role of sso": ("one", "[profile one]\n" + ROLE.format("A") + "source_profile = s\n[profile s]\n" + SSO, "", {}),
+    "container": (None, "", "", {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "{net}/container"}),
+    "container, with a token": (None, "", "", {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "{net}/container",
+                                               "AWS_CONTAINER_AUTHORIZATION_TOKEN": "abc"}),
+    "keys beat a container": (None, "", "[default]\n" + keys("DEF"),
+                              {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "{net}/container"}),
+    "role of a container": ("one", "[profile one]\n" + ROLE.format("A") + "credential_source = EcsContainer\n", "",
+                            {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "{net}/container"}),
+    "a container elsewhere, without TLS": (None, "", "", {
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://192.0.2.1/container"}),
+    "instance": (None, "", "", IMDS),
+    "role of an instance": ("one", "[profile one]\n" + ROLE.format("A") + "credential_source = Ec2InstanceMetadata\n",
+                            "", IMDS),
+    "keys beat an instance": (None, "", "[default]\n" + keys("DEF"), IMDS),
+    "environment with an expiry": (None, "", "", {**ENV, "AWS_SESSION_TOKEN": "t",
+                                                  "AWS_CREDENTIAL_EXPIRATION": "2099-01-02T03:04:05Z"}),
+    "process with an expiry": (None, "[default]\ncredential_process = printf '%s' '" + json.dumps(
+        {"Version": 1, "AccessKeyId": "P", "SecretAccessKey": "s", "SessionToken": "t",
+         "Expiration": "2099-01-02T03:04:05Z"}) + "'\n", "", {}),
+    "region of the profile": ("a", "[profile a]\nregion = eu-west-2\n" + keys("A"), "", {}),
+    "region of the environment": ("a", "[profile a]\nregion = eu-west-2\n" + keys("A"), "",
+                                  {"AWS_DEFAULT_REGION": "us-east-2"}),
+    "region in the credentials file": ("a", "", "[a]\nregion = eu-west-2\n" + keys("A"), {}),
+    "region in both files": ("a", "[profile a]\nregion = eu-west-2\n", "[a]\nregion = eu-west-4\n" + keys("A"), {}),
+    "default's region is not inherited": ("a", "[default]\nregion = eu-west-2\n", "[a]\n" + keys("A"), {}),
+    "AWS_REGION is the CLI's": ("a", "[profile a]\nregion = eu-west-2\n" + keys("A"), "",
+                                {"AWS_REGION": "us-west-1", "AWS_DEFAULT_REGION": "us-east-2"}),
+})
+
+EXPIRES = "2099-01-01T00:00:00Z"
+
+
+class Net:
+    """STS, the SSO portal, a container's endpoint and IMDS. What it gives out is numbered from one."""
+
+    def __init__(self):
+        self.given = 0
+        net = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def reply(self, text, status=200):
+                data = text.encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.send_header("x-aws-ec2-metadata-token-ttl-seconds", "21600")
+                self.end_headers()
+                self.wfile.write(data)
+
+            def do_PUT(self):
+                self.reply("metadata-token")
+
+            def do_POST(self):
+                body = dict(parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
+                self.reply(net.sts(body))
+
+            def do_GET(self):
+                self.reply(*net.get(urlsplit(self.path), self.headers))
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def sts(self, p):
+        self.given += 1
+        who = f"{p['RoleArn'].split('/')[-1]}{self.given}"
+        more = "".join(p.get(k, "") for k in ("ExternalId", "DurationSeconds", "WebIdentityToken"))
+        return (f"<{p['Action']}Response><{p['Action']}Result><Credentials><AccessKeyId>{who}{more}</AccessKeyId>"
+                f"<SecretAccessKey>s</SecretAccessKey><SessionToken>t{who}</SessionToken><Expiration>{EXPIRES}"
+                "</Expiration></Credentials><AssumedRoleUser><AssumedRoleId>x</AssumedRoleId><Arn>"
+                f"arn:aws:sts::111122223333:assumed-role/x/y</Arn></AssumedRoleUser></{p['Action']}Result>"
+                f"</{p['Action']}Response>")
+
+    def get(self, url, headers):
+        if url.path == "/federation/credentials":
+            q = dict(parse_qsl(url.query))
+            if headers.get("x-amz-sso_bearer_token") != "sso-token":
+                return "{}", 401
+            return json.dumps({"roleCredentials": {
+                "accessKeyId": f"SSO{q['role_name']}{q['account_id']}", "secretAccessKey": "s", "sessionToken": "t",
+                "expiration": 4070908800000}}), 200
+        found = {"Code": "Success", "Type": "AWS-HMAC", "LastUpdated": EXPIRES, "SecretAccessKey": "s", "Token": "t",
+                 "Expiration": EXPIRES}
+        if url.path == "/container":
+            return json.dumps({**found, "AccessKeyId": "CONT" + headers.get("Authorization", "")}), 200
+        if url.path.endswith("/security-credentials/"):
+            return "imds-role", 200
+        if url.path.endswith("/imds-role"):
+            return json.dumps({**found, "AccessKeyId": "INST"}), 200
+        return "", 404
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def write_files(case, folder, url):
+    """The case's files below folder, with the SSO tokens of both kinds; its environment."""
+    _, config, credentials, env = case
+    (folder / "token").write_text("web-token")
+    fill = {"{token}": str(folder / "token"), "{net}": url}
+
+    def filled(text):
+        for k, v in fill.items():
+            text = text.replace(k, v)
+        return text
+    (folder / "aws-config").write_bytes(filled(config).encode())
+    (folder / "aws-credentials").write_bytes(filled(credentials).encode())
+    cache = folder / ".aws" / "sso" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    for name in ("corp", "https://d-1.awsapps.com/start"):
+        (cache / (hashlib.sha1(name.encode()).hexdigest() + ".json")).write_text(json.dumps(
+            {"startUrl": "https://d-1.awsapps.com/start", "region": "eu-west-1", "accessToken": "sso-token",
+             "expiresAt": EXPIRES}))
+    return {**clean_environment(folder), "AWS_CONFIG_FILE": str(folder / "aws-config"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(folder / "aws-credentials"), "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": url, **{k: filled(v) for k, v in env.items()}}
+
+
+def theirs(profile, url, monkeypatch):
+    """What botocore finds: a dict; "none", or ("error", why)."""
+    create = botocore_session.Session.create_client
+
+    def at_ours(self, service, region_name=None, **more):
+        more["endpoint_url"] = url
+        return create(self, service, region_name or "us-east-1", **more)
+    monkeypatch.setattr(botocore_session.Session, "create_client", at_ours)
+    for owner in (botocore.credentials.SSOProvider, botocore.tokens.SSOTokenProvider):    # made of HOME when imported
+        monkeypatch.setattr(owner, "_SSO_TOKEN_CACHE_DIR", os.path.expanduser("~/.aws/sso/cache"))
     try:
-        found = botocore_session.Session(profile=profile).get_credentials()
+        session = botocore_session.Session(profile=profile)
+        region = session.get_config_variable("region")
+        found = session.get_credentials()
         if found is None:
             return "none"
         frozen = found.get_frozen_credentials()
-        return frozen.access_key, frozen.token or "-"
+        until = getattr(found, "_expiry_time", None)
+        return {"id": frozen.access_key, "token": frozen.token or "-", "region": region or "-",
+                "expires": str(int(until.timestamp() * 1000) if until else 0)}
     except Exception as e:  # whatever it raises is its refusal
         return "error", str(e)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_same_credentials(cli, tmp_path, monkeypatch, name):  # noqa: F811
-    profile, config, credentials, env = CASES[name]
-    files = {"AWS_CONFIG_FILE": tmp_path / "aws-config",
-             "AWS_SHARED_CREDENTIALS_FILE": tmp_path / "aws-credentials"}
-    files["AWS_CONFIG_FILE"].write_bytes(config.encode())
-    files["AWS_SHARED_CREDENTIALS_FILE"].write_bytes(credentials.encode())
-    environment = {**clean_environment(tmp_path), **{k: str(v) for k, v in files.items()},
-                   "AWS_EC2_METADATA_DISABLED": "true", **env}
-    for old in list(os.environ):
-        if old.startswith("AWS"):
-            monkeypatch.delenv(old)
-    for key, value in environment.items():
-        monkeypatch.setenv(key, value)
-    want = theirs(profile)
-    r = subprocess.run([cli, "creds", *([profile] if profile else [])], env=environment, capture_output=True,
-                       text=True, timeout=harness.LIMIT_S, stdin=subprocess.DEVNULL, check=False)
-    if want == "none" or want[0] == "error":
+    profile = CASES[name][0]
+    net = Net()
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "theirs").mkdir()
+    try:
+        environment = write_files(CASES[name], tmp_path / "theirs", net.url)
+        for old in list(os.environ):
+            if old.startswith("AWS"):
+                monkeypatch.delenv(old)
+        for key, value in environment.items():
+            monkeypatch.setenv(key, value)
+        want = theirs(profile, net.url, monkeypatch)
+        net.given = 0
+        environment = write_files(CASES[name], tmp_path / "ours", net.url)
+        r = subprocess.run([cli, "creds", *([profile] if profile else [])], capture_output=True, text=True,
+                           env={**environment, "AWS_ENDPOINT_URL": net.url}, timeout=harness.LIMIT_S,
+                           stdin=subprocess.DEVNULL, check=False)
+    finally:
+        net.stop()
+    if not isinstance(want, dict):
         assert r.returncode in (65, 69, 77), (want, r.stdout)
         return
     got = dict(line.split(" ", 1) for line in r.stdout.splitlines())
-    assert (got.get("id"), got.get("token")) == want, r.stderr
+    if "AWS_REGION" in environment:
+        want["region"] = environment["AWS_REGION"]      # the AWS CLI v2's rule
+    assert {k: got.get(k) for k in want} == want, (r.stderr, CASES[name])
+
+
+def test_there_are_enough():
+    assert len(CASES) >= 60

@@ -145,6 +145,24 @@ def test_passing_faults_are_retried(aws, fake, faults):
     assert len(fake.seen) == 3
 
 
+@pytest.mark.parametrize("settings, profile, tries", [
+    ({}, "", 3),
+    ({"AWS_MAX_ATTEMPTS": "1"}, "", 1),
+    ({"AWS_RETRY_MODE": "adaptive", "AWS_MAX_ATTEMPTS": "2"}, "", 2),
+    ({"AWS_MAX_ATTEMPTS": "2"}, "retry_mode = legacy\n", 2),
+    ({}, "retry_mode = standard\nmax_attempts = 2\n", 2),
+])
+def test_as_many_tries_as_the_configuration_says(aws, fake, settings, profile, tries):
+    fake.faults = [(503, "ServiceUnavailable")] * 9
+    aws("identity", "1", config="[default]\n" + profile, status=69, **KEYS, **settings)
+    assert len(fake.seen) == tries
+
+
+def test_a_retry_mode_that_is_none(aws, fake):
+    _, err = aws("identity", "1", config="[default]\nretry_mode = often\n", status=65, **KEYS)
+    assert "retry_mode 'often' is not standard, legacy or adaptive" in err and not fake.seen
+
+
 def test_throttling_without_end(aws, fake):
     fake.faults = [(400, "ThrottlingException")] * 9
     _, err = aws("identity", "1", status=75, **KEYS)

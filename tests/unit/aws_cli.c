@@ -31,7 +31,7 @@ struct cli {
 	struct egress *egress;
 	struct provider *provider;
 	struct aws_client *aws;
-	char *sts, *ec2;
+	char *sts, *ec2, *region; /* region NULL: none is configured */
 	int left, status;
 };
 
@@ -49,7 +49,8 @@ static void on_creds(void *arg, struct creds *c, const struct err *why)
 	if (!c)
 		x->status = fail(why, NULL);
 	else
-		printf("id %s\ntoken %s\nexpires %lld\naccount %s\nsource %s\n", c->access_key_id,
+		printf("region %s\nid %s\ntoken %s\nexpires %lld\naccount %s\nsource %s\n",
+		       x->region ? x->region : "-", c->access_key_id,
 		       c->session_token.text ? c->session_token.text : "-",
 		       (long long)c->expires_ms, c->account_id ? c->account_id : "-", c->source);
 }
@@ -119,6 +120,7 @@ static int set_up(struct cli *x, const char *profile, struct err *e)
 {
 	const char *const *env = (const char *const *)environ;
 	struct aws_files *files;
+	struct aws_retry retry;
 	const char *region;
 	int result = -1;
 
@@ -126,7 +128,8 @@ static int set_up(struct cli *x, const char *profile, struct err *e)
 		return -1;
 	region = profile_region(files, profile_name(profile, env), NULL, env);
 	if (egress_from_env(x->loop, env, NULL, NULL, &x->egress, e) == 0)
-		x->http = http_new(x->loop, e);
+		x->region = mem_strdup(region);
+	x->http = http_new(x->loop, e);
 	if (x->http)
 		http_set_egress(x->http, x->egress);
 	if (x->http)
@@ -136,12 +139,13 @@ static int set_up(struct cli *x, const char *profile, struct err *e)
 							      .profile_explicit = profile != NULL,
 							      .environ = env },
 					e);
-	if (x->provider)
+	if (x->provider && aws_retry_read(files, profile_name(profile, env), env, &retry, e) == 0)
 		x->aws = aws_client_new(
 			&(struct aws_client_opts){ .loop = x->loop,
 						   .http = x->http,
 						   .provider = x->provider,
-						   .region = region ? region : "us-east-1" },
+						   .region = region ? region : "us-east-1",
+						   .retry = retry },
 			e);
 	if (x->aws &&
 	    endpoint_url(&(struct endpoint_opts){ .service = "sts",
@@ -177,5 +181,6 @@ int main(int argc, char **argv)
 	loop_free(x.loop);
 	mem_free(x.sts);
 	mem_free(x.ec2);
+	mem_free(x.region);
 	return x.status;
 }

@@ -260,6 +260,10 @@ static void clock_is_tried_once_more(void **state)
 	loop_run(w->loop);
 	assert_int_equal(w->http.sent, 2);
 	assert_non_null(strstr(w->http.call->headers, "X-Amz-Date: 20240"));
+	assert_true(aws_skew_ms(w->client) < -1000);
+	assert_true(aws_skew_at(w->client, "https://ssm.example") == aws_skew_ms(w->client));
+	assert_true(aws_skew_at(w->client, "https://ssm.example:8443") == 0);
+	assert_true(aws_skew_at(w->client, "https://ec2.example") == 0);
 	reply(w, 400, skewed, "Thu, 29 Feb 2020 23:59:59 GMT");
 	assert_int_equal(w->answers, 1);
 	assert_int_equal(w->class, ERR_CREDS);

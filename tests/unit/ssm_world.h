@@ -217,6 +217,12 @@ int64_t aws_skew_ms(const struct aws_client *c)
 	(void)c;
 	return W->skew_ms;
 }
+
+int64_t aws_skew_at(const struct aws_client *c, const char *endpoint)
+{
+	(void)endpoint;
+	return aws_skew_ms(c);
+}
 struct aws_call *aws_send(struct aws_client *client, const struct aws_request *r, aws_fn *fn,
 			  void *arg, struct err *e)
 {
