@@ -425,12 +425,12 @@ int plan_make(const struct plan_opts *o, struct plan **out, struct err *e)
 		     env_get(o->environ, "AWS_DEFAULT_PROFILE");
 
 	*out = NULL;
-	if (step_environment(&m, profile, out) != 0 || *out)
-		return *out ? 0 : -1;
 	if (named && !profile_exists(o->files, profile))
 		return err_set(e, ERR_CREDS, "the profile '%.60s' could not be found in %s or %s",
 			       profile, aws_files_config_path(o->files),
 			       aws_files_credentials_path(o->files));
+	if (step_environment(&m, profile, out) != 0 || *out)
+		return *out ? 0 : -1;
 	if (first_of(&m, all_steps, profile, out) != 0 || *out)
 		return *out ? 0 : -1;
 	return last_resort(&m, profile, out);

@@ -47,6 +47,7 @@ CASES = {
     "AWS_PROFILE": (None, "", "[default]\n" + keys("DEF") + "[a]\n" + keys("A"), {"AWS_PROFILE": "a"}),
     "AWS_DEFAULT_PROFILE": (None, "", "[default]\n" + keys("DEF") + "[a]\n" + keys("A"), {"AWS_DEFAULT_PROFILE": "a"}),
     "AWS_PROFILE unknown": (None, "", "[default]\n" + keys("DEF"), {"AWS_PROFILE": "gone"}),
+    "AWS_PROFILE unknown, and keys": (None, "", "[default]\n" + keys("DEF"), {**ENV, "AWS_PROFILE": "gone"}),
     "profile unknown": ("gone", "", "[default]\n" + keys("DEF"), {}),
     "default": (None, "", "[default]\n" + keys("DEF"), {}),
     "default in config": (None, "[default]\n" + keys("CONF"), "", {}),
