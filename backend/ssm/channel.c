@@ -45,6 +45,7 @@ void channel_free(struct channel *c)
 
 int channel_flush(struct channel *c, struct err *e)
 {
+	c->more = false; /* without a websocket there is nothing that could be done at once */
 	if (c->phase == OVER)
 		return 0;
 	if (channel_drain(c, e) != 0)

@@ -335,7 +335,6 @@ static int flush_terminate(struct channel *c, struct err *e)
 
 int channel_flush_out(struct channel *c, struct err *e)
 {
-	c->more = false;
 	if (!flush_acks(c) || !flush_unsent(c) || !flush_overdue(c))
 		return 0;
 	if (flush_new(c, e) != 0)

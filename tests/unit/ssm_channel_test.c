@@ -662,6 +662,27 @@ static void a_turn_has_its_limit(void **state)
 	finish(w);
 }
 
+/* Whoever asks again and again while there is more must not do so without a websocket. */
+static void there_is_no_more_without_a_websocket(void **state)
+{
+	struct world *w = begin_with(REQUEST("3.3.1142.0"),
+				     &(struct channel_opts){ .turn_max = 16 << 10 });
+	struct err e;
+
+	(void)state;
+	steps(w, 300);
+	w->to_pull = 40 << 10;
+	assert_int_equal(channel_flush(w->ch, &e), 0);
+	assert_true(channel_has_more(w->ch));
+	channel_down(w->ch);
+	assert_int_equal(channel_flush(w->ch, &e), 0);
+	assert_false(channel_has_more(w->ch));
+	channel_up(w->ch);
+	steps(w, 300);
+	assert_int_equal(w->to_pull, 0);
+	finish(w);
+}
+
 /* It grows while round trips stay the same, and isolated losses do not make it smaller ... */
 static void window_grows(void **state)
 {
@@ -1155,6 +1176,7 @@ int main(void)
 		cmocka_unit_test(transfers),
 		cmocka_unit_test(silence_is_back_pressure),
 		cmocka_unit_test(a_turn_has_its_limit),
+		cmocka_unit_test(there_is_no_more_without_a_websocket),
 		cmocka_unit_test(window_grows),
 		cmocka_unit_test(window_halves),
 		cmocka_unit_test(no_room_to_send),
