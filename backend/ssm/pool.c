@@ -31,8 +31,10 @@ static bool make_room(struct pool *p)
 	for (struct list *it = p->members.next; it != &p->members; it = it->next) {
 		struct member *m = CONTAINER_OF(it, struct member, all);
 
-		if (m->leaving || !pool_is_idle(m) || !list_empty(&m->target->waiting))
+		if (m->leaving || !pool_is_idle(m))
 			continue;
+		if (!list_empty(&m->target->waiting) && !session_away(m->session))
+			continue; /* it is about to be used */
 		if (!oldest || goes_before(m, oldest))
 			oldest = m;
 	}
@@ -56,12 +58,11 @@ static void serve(struct target *t)
 {
 	struct pool *p = t->pool;
 	struct err e;
-	unsigned count;
 
 	use(t, false);
-	if (list_empty(&t->waiting) || pool_one_is_coming(t, &count))
+	if (list_empty(&t->waiting) || pool_one_is_coming(t))
 		return;
-	if (count >= p->o.sessions || (count && timer_armed(&t->reopen)) ||
+	if (pool_places(t) == 0 || (pool_has_other(t) && timer_armed(&t->reopen)) ||
 	    (p->count >= p->o.sessions_total && !make_room(p))) {
 		use(t, true);
 		return;

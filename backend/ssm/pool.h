@@ -9,7 +9,9 @@
  * with the fewest streams; if there is none, because none is there yet, or a
  * reader holds it up, or its websocket is being renewed, or the agent has not taken
  * anything for some seconds, another is opened, as far as `sessions` per target and
- * `sessions_total` allow. When the total is used up the session that has been idle longest makes
+ * `sessions_total` allow. One whose websocket does not come back (it is tried for up to an hour,
+ * for the streams on it) leaves its place to another, so that a target can have twice as many for
+ * a while. When the total is used up the session that has been idle longest makes
  * room, otherwise the dial waits, until its limit.
  *
  * Proof: the agent says nothing when it has connected. A target that has

@@ -57,9 +57,8 @@ static void on_dial_limit(void *arg)
 	struct pool *p = d->pool;
 	struct target *t = d->target;
 	struct err e;
-	unsigned count;
 
-	if (!d->member && !pool_one_is_coming(t, &count) && p->count >= p->o.sessions_total)
+	if (!d->member && !pool_has_other(t) && p->count >= p->o.sessions_total)
 		(void)err_set(&e, ERR_LIMIT,
 			      "no session for %s:%u: all %u are in use by other hosts "
 			      "(--sessions-total)",

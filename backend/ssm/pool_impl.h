@@ -70,9 +70,11 @@ struct target *pool_target_of(struct pool *, const char *host, uint16_t port, st
 void pool_drop_if_unused(struct target *);
 /* No session is asked for of itself for a while. */
 void pool_pause_opening(struct target *, const struct err *why);
-bool pool_has_other(const struct target *); /* a session that stays, whatever its state */
-/* Is one on its way? *count: those that stay. */
-bool pool_one_is_coming(const struct target *, unsigned *count);
+bool pool_has_other(const struct target *);     /* a session that stays, whatever its state */
+bool pool_one_is_coming(const struct target *); /* that is not active yet, and not away */
+/* How many more it may have. Those that are away (session_away()) leave their places to others, but
+ * not more of them than `sessions` counts. */
+unsigned pool_places(const struct target *);
 
 /* pool_member.c */
 /* A new session for it, which counts at once. NULL: *e tells. */

@@ -109,20 +109,10 @@ static void on_acked(void *arg)
 	}
 }
 
-static void on_changed(void *arg)
-{
-	struct member *m = arg;
-	struct pool *p = m->target->pool;
-
-	watch_idle(m);
-	pool_want_assign(p);
-	p->handler->changed(p->arg);
-}
-
 /* The agent never took its SYN: it is as if it had not been sent. */
-static bool may_retry(const struct pool_dial *d, const struct err *why)
+static bool may_retry(const struct pool_dial *d)
 {
-	return !d->acked && !d->retried && (!why || why->code == ERR_CLOSED) && !d->pool->closing;
+	return !d->acked && !d->retried && !d->pool->closing;
 }
 
 static void retry(struct pool_dial *d)
@@ -133,6 +123,23 @@ static void retry(struct pool_dial *d)
 	d->retried = true;
 	list_del(&d->node);
 	list_add_tail(&d->target->waiting, &d->node);
+}
+
+static void on_changed(void *arg)
+{
+	struct member *m = arg;
+	struct pool *p = m->target->pool;
+
+	if (session_away(m->session))
+		LIST_EACH (it, &m->dials) {
+			struct pool_dial *d = CONTAINER_OF(it, struct pool_dial, node);
+
+			if (may_retry(d))
+				retry(d);
+		}
+	watch_idle(m);
+	pool_want_assign(p);
+	p->handler->changed(p->arg);
 }
 
 static void on_ended(void *arg, const struct err *why)
@@ -148,7 +155,7 @@ static void on_ended(void *arg, const struct err *why)
 	LIST_EACH (it, &m->dials) {
 		struct pool_dial *d = CONTAINER_OF(it, struct pool_dial, node);
 
-		if (may_retry(d, why))
+		if (may_retry(d) && (!why || why->code == ERR_CLOSED))
 			retry(d);
 		else
 			pool_finish(d, why ? why : &closed);

@@ -78,21 +78,20 @@ static unsigned opened(struct target *t, unsigned more)
 /* Are all of its sessions busy, and none on its way? */
 static void widen(struct target *t)
 {
-	unsigned count = 0;
+	unsigned count = 0, places = pool_places(t);
 
 	for (struct list *it = t->members.next; it != &t->members; it = it->next) {
 		struct member *m = CONTAINER_OF(it, struct member, node);
 
-		if (m->leaving)
+		if (m->leaving || session_away(m->session))
 			continue;
 		if (m->busy < BUSY_LOOKS || !session_active(m->session))
 			return;
 		count++;
 	}
-	if (count == 0 || count >= t->pool->o.sessions || timer_armed(&t->reopen))
+	if (count == 0 || places == 0 || timer_armed(&t->reopen))
 		return;
-	count = opened(t,
-		       count < t->pool->o.sessions - count ? count : t->pool->o.sessions - count);
+	count = opened(t, count < places ? count : places);
 	if (count)
 		log_info("ssm", "%s:%u: its sessions are busy, %u more opened", t->host, t->port,
 			 count);

@@ -69,16 +69,28 @@ bool pool_has_other(const struct target *t)
 	return false;
 }
 
-bool pool_one_is_coming(const struct target *t, unsigned *count)
+bool pool_one_is_coming(const struct target *t)
 {
-	bool coming = false;
-
-	*count = 0;
-	for (struct list *it = t->members.next; it != &t->members; it = it->next) {
+	for (const struct list *it = t->members.next; it != &t->members; it = it->next) {
 		const struct member *m = CONTAINER_OF(it, struct member, node);
 
-		*count += !m->leaving;
-		coming = coming || (!m->leaving && !session_active(m->session));
+		if (!m->leaving && !session_active(m->session) && !session_away(m->session))
+			return true;
 	}
-	return coming;
+	return false;
+}
+
+unsigned pool_places(const struct target *t)
+{
+	unsigned max = t->pool->o.sessions, here = 0, away = 0;
+
+	for (const struct list *it = t->members.next; it != &t->members; it = it->next) {
+		const struct member *m = CONTAINER_OF(it, struct member, node);
+
+		here += !m->leaving && !session_away(m->session);
+		away += !m->leaving && session_away(m->session);
+	}
+	if (here + away >= 2 * max || here >= max)
+		return 0;
+	return away > max ? 2 * max - here - away : max - here;
 }

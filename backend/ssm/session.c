@@ -276,8 +276,9 @@ static void work(void *arg)
 		}
 	}
 	if (smux_streams(s->mux) != before || smux_streams(s->mux) == 0 ||
-	    session_usable(s) != s->told_usable) {
+	    session_usable(s) != s->told_usable || session_away(s) != s->told_away) {
 		s->told_usable = session_usable(s);
+		s->told_away = session_away(s);
 		s->handler->changed(s->arg);
 	}
 	arm_tick(s);

@@ -79,6 +79,8 @@ bool session_active(const struct session *);
 bool session_usable(const struct session *); /* active, not lost, and no reader holds it up */
 bool session_slow(const struct session *);   /* it works, but others are a better choice */
 bool session_lost(const struct session *);   /* its websocket is being renewed */
+/* ... and the first try was in vain, or takes long: others should take its place meanwhile. */
+bool session_away(const struct session *);
 size_t session_streams(const struct session *);
 size_t session_moving(const struct session *);  /* those that moved bytes in the last second */
 uint64_t session_moved(const struct session *); /* payload bytes so far, both ways */

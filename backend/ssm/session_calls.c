@@ -17,6 +17,7 @@
 enum {
 	RESUME_LIMIT_MS = 3600000, /* AWS ends what was idle for that long at the latest */
 	REFUSED_LIMIT_MS = 120000, /* when AWS says no: perhaps somebody is mending a policy */
+	NEVER_UP_LIMIT_MS = 30000, /* no stream is on it yet, and dials wait for it */
 	RESUME_FIRST_MS = 50,
 	RESUME_MAX_MS = 10000,
 	SETTLED_MS = 10000,     /* a refused token shows sooner */
@@ -191,6 +192,13 @@ void session_enter_lost(struct session *s)
 	timer_arm(s->env->loop, &s->limit, pause, on_pause_over, s);
 }
 
+static unsigned resume_limit(const struct session *s)
+{
+	if (!s->was_active)
+		return NEVER_UP_LIMIT_MS;
+	return s->resume_refused ? REFUSED_LIMIT_MS : RESUME_LIMIT_MS;
+}
+
 /* The websocket is gone, the session perhaps not. */
 void session_lost_link(struct session *s, const struct err *why)
 {
@@ -210,7 +218,7 @@ void session_lost_link(struct session *s, const struct err *why)
 		log_info("ssm", "%s: data channel lost: %s", s->label, why->msg);
 	}
 	s->last = *why;
-	if (now_ms(s) - s->lost_ms >= (s->resume_refused ? REFUSED_LIMIT_MS : RESUME_LIMIT_MS)) {
+	if (now_ms(s) - s->lost_ms >= resume_limit(s)) {
 		e = *why;
 		(void)err_wrap(&e, "the data channel was lost and could not be resumed");
 		e.code = ERR_CLOSED;

@@ -3,6 +3,7 @@
  *
  *  - acknowledgements that cannot leave: reading pauses, and after FLOOD_MS
  *    without success the websocket is renewed;
+ *  - a websocket that does not come back: session_away();
  *  - silence and gaps, as its channel sees them (channel_health.c);
  *  - life without a pulse. The agent's multiplexer can die and leave the
  *    session behind: everything is acknowledged, nothing is carried. A stream
@@ -31,6 +32,7 @@ enum {
 	ANSWER_MS = 30000, /* a new stream would have been given up too, by connect-timeout */
 	ANSWER_FULL_MS = 120000,
 	SUSPECT_MS = 3000,
+	AWAY_MS = 2000, /* a resume takes a fraction of that */
 	AGAIN_MS = 30000,
 	AGAIN_MAX_MS = 900000,
 	LOOK_MS = 1000,
@@ -151,10 +153,17 @@ bool session_suspect(const struct session *s)
 	return s->pulse.asked_ms && now_ms(s) >= s->pulse.asked_ms + SUSPECT_MS;
 }
 
+bool session_away(const struct session *s)
+{
+	return session_lost(s) && (s->tries > 1 || now_ms(s) >= s->lost_ms + AWAY_MS);
+}
+
 uint64_t session_health_next(const struct session *s)
 {
 	uint64_t at = UINT64_MAX;
 
+	if (session_lost(s) && !session_away(s))
+		return s->lost_ms + AWAY_MS;
 	if (s->flooded_ms)
 		at = s->flooded_ms + FLOOD_MS;
 	if (s->state != SESSION_ACTIVE || s->document == API_SSH || !smux_asked_ms(s->mux))

@@ -64,7 +64,7 @@ struct session {
 	unsigned asks;  /* of StartSession, before the instance was connected */
 	char output[SESSION_OUTPUT_MAX];
 	bool closed; /* channel_closed came */
-	bool told_ended, told_usable, end_wanted, was_active;
+	bool told_ended, told_usable, told_away, end_wanted, was_active;
 	bool resume_refused; /* AWS's last word about ResumeSession was no */
 };
 

@@ -288,6 +288,13 @@ bool ssh_master_lost(const struct ssh_master *m)
 	return s && session_lost(s);
 }
 
+bool ssh_master_away(const struct ssh_master *m)
+{
+	const struct session *s = ssh_rider_session(&m->rider);
+
+	return s && session_away(s);
+}
+
 size_t ssh_master_streams(const struct ssh_master *m)
 {
 	return m->mux ? ssh_mux_streams(m->mux) : 0;

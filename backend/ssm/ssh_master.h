@@ -66,6 +66,7 @@ void ssh_master_end(struct ssh_master *); /* AWS is told, if its session ends; f
 struct ssh_dial *ssh_master_dial(struct ssh_master *, const char *host, uint16_t port,
 				 ssh_dialed_fn *, void *arg, struct err *e);
 bool ssh_master_ready(const struct ssh_master *); /* and not over */
+bool ssh_master_away(const struct ssh_master *);  /* its session is, see session_away() */
 bool ssh_master_lost(const struct ssh_master *);  /* its websocket is being renewed */
 size_t ssh_master_streams(const struct ssh_master *);
 void ssh_master_counts(const struct ssh_master *, uint64_t *up, uint64_t *down);

@@ -24,8 +24,13 @@ void ssh_pool_assign(void *arg)
 		ssh_pool_open_another(p, m);
 		ssh_pool_start_dial(CONTAINER_OF(p->waiting.next, struct ssh_pool_dial, node), m);
 	}
-	if (list_empty(&p->waiting) || ssh_pool_one_is_coming(p) ||
-	    ssh_pool_add_member(p, true, &e) == 0)
+	if (list_empty(&p->waiting) || ssh_pool_one_is_coming(p))
+		return;
+	/* Those that are there have lost their sessions: they leave their places to others, once.
+	 */
+	if (p->count && (timer_armed(&p->reopen) || p->count >= 2 * p->o.masters))
+		return;
+	if (ssh_pool_add_member(p, true, &e) == 0)
 		return;
 	LIST_EACH (it, &p->waiting)
 		ssh_pool_fail_dial(CONTAINER_OF(it, struct ssh_pool_dial, node), &e);

@@ -9,7 +9,9 @@
  * while each that is ready has streams and carries near what one session can (the agent
  * sends at most 1 KiB a ms): on a session of its own if it is that direction which is busy,
  * otherwise on one that is there, where the document allows several connections. So does one that
- * follows a master which has died. Those without streams for `idle_ms` end.
+ * follows a master which has died. One whose session is away (session_away()) gets no dials and
+ * leaves its place to another, so that there can be twice as many for a while. Those without
+ * streams for `idle_ms` end.
  */
 #include <stdbool.h>
 #include <stdint.h>

@@ -46,6 +46,7 @@ static void on_changed(void *arg)
 	struct member *m = arg;
 
 	watch_idle(m);
+	ssh_pool_want_assign(m->pool);
 	m->pool->handler->changed(m->pool->arg);
 }
 
@@ -177,7 +178,7 @@ struct member *ssh_pool_best_member(const struct ssh_pool *p)
 	for (struct list *it = p->members.next; it != &p->members; it = it->next) {
 		struct member *m = CONTAINER_OF(it, struct member, node);
 
-		if (m->leaving || !ssh_master_ready(m->master))
+		if (m->leaving || !ssh_master_ready(m->master) || ssh_master_away(m->master))
 			continue;
 		if (!best || (best->busy && !m->busy) ||
 		    (best->busy == m->busy &&

@@ -530,7 +530,7 @@ static void dropped_and_resumed(void **state)
 	RUN_UNTIL(c.got == 400000, 5000);
 	plain = c.sum;
 	finish();
-	begin(&(struct ssm_opts){ 0 });
+	begin(&(struct ssm_opts){ .sessions = 1 }); /* it may be busy for long enough */
 	c = (struct client){ .to_write = 400000 };
 	dial(&c, "echo");
 	for (int i = 0; i < 6; i++) {
@@ -874,6 +874,79 @@ static void a_gap_that_stays_ends_its_session(void **state)
 	assert_string_equal(b.session, "s-2");
 	RUN_UNTIL(W->terminates == 1, 3000);
 	finish();
+}
+
+/* A session whose websocket does not come back is kept for its streams; new ones do not wait for
+ * it, and no more than `sessions` take such places. */
+static void a_lost_session_leaves_its_place(void **state)
+{
+	struct client a = { .to_write = 10 }, b = { .to_write = 10 }, c = { .to_write = 10 };
+
+	(void)state;
+	begin(&(struct ssm_opts){ .sessions = 1 });
+	dial(&a, "echo");
+	RUN_UNTIL(a.got == 10, 5000);
+	W->agents[0]->unreachable = true;
+	cut_all(0);
+	RUN_UNTIL(backend_state(B) == BACKEND_TRANSITIONING, 1000);
+	dial(&b, "echo");
+	RUN_UNTIL(b.got == 10, 3000);
+	assert_string_equal(b.session, "s-2");
+	assert_int_equal(backend_state(B), BACKEND_ACTIVE);
+	W->agents[1]->unreachable = true;
+	cut_all(0);
+	RUN_UNTIL(backend_state(B) == BACKEND_TRANSITIONING, 1000);
+	dial(&c, "echo");
+	run(5000);
+	assert_int_equal(c.dones, 0);
+	assert_int_equal(W->starts, 2);
+	W->agents[0]->unreachable = W->agents[1]->unreachable = false;
+	RUN_UNTIL(c.got == 10, 15000);
+	a.to_write = b.to_write = 20;
+	pump(&a);
+	pump(&b);
+	RUN_UNTIL(a.got == 20 && b.got == 20, 15000);
+	assert_int_equal(a.closeds + b.closeds, 0);
+	assert_int_equal(W->starts, 2);
+	finish();
+}
+
+/* The same while AWS does not answer at all; a dial that the agent has not taken moves. */
+static void a_dial_leaves_a_lost_session(void **state)
+{
+	struct client a = { .to_write = 10 };
+
+	(void)state;
+	begin(&(struct ssm_opts){ .sessions = 1 });
+	W->quiet_resume = true;
+	dial(&a, "echo");
+	RUN_UNTIL(W->agent_count == 1 && W->agents[0]->complete, 5000);
+	W->agents[0]->silent = true;
+	run(10);
+	assert_int_equal(a.dones, 0);
+	cut_all(0);
+	RUN_UNTIL(a.got == 10, 5000);
+	assert_string_equal(a.session, "s-2");
+	W->quiet_resume = false;
+	run(100);
+	finish();
+}
+
+/* One that was never active has nobody to be kept for. */
+static void a_session_lost_before_it_was_up(void **state)
+{
+	struct client a = { 0 };
+
+	(void)state;
+	begin(&(struct ssm_opts){ 0 });
+	W->mute = true;
+	dial(&a, "echo");
+	RUN_UNTIL(W->agent_count == 1 && W->agents[0]->begun, 5000);
+	W->agents[0]->unreachable = true;
+	cut_all(0);
+	RUN_UNTIL(W->agents[0]->ended, 60000);
+	finish();
+	assert_null(a.s);
 }
 
 /* Nothing comes, and something is due: the websocket is renewed, the streams live on. */
@@ -1331,6 +1404,9 @@ int main(void)
 		cmocka_unit_test(new_streams_avoid_a_stuck_session),
 		cmocka_unit_test(new_streams_avoid_a_gap),
 		cmocka_unit_test(a_gap_that_stays_ends_its_session),
+		cmocka_unit_test(a_lost_session_leaves_its_place),
+		cmocka_unit_test(a_dial_leaves_a_lost_session),
+		cmocka_unit_test(a_session_lost_before_it_was_up),
 		cmocka_unit_test(silence_renews_the_websocket),
 		cmocka_unit_test(a_dead_session_is_replaced),
 		cmocka_unit_test(a_quiet_session_is_left_alone),

@@ -22,7 +22,7 @@ struct ssh_master {
 	struct ssh_dial dials[32];
 	size_t dial_count, streams;
 	uint64_t up, down;
-	bool ready, lost, ending, gone, share;
+	bool ready, lost, away, ending, gone, share;
 	int number;
 };
 
@@ -97,6 +97,10 @@ bool ssh_master_ready(const struct ssh_master *m)
 bool ssh_master_lost(const struct ssh_master *m)
 {
 	return m->lost;
+}
+bool ssh_master_away(const struct ssh_master *m)
+{
+	return m->away;
 }
 size_t ssh_master_streams(const struct ssh_master *m)
 {
@@ -468,6 +472,36 @@ static void lost_ones(void **state)
 }
 
 /* Those who are slow to go are waited for: what limits them is their sessions' end. */
+/* One whose session does not come back leaves its place to another, as far as that goes. */
+static void ones_that_are_away(void **state)
+{
+	struct user a, b, c;
+
+	(void)state;
+	begin(1);
+	dial(&a, "a");
+	run(5);
+	becomes_ready(masters[0]);
+	masters[0]->away = true;
+	masters[0]->handler->changed(masters[0]->arg);
+	dial(&b, "b");
+	run(5);
+	assert_int_equal(made, 2);
+	becomes_ready(masters[1]);
+	run(5);
+	assert_int_equal(masters[1]->dial_count, 1);
+	masters[1]->away = true;
+	dial(&c, "c");
+	run(5);
+	assert_int_equal(made, 2);
+	masters[0]->away = false;
+	masters[0]->handler->changed(masters[0]->arg);
+	run(5);
+	assert_int_equal(masters[0]->dial_count, 2);
+	masters[0]->streams = masters[1]->streams = 0;
+	finish();
+}
+
 static void closing_waits(void **state)
 {
 	struct user a;
@@ -514,6 +548,7 @@ int main(void)
 		cmocka_unit_test(limits),
 		cmocka_unit_test(idle_ones_end),
 		cmocka_unit_test(lost_ones),
+		cmocka_unit_test(ones_that_are_away),
 		cmocka_unit_test(closing_waits),
 		cmocka_unit_test(closed_and_empty),
 	};

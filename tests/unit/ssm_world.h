@@ -53,8 +53,9 @@ struct agent {
 	char id[40], host[64], token[40];
 	int connects;
 	bool begun, complete, ended, silent;
-	bool zombie; /* acknowledges, and carries nothing */
-	bool raw;    /* of AWS-StartSSHSession: says what it is told, without frames */
+	bool unreachable; /* its websocket is refused */
+	bool zombie;      /* acknowledges, and carries nothing */
+	bool raw;         /* of AWS-StartSSHSession: says what it is told, without frames */
 	int syns;
 	int64_t expected, next;
 	struct out out[OUT_MAX];
@@ -129,7 +130,8 @@ struct world {
 	const char *stream_url;              /* instead of the right one */
 	const char *version;                 /* agent; NULL: new */
 	bool not_connected, no_creds, ws_refused, mute, quiet_aws, mute_acks;
-	unsigned latency; /* ms, one way */
+	bool quiet_resume; /* ResumeSession is not answered */
+	unsigned latency;  /* ms, one way */
 	int64_t skew_ms;
 	bool no_room; /* the websocket takes nothing */
 	struct ec2_instance instances[4];
@@ -611,7 +613,7 @@ struct ws *ws_open(struct ws_context *c, const struct ws_opts *o, const struct w
 	ws->arg = arg;
 	ws->agent = agent_named(strrchr(o->url, '/') + 1);
 	ws->open_at = W->loop.now + W->latency + 1;
-	ws->refused = W->ws_refused;
+	ws->refused = W->ws_refused || ws->agent->unreachable;
 	for (size_t i = 0; i < o->header_count; i++)
 		if (strcmp(o->headers[i].name, "Authorization") == 0)
 			snprintf(ws->authorization, sizeof(ws->authorization), "%s",
@@ -725,6 +727,8 @@ static void turn(void)
 	LIST_EACH (it, &W->calls) {
 		struct aws_call *c = CONTAINER_OF(it, struct aws_call, node);
 
+		if (W->quiet_resume && strcmp(c->op, "ResumeSession") == 0)
+			continue;
 		if (!W->quiet_aws && c->at <= W->loop.now) {
 			aws_process(c);
 			break;
