@@ -39,6 +39,7 @@ int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 		return -1;
 	e->code = code;
 	e->sys = 0;
+	e->passes = false;
 	va_start(ap, fmt);
 	vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
 	va_end(ap);
@@ -76,6 +77,7 @@ int err_sys(struct err *e, int sys, const char *fmt, ...)
 		return -1;
 	e->code = code_of_errno(sys);
 	e->sys = sys;
+	e->passes = false;
 	va_start(ap, fmt);
 	vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
 	va_end(ap);

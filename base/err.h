@@ -47,7 +47,8 @@ enum err_code {
 
 struct err {
 	enum err_code code;
-	int sys; /* errno, or 0 */
+	int sys;     /* errno, or 0 */
+	bool passes; /* may be gone at the next try, though its code does not say so */
 	char msg[320];
 };
 

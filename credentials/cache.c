@@ -83,10 +83,9 @@ static bool pausing(const struct cache *c)
 	return c->pause_ms && clock_mono_ms(c->clock) < c->pause_end_ms;
 }
 
-/* Causes that may be gone at the next try, without anybody doing something about it. */
-static bool passes(enum err_code code)
+bool cause_passes(const struct err *e)
 {
-	switch (code) {
+	switch (e->code) {
 	case ERR_NETUNREACH:
 	case ERR_HOSTUNREACH:
 	case ERR_RESOLVE:
@@ -97,7 +96,7 @@ static bool passes(enum err_code code)
 	case ERR_CLOSED:
 	case ERR_AWS:
 	case ERR_LIMIT: return true;
-	default: return false;
+	default: return e->passes;
 	}
 }
 
@@ -119,7 +118,7 @@ static void failed(struct cache *c, const struct err *why)
 /* Whether this one goes on waiting though a fetch has failed. */
 static bool patient(const struct cache *c, const struct waiter *w)
 {
-	return c->once_good && passes(c->why.code) &&
+	return c->once_good && cause_passes(&c->why) &&
 	       clock_mono_ms(c->clock) < w->since_ms + WAIT_MS;
 }
 

@@ -204,9 +204,9 @@ static void fail(struct imds_call *ic, const struct err *why)
 	struct err e = *why;
 
 	if (i->otherwise) { /* the last of the chain: what is missing is all the others, too */
-		/* A fault of the service passes, and the cache waits for that. */
-		(void)err_set(&e, why->code == ERR_AWS ? ERR_AWS : ERR_CREDS, "%s (%s)",
-			      i->otherwise, why->msg);
+		(void)err_set(&e, ERR_CREDS, "%s (%s)", i->otherwise, why->msg);
+		/* Whoever was answered before is on an instance, and this may be over soon. */
+		e.passes = cause_passes(why);
 	}
 	call_free(ic);
 	fn(arg, NULL, &e);

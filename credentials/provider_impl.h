@@ -58,6 +58,8 @@ struct provider *static_new(struct loop *, struct creds *, struct err *);
 /* One fetch at a time, answers kept (see provider.h). Takes `inner`, also when it fails. */
 struct provider *cache_new(struct loop *, const struct clock *, struct provider *inner,
 			   struct err *);
+/* Causes that may be gone at the next try, without anybody doing something about it. Pure. */
+bool cause_passes(const struct err *);
 /* When credentials with this life are to be fetched again: wall clock; 0: never. Pure. */
 int64_t cache_refresh_at(int64_t fetched_ms, int64_t expires_ms);
 

@@ -1,6 +1,9 @@
 """Credentials that live for 5 s and often cannot be renewed: nobody notices."""
 import itertools
+import socket
+import sys
 import threading
+import time
 
 import pytest
 
@@ -92,6 +95,118 @@ def test_renewals_that_fail_are_not_noticed(localaws, awsocks, web, role, source
 @pytest.mark.parametrize("source", ["role", "instance", "container"])
 def test_twenty_expiries(localaws, awsocks, web, role, source):
     run(localaws, awsocks, web, role, source, 20)
+
+
+class Between:
+    """What stands before instance metadata: hands each connection on, or takes it and says nothing ("silent")."""
+
+    def __init__(self, port):
+        self.port, self.silent, self.held = port, False, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                s = self.listener.accept()[0]
+            except OSError:
+                return
+            if self.silent:
+                self.held.append(s)
+            else:
+                threading.Thread(target=self.serve, args=(s,), daemon=True).start()
+
+    def serve(self, s):
+        with s, socket.create_connection(("127.0.0.1", self.port)) as to:
+            back = threading.Thread(target=self.copy, args=(to, s), daemon=True)
+            back.start()
+            self.copy(s, to)
+            back.join()
+
+    @staticmethod
+    def copy(a, b):
+        try:
+            while data := a.recv(65536):
+                b.sendall(data)
+            b.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def end(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for s in self.held:
+            s.close()
+
+
+PROCESS = """import json, os, sys, urllib.request
+if os.path.exists(sys.argv[2]):
+    sys.exit("the vault is locked")
+c = json.load(urllib.request.urlopen(sys.argv[1] + "/v2/credentials/x"))
+print(json.dumps({"Version": 1, "AccessKeyId": c["AccessKeyId"], "SecretAccessKey": c["SecretAccessKey"],
+                  "SessionToken": c["Token"], "Expiration": c["Expiration"]}))
+"""
+
+
+def credentials_of(proxy):
+    return proxy.status()["backends"][0].get("credentials", {})
+
+
+def waits_for_the_source(proxy, web, mend, cause):
+    """After the credentials' end a client waits, and is served when the source answers again."""
+    harness.wait_for(lambda: cause in credentials_of(proxy).get("error", "") and "expires" not in credentials_of(proxy),
+                     what="the end of the credentials")
+    result = []
+
+    def ask():
+        with client.socks5(proxy.listener, HOSTS[5], web.port) as s:
+            s.sendall(f"GET /bytes/10 HTTP/1.1\r\nHost: {HOSTS[5]}\r\nConnection: close\r\n\r\n".encode())
+            result.append(client.read_head(s))
+    t = threading.Thread(target=ask)
+    t.start()
+    harness.wait_for(lambda: "expires" not in credentials_of(proxy), what="status")  # the client has been read
+    mend()
+    t.join()
+    assert result and result[0].startswith(b"HTTP/1.1 200"), proxy.log()
+
+
+@pytest.mark.parametrize("how", ["silent", "refused"])
+def test_instance_metadata_that_is_gone_for_a_while(localaws, awsocks, web, role, how):
+    aws = localaws("--fault", "expire-credentials=5", *RESOLVE)
+    port = int(aws.endpoint.rsplit(":", 1)[1])
+    between = Between(port)
+    at = between.listener.getsockname()
+    env = {**environment(aws, "instance", role), "AWS_EC2_METADATA_SERVICE_ENDPOINT": between.url}
+    proxy = awsocks("--route-default", "proxy", "--instance-id", INSTANCE, env=env)
+    with client.socks5(proxy.listener, HOSTS[0], web.port):
+        if how == "silent":
+            between.silent = True
+            waits_for_the_source(proxy, web, lambda: setattr(between, "silent", False), "instance metadata")
+        else:
+            between.end()
+
+            def again():
+                between.listener = socket.create_server(at)
+                threading.Thread(target=between.run, daemon=True).start()
+            waits_for_the_source(proxy, web, again, "instance metadata")
+    between.end()
+
+
+def test_a_credential_process_that_fails_for_a_while(localaws, awsocks, web, tmp_path):
+    aws = localaws("--fault", "expire-credentials=5", *RESOLVE)
+    folder = tmp_path / "aws"
+    folder.mkdir()
+    (folder / "process.py").write_text(PROCESS)
+    locked = folder / "locked"
+    (folder / "config").write_text(f"[default]\ncredential_process = {sys.executable} {folder}/process.py "
+                                   f"{aws.endpoint} {locked}\n")
+    env = {"AWS_ENDPOINT_URL": aws.endpoint, "AWS_REGION": REGION, "AWS_CONFIG_FILE": str(folder / "config"),
+           "AWS_EC2_METADATA_DISABLED": "true"}
+    proxy = awsocks("--route-default", "proxy", "--instance-id", INSTANCE, env=env)
+    with client.socks5(proxy.listener, HOSTS[0], web.port):
+        locked.touch()
+        waits_for_the_source(proxy, web, locked.unlink, "the vault is locked")
 
 
 def test_a_change_of_the_files_counts_at_once(localaws, awsocks, web, role, tmp_path):

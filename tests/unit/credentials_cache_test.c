@@ -360,6 +360,28 @@ static void who_finds_none_waits_for_the_next_tries(void **state)
 	assert_string_equal(w->last, "B");
 }
 
+/* What nobody would wait for by its code: no instance metadata, a program that ended badly. */
+static void also_where_only_the_source_knows_that_it_passes(void **state)
+{
+	struct world *w = *state;
+	struct err e;
+
+	get(w);
+	answer(w, "A", 5000);
+	w->clock.now += 5000;
+	get(w);
+	(void)err_set(&e, ERR_CREDS, "down");
+	e.passes = true;
+	w->source.under_way = false;
+	w->source.fn(w->source.arg, NULL, &e);
+	turn(w);
+	assert_int_equal(w->answers, 1);
+	until_asked(w);
+	answer(w, "B", 5000);
+	assert_int_equal(w->failures, 0);
+	assert_string_equal(w->last, "B");
+}
+
 static void but_not_for_ever(void **state)
 {
 	struct world *w = *state;
@@ -502,6 +524,7 @@ int main(void)
 		CASE(cancelled_calls_stay_silent),
 		CASE(source_that_refuses_at_once),
 		CASE(who_finds_none_waits_for_the_next_tries),
+		CASE(also_where_only_the_source_knows_that_it_passes),
 		CASE(but_not_for_ever),
 		CASE(what_does_not_pass_is_told_at_once),
 		CASE(none_are_served_that_are_about_to_expire),
