@@ -200,7 +200,8 @@ static void on_token(void *arg, const char *text, size_t n, const struct err *wh
 	cc->reading = NULL;
 	if (!text) {
 		e = *why;
-		e.code = ERR_CREDS;
+		if (e.code != ERR_NOMEM)
+			e.code = ERR_CREDS;
 		(void)err_wrap(&e, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
 		fail(cc, &e);
 	} else if (take_token(cc, text, n, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &e) != 0) {

@@ -91,7 +91,9 @@ static const char *last_line(const char *text, size_t n, int *len)
 	return text + begin;
 }
 
-static struct creds *from_result(const struct process_result *r, const char *source, struct err *e)
+/* Its arguments may be secret, so the error names the program alone. */
+static struct creds *from_result(const struct process_result *r, const char *program,
+				 const char *source, struct err *e)
 {
 	const char *said;
 	int len;
@@ -104,9 +106,9 @@ static struct creds *from_result(const struct process_result *r, const char *sou
 	if (r->status == 0 && r->signal == 0)
 		return command_parse(r->out, r->out_len, source, e);
 	said = last_line(r->err_text, r->err_len, &len);
-	(void)err_set(e, ERR_CREDS, "%s: ended with %s %d%s%.*s", source,
-		      r->signal ? "signal" : "status", r->signal ? r->signal : r->status,
-		      len ? ": " : "", len, said);
+	(void)err_set(e, ERR_CREDS, "%s: ended with %s %d%s%.*s: run %.60s yourself to mend it",
+		      source, r->signal ? "signal" : "status", r->signal ? r->signal : r->status,
+		      len ? ": " : "", len, said, program);
 	e->passes = true; /* of a program nobody knows; it matters only after it has answered */
 	return NULL;
 }
@@ -126,7 +128,7 @@ static void on_exit_of(void *arg, const struct process_result *result)
 	creds_fn *fn = cc->fn;
 	void *to = cc->arg;
 	struct err e;
-	struct creds *creds = from_result(result, c->words, &e);
+	struct creds *creds = from_result(result, c->argv[0], c->words, &e);
 
 	call_free(cc);
 	fn(to, creds, creds ? NULL : &e);

@@ -123,7 +123,8 @@ static void on_token(void *arg, const char *text, size_t n, const struct err *wh
 	wc->reading = NULL;
 	if (!text) {
 		e = *why;
-		e.code = ERR_CREDS;
+		if (e.code != ERR_NOMEM)
+			e.code = ERR_CREDS;
 		(void)err_wrap(&e, "the token's file");
 		answer(wc, NULL, &e);
 		return;

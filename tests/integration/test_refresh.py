@@ -206,7 +206,7 @@ def test_a_credential_process_that_fails_for_a_while(localaws, awsocks, web, tmp
     proxy = awsocks("--route-default", "proxy", "--instance-id", INSTANCE, env=env)
     with client.socks5(proxy.listener, HOSTS[0], web.port):
         locked.touch()
-        waits_for_the_source(proxy, web, locked.unlink, "the vault is locked")
+        waits_for_the_source(proxy, web, locked.unlink, f"the vault is locked: run {sys.executable} yourself")
 
 
 def test_a_change_of_the_files_counts_at_once(localaws, awsocks, web, role, tmp_path):
