@@ -6,7 +6,8 @@ shift
 python=/usr/bin/python3
 [ -x "$python" ] || python=python3
 log=$dir/integration.log
-jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+# Most of them wait most of the time.
+jobs=$(($(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) * ${JOBS_PER_CORE:-2}))
 AWSOCKS_BUILD=$dir timeout -k 10 "${LIMIT_S:-900}" "$python" -B -m pytest -q -p no:cacheprovider \
 	-n "$jobs" --dist load -rfE "$@" tests/integration >"$log" 2>&1
 status=$?

@@ -38,6 +38,10 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(900 if item.get_closest_marker("long") else 180))
+    # The longest begin first, each in a process of its own (xdist begins with two tests for each).
+    soaks = [item for item in items if "test_soak[" in item.nodeid]
+    others = [item for item in items if item not in soaks]
+    items[:] = [item for pair in zip(soaks, others) for item in pair] + others[len(soaks):]
 
 
 @pytest.fixture
