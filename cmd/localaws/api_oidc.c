@@ -66,7 +66,7 @@ void oidc_register(struct rest_call_in *c)
 {
 	struct sign_in *s = &c->w->sign_in;
 	const char *name = rest_text(c, "clientName"), *type = rest_text(c, "clientType");
-	int64_t now = world_wall_ms(c->w);
+	int64_t now = world_wall_ms(c->w), issued_s = now / 1000, expires_s;
 	struct oidc_client *client = &s->clients[s->client_count % SIGN_IN_CLIENTS];
 	cJSON *out;
 
@@ -80,12 +80,13 @@ void oidc_register(struct rest_call_in *c)
 	client->expires_ms =
 		now +
 		(int64_t)(fault_value(&c->w->faults, FAULT_CLIENT_LIFE, CLIENT_LIFE_S) * 1000);
+	expires_s = client->expires_ms / 1000;
 	client->may_refresh = wants_access(cJSON_GetObjectItemCaseSensitive(c->input, "scopes"));
 	out = cJSON_CreateObject();
 	cJSON_AddStringToObject(out, "clientId", client->id);
 	cJSON_AddStringToObject(out, "clientSecret", client->secret);
-	cJSON_AddNumberToObject(out, "clientIdIssuedAt", (double)(now / 1000));
-	cJSON_AddNumberToObject(out, "clientSecretExpiresAt", (double)(client->expires_ms / 1000));
+	cJSON_AddNumberToObject(out, "clientIdIssuedAt", (double)issued_s);
+	cJSON_AddNumberToObject(out, "clientSecretExpiresAt", (double)expires_s);
 	rest_answer(c, 200, out);
 }
 

@@ -106,7 +106,7 @@ static void put_token(struct world *w, const struct request *q, struct reply *r)
 	}
 	random_bytes(raw, sizeof(raw));
 	str_base64(raw, sizeof(raw), m->token[at].text);
-	m->token[at].until_ms = (long long)(world_now_ms(w) + ttl * 1000);
+	m->token[at].until_ms = (long long)world_now_ms(w) + (long long)ttl * 1000;
 	r->metadata_ttl_s = ttl;
 	put(r, 200, "text/plain", m->token[at].text);
 }

@@ -34,6 +34,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "nosan: makes no sense under sanitizers")
 
 
+@pytest.hookimpl(trylast=True)     # after -m and -k
 def pytest_collection_modifyitems(items):
     for item in items:
         if not item.get_closest_marker("timeout"):
