@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/localaws/server.h"
+#include "cmd/localaws/session.h"
 #include "cmd/localaws/sign_in.h"
 #include "cmd/localaws/world.h"
 
@@ -136,6 +137,51 @@ static void post_faults(struct world *w, const struct request *q, struct reply *
 	get_faults(w, r);
 }
 
+static cJSON *describe(const struct instance *in)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(o, "id", in->id);
+	cJSON_AddStringToObject(o, "name", in->name);
+	cJSON_AddStringToObject(o, "state", instance_state_name(in->state));
+	cJSON_AddStringToObject(o, "ip", in->ip);
+	return o;
+}
+
+static void get_instances(struct world *w, struct reply *r)
+{
+	cJSON *list = cJSON_CreateArray();
+
+	world_settle(w);
+	for (size_t i = 0; i < w->instances.count; i++)
+		cJSON_AddItemToArray(list, describe(&w->instances.at[i]));
+	put_json(r, 200, list);
+}
+
+/* The body is the name of an Auto Scaling group. */
+static void post_replace(struct world *w, const struct request *q, struct reply *r)
+{
+	char group[INSTANCE_TEXT];
+	struct err e = { 0 };
+	size_t old, fresh;
+	cJSON *root;
+
+	world_settle(w);
+	if (!str_fmt(group, sizeof(group), "%.*s", (int)q->body_len, (const char *)q->body) ||
+	    instances_replace(&w->instances, str_trim(group), world_now_ms(w),
+			      (uint64_t)fault_value(&w->faults, FAULT_START_DELAY, 0),
+			      (uint64_t)fault_value(&w->faults, FAULT_STOP_DELAY, 0), &old, &fresh,
+			      &e) != 0) {
+		put_error(r, 400, e.msg);
+		return;
+	}
+	sessions_end_of(w, w->instances.at[old].id);
+	root = cJSON_CreateObject();
+	cJSON_AddItemToObject(root, "old", describe(&w->instances.at[old]));
+	cJSON_AddItemToObject(root, "new", describe(&w->instances.at[fresh]));
+	put_json(r, 200, root);
+}
+
 static bool is(const struct request *q, const char *method, const char *path)
 {
 	return http1_text_is(q->head->method, method) && http1_text_is(q->path, path);
@@ -149,11 +195,16 @@ void admin_handle(struct world *w, const struct request *q, struct reply *r)
 		get_faults(w, r);
 	else if (is(q, "GET", "/_localaws/ssh-keys"))
 		put_json(r, 200, ssh_keys_describe(&w->ssh_keys));
+	else if (is(q, "GET", "/_localaws/instances"))
+		get_instances(w, r);
+	else if (is(q, "POST", "/_localaws/replace"))
+		post_replace(w, q, r);
 	else if (is(q, "POST", "/_localaws/faults"))
 		post_faults(w, q, r);
 	else if (!sign_in_admin(w, q, r))
 		put_error(r, 404,
-			  "there are GET /_localaws/stats, GET /_localaws/ssh-keys, GET, POST "
+			  "there are GET /_localaws/stats, GET /_localaws/ssh-keys, GET "
+			  "/_localaws/instances, POST /_localaws/replace, GET, POST "
 			  "/_localaws/faults, GET, POST /_localaws/device and POST "
 			  "/_localaws/login-session");
 }

@@ -1,11 +1,10 @@
 /*
  * EC2: DescribeInstances and DescribeInstanceStatus (Query protocol, version
- * 2016-11-15), with ids, filters and pages. NextToken is the place in the
- * table, written so that nobody takes it for a number.
+ * 2016-11-15), with ids, filters and pages; StartInstances and StopInstances. NextToken is the
+ * place in the table, written so that nobody takes it for a number.
  */
 #include "cmd/localaws/api.h"
 
-#include <fnmatch.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -13,6 +12,7 @@
 #include "cmd/localaws/form.h"
 #include "cmd/localaws/keys.h"
 #include "cmd/localaws/server.h"
+#include "cmd/localaws/session.h"
 #include "cmd/localaws/world.h"
 
 #define EC2_NS "http://ec2.amazonaws.com/doc/2016-11-15/"
@@ -27,18 +27,64 @@ static void put(struct buf *b, const char *text)
 
 /* --- selection --- */
 
-static const char *field_of(const struct instance *in, const char *filter)
+static void private_dns(const struct instance *in, char out[static 64])
 {
-	if (strcmp(filter, "tag:Name") == 0)
-		return in->name;
-	if (strcmp(filter, "instance-id") == 0)
-		return in->id;
-	if (strcmp(filter, "instance-state-name") == 0)
-		return instance_state_name(in->state);
-	if (strcmp(filter, "private-ip-address") == 0)
-		return in->ip;
+	char dashed[32];
+
+	(void)str_fmt(dashed, sizeof(dashed), "%.31s", in->ip);
+	for (char *p = dashed; *p; p++)
+		if (*p == '.')
+			*p = '-';
+	(void)str_fmt(out, 64, "ip-%s.%.20s.compute.internal", dashed, "eu-central-1");
+}
+
+/* '*' and '?' are wildcards, and '\\' takes that from them. */
+static bool glob(const char *want, const char *have)
+{
+	for (; *want; want++, have++) {
+		if (*want == '*') {
+			for (;; have++) {
+				if (glob(want + 1, have))
+					return true;
+				if (!*have)
+					return false;
+			}
+		}
+		if (*want == '?' && *have)
+			continue;
+		if (*want == '\\' && want[1])
+			want++;
+		if (*want != *have)
+			return false;
+	}
+	return !*have;
+}
+
+/* NULL: there is no such filter. */
+static const char *field_of(const struct instance *in, const char *filter, char dns[static 64])
+{
+	const struct {
+		const char *filter, *value;
+	} fields[] = {
+		{ "instance-id", in->id },
+		{ "instance-state-name", instance_state_name(in->state) },
+		{ "private-ip-address", in->ip },
+		{ "private-dns-name", dns },
+		{ "availability-zone", in->zone },
+		{ "instance-type", "t3.nano" },
+		{ "image-id", "ami-0123456789abcdef0" },
+		{ "vpc-id", "vpc-0123456789abcdef0" },
+		{ "ip-address", "" },
+		{ "dns-name", "" },
+		{ "network-interface.ipv6-addresses.ipv6-address", "" },
+	};
+
+	private_dns(in, dns);
 	if (str_starts(filter, "tag:"))
-		return ""; /* instances here have no other tags */
+		return instance_tag(in, filter + 4);
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		if (strcmp(filter, fields[i].filter) == 0)
+			return fields[i].value;
 	return NULL;
 }
 
@@ -71,7 +117,7 @@ static bool filter_matches(const struct form *f, size_t i, const char *have)
 	const char *want;
 
 	for (size_t j = 1; j <= VALUES_MAX && (want = value_at(f, i, j)); j++)
-		if (*have && fnmatch(want, have, 0) == 0)
+		if (*have && glob(want, have))
 			return true;
 	return false;
 }
@@ -79,6 +125,7 @@ static bool filter_matches(const struct form *f, size_t i, const char *have)
 static bool selected(const struct form *f, const struct instance *in)
 {
 	const char *name, *id;
+	char dns[64];
 	bool listed = true;
 
 	for (size_t i = 1; (id = id_at(f, i)); i++) {
@@ -89,7 +136,7 @@ static bool selected(const struct form *f, const struct instance *in)
 	if (!listed)
 		return false;
 	for (size_t i = 1; i <= FILTERS_MAX && (name = filter_at(f, i)); i++) {
-		const char *have = field_of(in, name);
+		const char *have = field_of(in, name, dns);
 
 		if (!have || !filter_matches(f, i, have))
 			return false;
@@ -101,6 +148,7 @@ static bool selected(const struct form *f, const struct instance *in)
 static bool check(struct api_call *c)
 {
 	const char *id, *name;
+	char dns[64];
 
 	for (size_t i = 1; (id = id_at(c->form, i)); i++) {
 		if (!str_starts(id, "i-")) {
@@ -108,14 +156,14 @@ static bool check(struct api_call *c)
 				  id);
 			return false;
 		}
-		if (!instances_find(&c->w->opts->instances, id)) {
+		if (!instances_find(&c->w->instances, id)) {
 			api_error(c, 400, "InvalidInstanceID.NotFound",
 				  "The instance ID '%.40s' does not exist", id);
 			return false;
 		}
 	}
 	for (size_t i = 1; (name = filter_at(c->form, i)); i++) {
-		if (i > FILTERS_MAX || !field_of(&c->w->opts->instances.at[0], name)) {
+		if (i > FILTERS_MAX || !field_of(&c->w->instances.at[0], name, dns)) {
 			api_error(c, 400, "InvalidParameterValue", "The filter '%.40s' is invalid",
 				  name);
 			return false;
@@ -167,9 +215,18 @@ static void write_state(struct buf *b, const char *name, const struct instance *
 		log_error("ec2", "out of memory");
 }
 
+static void write_tag(struct buf *b, const char *key, const char *value)
+{
+	put(b, "<item>");
+	api_xml(b, "key", key);
+	api_xml(b, "value", value);
+	put(b, "</item>");
+}
+
 static void write_instance(struct api_call *c, const struct instance *in)
 {
 	struct buf *b = &c->reply->body;
+	char dns[64];
 
 	put(b, "<item><reservationId>r-0");
 	put(b, in->id + 2);
@@ -178,17 +235,20 @@ static void write_instance(struct api_call *c, const struct instance *in)
 	api_xml(b, "instanceId", in->id);
 	put(b, "<imageId>ami-0123456789abcdef0</imageId>");
 	write_state(b, "instanceState", in);
+	private_dns(in, dns);
+	api_xml(b, "privateDnsName", dns);
+	put(b, "<instanceType>t3.nano</instanceType>");
+	api_xml(b, "launchTime", in->launch);
+	put(b, "<placement>");
+	api_xml(b, "availabilityZone", in->zone);
 	put(b,
-	    "<instanceType>t3.nano</instanceType><launchTime>2026-01-01T00:00:00.000Z</launchTime>"
-	    "<placement><availabilityZone>us-east-1a</availabilityZone><tenancy>default</tenancy>"
-	    "</placement><platformDetails>Linux/UNIX</platformDetails>");
+	    "<tenancy>default</tenancy></placement><platformDetails>Linux/UNIX</platformDetails>");
 	api_xml(b, "privateIpAddress", in->ip);
 	put(b, "<architecture>x86_64</architecture><tagSet>");
-	if (in->name[0]) {
-		put(b, "<item><key>Name</key>");
-		api_xml(b, "value", in->name);
-		put(b, "</item>");
-	}
+	if (in->name[0])
+		write_tag(b, "Name", in->name);
+	for (size_t i = 0; i < in->tag_count; i++)
+		write_tag(b, in->tag[i].key, in->tag[i].value);
 	put(b, "</tagSet></item></instancesSet></item>");
 }
 
@@ -198,7 +258,7 @@ static void write_status(struct api_call *c, const struct instance *in)
 
 	put(b, "<item>");
 	api_xml(b, "instanceId", in->id);
-	put(b, "<availabilityZone>us-east-1a</availabilityZone>");
+	api_xml(b, "availabilityZone", in->zone);
 	write_state(b, "instanceState", in);
 	put(b, "<systemStatus><status>ok</status></systemStatus>"
 	       "<instanceStatus><status>ok</status></instanceStatus></item>");
@@ -207,7 +267,7 @@ static void write_status(struct api_call *c, const struct instance *in)
 static void describe(struct api_call *c, const char *op, const char *set, bool only_running,
 		     void (*write)(struct api_call *, const struct instance *))
 {
-	const struct instances *all = &c->w->opts->instances;
+	const struct instances *all = &c->w->instances;
 	struct buf *b = &c->reply->body;
 	struct page p;
 	size_t i, written = 0;
@@ -249,8 +309,107 @@ static void describe_instance_status(struct api_call *c)
 		 !(all && strcmp(all, "true") == 0), write_status);
 }
 
+/* --- power --- */
+
+/* What a state's instance does when it is told to; via == the state itself: nothing. */
+struct move {
+	enum instance_state via, to;
+	bool allowed;
+};
+static const struct move starts[INSTANCE_STATE_COUNT] = {
+	[INSTANCE_PENDING] = { INSTANCE_PENDING, INSTANCE_PENDING, true },
+	[INSTANCE_RUNNING] = { INSTANCE_RUNNING, INSTANCE_RUNNING, true },
+	[INSTANCE_STOPPED] = { INSTANCE_PENDING, INSTANCE_RUNNING, true },
+};
+static const struct move stops[INSTANCE_STATE_COUNT] = {
+	[INSTANCE_RUNNING] = { INSTANCE_STOPPING, INSTANCE_STOPPED, true },
+	[INSTANCE_STOPPING] = { INSTANCE_STOPPING, INSTANCE_STOPPING, true },
+	[INSTANCE_STOPPED] = { INSTANCE_STOPPED, INSTANCE_STOPPED, true },
+};
+
+static bool may_move(struct api_call *c, const struct move *moves, const char *done)
+{
+	const char *dry = form_get(c->form, "DryRun"), *id;
+
+	if (!id_at(c->form, 1)) {
+		api_error(c, 400, "MissingParameter",
+			  "The request must contain the parameter InstanceId");
+		return false;
+	}
+	if (!check(c))
+		return false;
+	for (size_t i = 1; (id = id_at(c->form, i)); i++)
+		if (!moves[instances_find(&c->w->instances, id)->state].allowed) {
+			api_error(c, 400, "IncorrectInstanceState",
+				  "The instance '%.40s' is not in a state from which it can be %s.",
+				  id, done);
+			return false;
+		}
+	if (dry && strcmp(dry, "true") == 0) {
+		api_error(c, 412, "DryRunOperation",
+			  "Request would have succeeded, but DryRun flag is set.");
+		return false;
+	}
+	return true;
+}
+
+static void move(struct api_call *c, const char *op, const struct move *moves, uint64_t delay_ms)
+{
+	struct buf *b = &c->reply->body;
+	const char *id;
+
+	c->reply->type = "text/xml;charset=UTF-8";
+	if (buf_addf(b, NULL,
+		     "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<%sResponse xmlns=\"" EC2_NS "\">"
+		     "<requestId>%s</requestId><instancesSet>",
+		     op, c->request->id) != 0)
+		log_error("ec2", "out of memory");
+	for (size_t i = 1; (id = id_at(c->form, i)); i++) {
+		struct instance *in = instances_find(&c->w->instances, id), before = *in;
+		const struct move *m = &moves[in->state];
+
+		if (m->via != in->state)
+			instance_change(in, m->via, m->to, world_now_ms(c->w), delay_ms);
+		put(b, "<item>");
+		api_xml(b, "instanceId", id);
+		write_state(b, "currentState", in);
+		write_state(b, "previousState", &before);
+		put(b, "</item>");
+	}
+	if (buf_addf(b, NULL, "</instancesSet></%sResponse>", op) != 0)
+		log_error("ec2", "out of memory");
+}
+
+static void start_instances(struct api_call *c)
+{
+	if (!may_move(c, starts, "started"))
+		return;
+	if (fault_take(&c->w->faults, FAULT_REFUSE_START)) {
+		api_error(
+			c, 500, "InsufficientInstanceCapacity",
+			"We currently do not have sufficient t3.nano capacity in the Availability "
+			"Zone you requested.");
+		return;
+	}
+	move(c, "StartInstances", starts,
+	     (uint64_t)fault_value(&c->w->faults, FAULT_START_DELAY, 0));
+}
+
+static void stop_instances(struct api_call *c)
+{
+	const char *id;
+
+	if (!may_move(c, stops, "stopped"))
+		return;
+	for (size_t i = 1; (id = id_at(c->form, i)); i++)
+		sessions_end_of(c->w, id);
+	move(c, "StopInstances", stops, (uint64_t)fault_value(&c->w->faults, FAULT_STOP_DELAY, 0));
+}
+
 const struct api_op api_ec2_ops[] = {
 	{ "DescribeInstances", describe_instances },
 	{ "DescribeInstanceStatus", describe_instance_status },
+	{ "StartInstances", start_instances },
+	{ "StopInstances", stop_instances },
 	{ NULL, NULL },
 };

@@ -79,7 +79,7 @@ static void send_ssh_public_key(struct api_call *c)
 
 	if (!arguments_ok(c))
 		return;
-	in = instances_find(&c->w->opts->instances, text_of(c, "InstanceId"));
+	in = instances_find(&c->w->instances, text_of(c, "InstanceId"));
 	if (fault_take(&c->w->faults, FAULT_REFUSE_KEY)) {
 		api_error(c, 400, "AccessDeniedException",
 			  "User: %s is not authorized to perform: "

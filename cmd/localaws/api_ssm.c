@@ -196,7 +196,7 @@ static bool is_early(const struct world *w)
 /* By itself, or by a fault. true: refused, and the error is written. */
 static bool refused(struct api_call *c, const struct document *d, const char *target)
 {
-	const struct instance *in = instances_find(&c->w->opts->instances, target);
+	const struct instance *in = instances_find(&c->w->instances, target);
 
 	if (fault_take(&c->w->faults, FAULT_REFUSE_SESSION)) {
 		api_error(c, 400, "AccessDeniedException",
@@ -214,7 +214,7 @@ static bool refused(struct api_call *c, const struct document *d, const char *ta
 			  c->caller->arn, d->name);
 		return true;
 	}
-	if (!in || in->state != INSTANCE_RUNNING ||
+	if (!in || !instance_is_connected(in, world_now_ms(c->w)) ||
 	    fault_take(&c->w->faults, FAULT_NOT_CONNECTED) || is_early(c->w)) {
 		api_error(c, 400, "TargetNotConnected", "%s is not connected.", target);
 		return true;
@@ -304,27 +304,39 @@ static void terminate_session(struct api_call *c)
 	api_json(c, root);
 }
 
+static bool denied(struct api_call *c, const char *op)
+{
+	if (!fault_take(&c->w->faults, FAULT_DENY_STATUS))
+		return false;
+	api_error(c, 400, "AccessDeniedException",
+		  "User: %s is not authorized to perform: ssm:%s on resource: * because no "
+		  "identity-based policy allows the ssm:%s action",
+		  c->caller->arn, op, op);
+	return true;
+}
+
 static void get_connection_status(struct api_call *c)
 {
 	const char *target = text_member(c, "Target", "target", TARGET_MAX);
 	const struct instance *in;
 	cJSON *root;
 
-	if (!target)
+	if (!target || denied(c, "GetConnectionStatus"))
 		return;
-	in = instances_find(&c->w->opts->instances, target);
+	in = instances_find(&c->w->instances, target);
 	root = cJSON_CreateObject();
 	cJSON_AddStringToObject(root, "Target", target);
-	cJSON_AddStringToObject(root, "Status",
-				in && in->state == INSTANCE_RUNNING ? "connected" : "notconnected");
+	cJSON_AddStringToObject(
+		root, "Status",
+		in && instance_is_connected(in, world_now_ms(c->w)) ? "connected" : "notconnected");
 	api_json(c, root);
 }
 
 /* --- DescribeInstanceInformation --- */
 
-static const char *ping_status(const struct instance *in)
+static const char *ping_status(const struct api_call *c, const struct instance *in)
 {
-	return in->state == INSTANCE_RUNNING ? "Online" : "ConnectionLost";
+	return instance_is_connected(in, world_now_ms(c->w)) ? "Online" : "ConnectionLost";
 }
 
 static const char *info_field(const struct api_call *c, const struct instance *in, const char *key)
@@ -333,7 +345,7 @@ static const char *info_field(const struct api_call *c, const struct instance *i
 		const char *key, *value;
 	} fields[] = {
 		{ "InstanceIds", in->id },
-		{ "PingStatus", ping_status(in) },
+		{ "PingStatus", ping_status(c, in) },
 		{ "PlatformTypes", "Linux" },
 		{ "AgentVersion", c->w->opts->agent_version },
 		{ "ResourceType", "EC2Instance" },
@@ -349,7 +361,7 @@ static const char *info_field(const struct api_call *c, const struct instance *i
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
 		if (strcmp(key, fields[i].key) == 0)
 			return fields[i].value;
-	return str_starts(key, "tag:") ? "" : NULL;
+	return str_starts(key, "tag:") ? instance_tag(in, key + 4) : NULL;
 }
 
 static bool info_selected(const struct api_call *c, const struct instance *in, const cJSON *filters)
@@ -386,7 +398,7 @@ static bool info_check(struct api_call *c, const cJSON *filters)
 			invalid(c, "filters", NULL, "Member must not be null");
 			return false;
 		}
-		if (!info_field(c, &c->w->opts->instances.at[0], key->valuestring)) {
+		if (!info_field(c, &c->w->instances.at[0], key->valuestring)) {
 			api_error(c, 400, "InvalidFilterKey", "%.60s is not a filter key",
 				  key->valuestring);
 			return false;
@@ -409,7 +421,7 @@ static cJSON *info_entry(const struct api_call *c, const struct instance *in)
 	cJSON *entry = cJSON_CreateObject();
 
 	cJSON_AddStringToObject(entry, "InstanceId", in->id);
-	cJSON_AddStringToObject(entry, "PingStatus", ping_status(in));
+	cJSON_AddStringToObject(entry, "PingStatus", ping_status(c, in));
 	cJSON_AddNumberToObject(entry, "LastPingDateTime", (double)world_wall_ms(c->w) / 1000.0);
 	cJSON_AddStringToObject(entry, "AgentVersion", c->w->opts->agent_version);
 	cJSON_AddBoolToObject(entry, "IsLatestVersion", true);
@@ -450,13 +462,14 @@ static bool info_page(struct api_call *c, size_t *from, size_t *most)
 
 static void describe_instance_information(struct api_call *c)
 {
-	const struct instances *all = &c->w->opts->instances;
+	const struct instances *all = &c->w->instances;
 	const cJSON *filters = member(c, "Filters");
 	size_t i = 0, most = 0, written = 0;
 	char token[64] = "";
 	cJSON *root, *list;
 
-	if (!info_check(c, filters) || !info_page(c, &i, &most))
+	if (denied(c, "DescribeInstanceInformation") || !info_check(c, filters) ||
+	    !info_page(c, &i, &most))
 		return;
 	root = cJSON_CreateObject();
 	list = cJSON_AddArrayToObject(root, "InstanceInformationList");

@@ -58,6 +58,18 @@ enum fault_kind {
 	  "a data channel's token is good for SECONDS only")                                    \
 	X(CLOCK_SKEW, "clock-skew", NUMBER, 600, -1e6, 1e6, "the service's clock, in SECONDS")  \
 	X(SLOW_START, "slow-start", NUMBER, 3000, 0, 1e6, "the agent takes MS to appear")       \
+	X(START_DELAY, "start-delay", NUMBER, 1000, 0, 1e7,                                     \
+	  "a started or launched instance is pending for MS")                                   \
+	X(STOP_DELAY, "stop-delay", NUMBER, 1000, 0, 1e7, "one that ends is stopping for MS")   \
+	X(CONNECT_DELAY, "connect-delay", NUMBER, 1000, 0, 1e7,                                 \
+	  "the agent of a started instance connects to SSM MS after it runs")                   \
+	X(REFUSE_START, "refuse-start", TIMES, 0, 1, 1e9,                                       \
+	  "StartInstances answers InsufficientInstanceCapacity")                                \
+	X(DENY_EC2, "deny-ec2", TIMES, 0, 1, 1e9, "EC2 answers UnauthorizedOperation")          \
+	X(DENY_STATUS, "deny-status", TIMES, 0, 1, 1e9,                                         \
+	  "GetConnectionStatus and DescribeInstanceInformation answer AccessDeniedException")   \
+	X(DENY_CHANNEL, "deny-channel", TIMES, 0, 1, 1e9,                                       \
+	  "the data channel's request is forbidden")                                            \
 	X(ASK_KMS, "ask-kms", FLAG, 0, 0, 0, "the agent asks for KMS encryption too")           \
 	X(ASK_UNKNOWN, "ask-unknown", FLAG, 0, 0, 0, "the agent asks for an action of its own") \
 	X(CUSTOMER_MESSAGE, "customer-message", FLAG, 0, 0, 0,                                  \

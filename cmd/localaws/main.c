@@ -113,7 +113,7 @@ static int make_world(struct program *p, const struct options *o, struct err *e)
 	ssh_keys_init(&w->ssh_keys, w);
 	list_init(&w->legs);
 	list_init(&w->conns);
-	if (loop_new(&w->loop, e) != 0)
+	if (instances_copy(&w->instances, &o->instances, e) != 0 || loop_new(&w->loop, e) != 0)
 		return -1;
 	world_set_faults(w, &o->faults);
 	w->hash = wire_hash_new(e);
@@ -159,6 +159,7 @@ static bool finish(struct program *p)
 	if (p->listener)
 		listen_close(p->listener);
 	sessions_free(p->w.sessions);
+	instances_free(&p->w.instances);
 	keys_free(&p->w.keys);
 	ssh_keys_free(&p->w.ssh_keys);
 	wire_hash_free(p->w.hash);

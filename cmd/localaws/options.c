@@ -154,7 +154,7 @@ static const struct {
 	{ "authorized-keys", "FILE", set_authorized_keys,
 	  "keys given to EC2 Instance Connect, for 60 s each: for an sshd" },
 	{ "region", "REGION", set_region, "refuse signatures for another one (any is taken)" },
-	{ "instance", "id=ID[,name=N][,state=S][,ip=A]", set_instance,
+	{ "instance", "id=ID[,name=N][,state=S][,ip=A][,zone=Z][,asg=G][,tag:K=V]", set_instance,
 	  "repeatable (" INSTANCE_DEFAULT ")" },
 	{ "resolve", "NAME[:PORT]=ADDR[:PORT]", set_resolve,
 	  "repeatable: the VPC's names, as the agent sees them" },

@@ -85,6 +85,11 @@ static bool authorised(struct api_call *c, const char *service)
 
 static bool struck_by_fault(struct api_call *c)
 {
+	if (c->protocol == API_EC2 && fault_take(&c->w->faults, FAULT_DENY_EC2)) {
+		api_error(c, 403, "UnauthorizedOperation",
+			  "You are not authorized to perform this operation.");
+		return true;
+	}
 	if (fault_take(&c->w->faults, FAULT_THROTTLE_API)) {
 		if (c->protocol == API_EC2)
 			api_error(c, 503, "RequestLimitExceeded", "Request limit exceeded.");
@@ -274,6 +279,10 @@ static void open_channel(struct world *w, const struct request *q, struct reply 
 		deny(r, 400, "this is not a websocket upgrade");
 	else if (!query_has(q->query, "role", "publish_subscribe"))
 		deny(r, 400, "role must be publish_subscribe");
+	else if (fault_take(&w->faults, FAULT_DENY_CHANNEL))
+		deny(r, 403,
+		     "not authorized to perform: ssmmessages:OpenDataChannel because no "
+		     "identity-based policy allows it");
 	else if (channel_signature_ok(w, q, r))
 		r->upgrade = true;
 	if (r->upgrade)
@@ -304,6 +313,7 @@ void service_handle(struct world *w, const struct request *q, struct reply *r)
 	w->stats.requests++;
 	if (metadata_handle(w, q, r))
 		return;
+	world_settle(w);
 	if (path_starts(q, CHANNEL_PATH))
 		open_channel(w, q, r);
 	else if (q->path.n != 1)

@@ -192,7 +192,7 @@ static void send_closed(struct session *s)
 /* A stopped instance says nothing more, not even that it stops. */
 static bool agent_gone(const struct session *s)
 {
-	const struct instance *in = s->instance;
+	const struct instance *in = instances_find(&s->w->instances, s->params.target);
 
 	return fault_on(&s->w->faults, FAULT_AGENT_GONE) ||
 	       (in && (in->state == INSTANCE_STOPPED || in->state == INSTANCE_TERMINATED));
@@ -383,7 +383,6 @@ struct session *session_start(struct world *w, const struct session_params *p, c
 	}
 	s->w = w;
 	s->params = *p;
-	s->instance = instances_find(&w->opts->instances, p->target);
 	make_id(s, owner);
 	make_query(s);
 	session_new_token(s);
@@ -448,4 +447,14 @@ void session_end(struct session *s, const char *output)
 	s->ended = true;
 	(void)str_fmt(s->output, sizeof(s->output), "%s", output);
 	loop_post(s->w->loop, &s->end_post, end_now, s);
+}
+
+void sessions_end_of(struct world *w, const char *target)
+{
+	LIST_EACH (it, &w->sessions->live) {
+		struct session *s = CONTAINER_OF(it, struct session, node);
+
+		if (strcmp(s->params.target, target) == 0)
+			session_end(s, "");
+	}
 }

@@ -21,7 +21,6 @@
 #include "net/loop.h"
 
 struct agent;
-struct instance;
 struct leg;
 struct world;
 
@@ -43,7 +42,6 @@ struct session {
 	uint64_t token_ms;
 	bool was_open, ended;
 	struct session_params params;
-	const struct instance *instance; /* NULL: none of the table's */
 	struct leg *leg;
 	struct agent *agent;
 	struct line to_agent, to_client;
@@ -84,4 +82,6 @@ void session_emptied(struct session *);     /* no longer full */
 
 /* Ends it, soon; output: the reason for the client's user, "" for none. */
 void session_end(struct session *, const char *output);
+/* Those of an instance that goes away. */
+void sessions_end_of(struct world *, const char *target);
 #endif

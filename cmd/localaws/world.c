@@ -14,6 +14,12 @@ uint64_t world_now_ms(const struct world *w)
 	return loop_now_ms(w->loop);
 }
 
+void world_settle(struct world *w)
+{
+	instances_settle(&w->instances, world_now_ms(w),
+			 (uint64_t)fault_value(&w->faults, FAULT_CONNECT_DELAY, 0));
+}
+
 void world_set_faults(struct world *w, const struct faults *next)
 {
 	struct fault seed = w->faults.at[FAULT_SEED],

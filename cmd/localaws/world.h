@@ -24,6 +24,7 @@ struct world {
 	struct loop *loop;
 	const struct options *opts;
 	struct faults faults;
+	struct instances instances; /* as they are now; world_settle() first */
 	uint64_t not_connected_ms; /* since when FAULT_NOT_CONNECTED_FOR is on */
 	struct stats stats;
 	struct api_counts apis;
@@ -42,6 +43,8 @@ struct world {
 /* The service's idea of the time: the system's, skewed by a fault. */
 int64_t world_wall_ms(const struct world *);
 uint64_t world_now_ms(const struct world *); /* monotonic, of this turn */
+/* The instances as time has made them. */
+void world_settle(struct world *);
 /* What setting does beyond being set: a new seed, keys that end now. */
 void world_set_faults(struct world *, const struct faults *);
 #endif

@@ -173,6 +173,29 @@ static void instances(void **state)
 	instances_free(&l);
 }
 
+static void a_group_replaces(void **state)
+{
+	struct instances l = { 0 };
+	size_t old, fresh;
+
+	(void)state;
+	assert_int_equal(instances_add(&l, "id=i-00000001,asg=g,tag:Role=a b", NULL), 0);
+	assert_string_equal(instance_tag(&l.at[0], "Role"), "a b");
+	assert_int_not_equal(instances_replace(&l, "x", 5, 1, 1, &old, &fresh, NULL), 0);
+	assert_int_equal(instances_replace(&l, "g", 5, 10, 20, &old, &fresh, NULL), 0);
+	assert_int_equal(l.at[old].state, INSTANCE_SHUTTING_DOWN);
+	assert_int_equal(l.at[fresh].state, INSTANCE_PENDING);
+	assert_string_not_equal(l.at[old].id, l.at[fresh].id);
+	instances_settle(&l, 15, 7);
+	assert_int_equal(l.at[fresh].state, INSTANCE_RUNNING);
+	assert_false(instance_is_connected(&l.at[fresh], 21));
+	assert_true(instance_is_connected(&l.at[fresh], 22));
+	assert_int_equal(l.at[old].state, INSTANCE_SHUTTING_DOWN);
+	instances_settle(&l, 25, 7);
+	assert_int_equal(l.at[old].state, INSTANCE_TERMINATED);
+	instances_free(&l);
+}
+
 static void versions(void **state)
 {
 	static const struct {
@@ -336,6 +359,7 @@ int main(void)
 		cmocka_unit_test(names),
 		cmocka_unit_test(addresses_that_agents_refuse),
 		cmocka_unit_test(instances),
+		cmocka_unit_test(a_group_replaces),
 		cmocka_unit_test(versions),
 		cmocka_unit_test(canonical_queries),
 		cmocka_unit_test(forms),
