@@ -11,6 +11,7 @@
 
 #include "backend/backend.h"
 #include "base/err.h"
+#include "ec2/instance.h"
 
 struct aws_client;
 struct ec2_instance;
@@ -21,7 +22,7 @@ struct ws_context;
 /* An answer to ssm_choose_fn: index < n chooses, anything else chooses none. Once,
  * from the event loop, and not after the backend's closed(). */
 typedef void ssm_chosen_fn(void *to, size_t index);
-/* Several instances have the name that was asked for: which one? The list is
+/* Several instances are what was asked for: which one? The list is
  * valid until return. For an interactive terminal; without this hook several
  * matches are an error that lists them. */
 typedef void ssm_choose_fn(void *arg, const struct ec2_instance *list, size_t n, ssm_chosen_fn *,
@@ -68,15 +69,17 @@ struct ssm_opts {
 	const char *profile;      /* for the backend's name "ssm:PROFILE"; NULL: "default" */
 	const char *region;       /* required */
 	const char *ssm_endpoint; /* required: endpoint_url() of "ssm" */
-	const char *ec2_endpoint; /* needed with `name` */
+	const char *ec2_endpoint; /* needed where `target` is more than an id, and to start it */
 	/* ssm_endpoint comes from an override (AWS_ENDPOINT_URL ...): the data
 	 * channel may then be at its host too, and without TLS if that is loopback. */
 	bool endpoint_overridden;
 	/* The host of the data channels instead of the one that AWS names (a VPC endpoint):
 	 * "HOST[:PORT]" or a URL; NULL: as AWS says. */
 	const char *ssmmessages_endpoint;
-	const char *instance_id; /* or: */
-	const char *name;        /* the instance's Name tag */
+	struct ec2_query target; /* an id may also be "mi-..." and "ecs:..." */
+	bool auto_start;         /* the instance, when it is stopped */
+	bool auto_stop;          /* at the end what was started; after idle_stop_ms too */
+	unsigned idle_stop_ms;   /* 0: at the end only */
 	const char *ca_file;     /* of the data channel; NULL: system store */
 	bool no_sign;            /* leave the websocket upgrade unsigned */
 	enum ssm_transport transport;

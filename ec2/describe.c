@@ -10,9 +10,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "credentials/aws_xml.h"
-#include "credentials/form.h"
-
-enum { NAME_MAX_BYTES = 1024 };
 
 void ec2_list_free(struct ec2_list *l)
 {
@@ -33,50 +30,6 @@ void ec2_list_sort(struct ec2_list *l)
 {
 	if (l->count)
 		qsort(l->at, l->count, sizeof(*l->at), by_use);
-}
-
-/* EC2 reads '*' and '?' in a filter as wildcards. */
-static int add_literal(struct buf *b, const char *field, const char *value, struct err *e)
-{
-	char escaped[2 * NAME_MAX_BYTES + 1], *to = escaped;
-
-	if (strlen(value) > NAME_MAX_BYTES)
-		return err_set(e, ERR_CONFIG, "the name tag is longer than %d bytes",
-			       NAME_MAX_BYTES);
-	for (; *value; value++) {
-		if (strchr("*?\\", *value))
-			*to++ = '\\';
-		*to++ = *value;
-	}
-	*to = '\0';
-	return form_add(b, field, escaped, e);
-}
-
-static int add_name(struct buf *b, const char *name, struct err *e)
-{
-	static const char *const states[][2] = {
-		{ "Filter.2.Name", "instance-state-name" }, { "Filter.2.Value.1", "pending" },
-		{ "Filter.2.Value.2", "running" },          { "Filter.2.Value.3", "stopping" },
-		{ "Filter.2.Value.4", "stopped" },
-	};
-
-	if (form_add(b, "Filter.1.Name", "tag:Name", e) != 0 ||
-	    add_literal(b, "Filter.1.Value.1", name, e) != 0)
-		return -1;
-	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++)
-		if (form_add(b, states[i][0], states[i][1], e) != 0)
-			return -1;
-	return 0;
-}
-
-int describe_form(struct buf *b, const char *name, const char *id, const char *token, struct err *e)
-{
-	if (form_add(b, "Action", "DescribeInstances", e) != 0 ||
-	    form_add(b, "Version", "2016-11-15", e) != 0)
-		return -1;
-	if ((name ? add_name(b, name, e) : form_add(b, "InstanceId.1", id, e)) != 0)
-		return -1;
-	return token ? form_add(b, "NextToken", token, e) : 0;
 }
 
 static void copy(char *out, size_t size, const struct xml *at, const char *path)
@@ -156,6 +109,24 @@ int describe_parse(const char *text, size_t n, struct ec2_list *l, char **next, 
 		if (!*next)
 			result = err_set(e, ERR_NOMEM, "list of instances");
 	}
+	xml_free(root);
+	return result;
+}
+
+int power_parse(const char *text, size_t n, char before[static EC2_STATE_TEXT], struct err *e)
+{
+	struct xml *root;
+	const struct xml *set;
+	const char *state = NULL;
+	int result = 0;
+
+	if (xml_parse(text, n, &root, e) != 0)
+		return -1;
+	set = xml_at(root, "instancesSet");
+	if (set && set->count)
+		state = xml_text(set->child[0], "previousState/name");
+	if (!state || !str_fmt(before, EC2_STATE_TEXT, "%s", state))
+		result = err_set(e, ERR_PROTO, "EC2's answer tells no previous state");
 	xml_free(root);
 	return result;
 }

@@ -15,7 +15,9 @@ enum { PAGES_MAX = 200, FORM_MAX = 16 * 1024 };
 
 struct ec2_call {
 	struct aws_client *client;
-	char *endpoint, *name, *id; /* one of the last two is NULL */
+	char *endpoint, *id, *name, *group, *address;
+	char **filter;
+	struct ec2_query query; /* of these texts */
 	struct aws_call *call;
 	ec2_fn *fn;
 	void *arg;
@@ -33,8 +35,13 @@ void ec2_cancel(struct ec2_call *c)
 	aws_cancel(c->call);
 	ec2_list_free(&c->list);
 	mem_free(c->endpoint);
-	mem_free(c->name);
 	mem_free(c->id);
+	mem_free(c->name);
+	mem_free(c->group);
+	mem_free(c->address);
+	for (size_t i = 0; c->filter && i < c->query.filter_count; i++)
+		mem_free(c->filter[i]);
+	mem_free(c->filter);
 	mem_free(c);
 }
 
@@ -47,7 +54,7 @@ static int ask(struct ec2_call *c, const char *token, struct err *e)
 		return err_set(e, ERR_LIMIT, "ec2: DescribeInstances: more than %d pages",
 			       PAGES_MAX);
 	buf_init(&b, FORM_MAX);
-	result = describe_form(&b, c->name, c->id, token, e);
+	result = describe_form(&b, &c->query, token, e);
 	if (result == 0)
 		result = buf_add(&b, "", 1, e);
 	if (result == 0)
@@ -105,8 +112,34 @@ static void on_page(void *arg, const struct aws_reply *reply, const char *code,
 	mem_free(next);
 }
 
-static struct ec2_call *start(struct aws_client *client, const char *endpoint, const char *name,
-			      const char *id, ec2_fn *fn, void *arg, struct err *e)
+static int copy(char **to, const char *text, struct err *e)
+{
+	*to = mem_strdup(text);
+	return *to || !text ? 0 : err_set(e, ERR_NOMEM, "list of instances");
+}
+
+static int copy_query(struct ec2_call *c, const struct ec2_query *q, struct err *e)
+{
+	if (copy(&c->id, q->id, e) != 0 || copy(&c->name, q->name, e) != 0 ||
+	    copy(&c->group, q->group, e) != 0 || copy(&c->address, q->address, e) != 0)
+		return -1;
+	if (q->filter_count && !(c->filter = mem_alloc(q->filter_count * sizeof(*c->filter))))
+		return err_set(e, ERR_NOMEM, "list of instances");
+	for (size_t i = 0; i < q->filter_count; i++) {
+		if (copy(&c->filter[i], q->filter[i], e) != 0)
+			return -1;
+		c->query.filter_count++;
+	}
+	c->query.id = c->id;
+	c->query.name = c->name;
+	c->query.group = c->group;
+	c->query.address = c->address;
+	c->query.filter = (const char *const *)c->filter;
+	return 0;
+}
+
+struct ec2_call *ec2_find(struct aws_client *client, const char *endpoint,
+			  const struct ec2_query *query, ec2_fn *fn, void *arg, struct err *e)
 {
 	struct ec2_call *c = mem_alloc(sizeof(*c));
 
@@ -117,25 +150,15 @@ static struct ec2_call *start(struct aws_client *client, const char *endpoint, c
 	c->client = client;
 	c->fn = fn;
 	c->arg = arg;
-	c->endpoint = mem_strdup(endpoint);
-	c->name = mem_strdup(name);
-	c->id = mem_strdup(id);
-	if (!c->endpoint || (name && !c->name) || (id && !c->id))
-		(void)err_set(e, ERR_NOMEM, "list of instances");
-	else if (ask(c, NULL, e) == 0)
+	if (copy(&c->endpoint, endpoint, e) == 0 && copy_query(c, query, e) == 0 &&
+	    ask(c, NULL, e) == 0)
 		return c;
 	ec2_cancel(c);
 	return NULL;
 }
 
-struct ec2_call *ec2_by_name(struct aws_client *client, const char *endpoint, const char *name,
-			     ec2_fn *fn, void *arg, struct err *e)
-{
-	return start(client, endpoint, name, NULL, fn, arg, e);
-}
-
 struct ec2_call *ec2_by_id(struct aws_client *client, const char *endpoint, const char *id,
 			   ec2_fn *fn, void *arg, struct err *e)
 {
-	return start(client, endpoint, NULL, id, fn, arg, e);
+	return ec2_find(client, endpoint, &(struct ec2_query){ .id = id }, fn, arg, e);
 }

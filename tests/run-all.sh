@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.." || exit 1
 suite=test
 . tests/run-phases.sh
 
+phase moto sh tests/setup-moto.sh
 phase build "$make" -s all test-tools WERROR=1
 phase unit "$make" -s test-unit WERROR=1
 phase integration sh tests/run-integration.sh build -m "not long"

@@ -64,6 +64,8 @@ static void on_session_failed(void *arg, const struct err *why, const char *aws_
 		return; /* one that was asked for before */
 	} else if (s->fsm.state == FSM_SESSION && ssm_is_of_one_host(why->code)) {
 		fsm_done(&s->fsm, s->step, FSM_ACTIVE); /* AWS and the agent have answered */
+	} else if (lifecycle_too_early(s, why) || ssm_may_be_replaced(s, why)) {
+		return;
 	} else if (s->fsm.state == FSM_SESSION) {
 		fsm_failed(&s->fsm, s->step, &named);
 	} else if (ssm_takes_dials(s) && !pool_alive(s->pool) && !ssm_is_of_one_host(why->code)) {
@@ -164,6 +166,8 @@ static void ssm_describe(struct backend *b, struct cJSON *into)
 	cJSON_AddNumberToObject(into, "next_try_ms",
 				failed && s->next_try_ms > now ? (double)(s->next_try_ms - now)
 							       : 0);
+	if (s->life.progress[0])
+		cJSON_AddStringToObject(into, "progress", s->life.progress);
 	cJSON_AddStringToObject(into, "instance", s->target);
 	cJSON_AddStringToObject(into, "region", s->region);
 	cJSON_AddStringToObject(into, "transport", ssm_transport_name(s));
@@ -181,10 +185,8 @@ static void free_all(struct ssm *s)
 	mem_free(s->ssm_endpoint);
 	mem_free(s->ssmmessages);
 	mem_free(s->ec2_endpoint);
-	mem_free(s->name);
-	mem_free(s->instance_id);
 	mem_free(s->ca_file);
-	mem_free(s->choices);
+	ssm_target_free(s);
 	ssm_ssh_free(s);
 	mem_free(s);
 }
@@ -197,13 +199,14 @@ static void on_over(void *arg)
 
 	timer_disarm(s->loop, &s->limit);
 	timer_disarm(s->loop, &s->lone_limit);
+	timer_disarm(s->loop, &s->life.idle);
 	free_all(s);
 	closed(closed_arg);
 }
 
 void ssm_free_if_over(struct ssm *s)
 {
-	if (!s->closed || s->pool || s->ssh || s->dials || !list_empty(&s->lones))
+	if (!s->closed || s->pool || s->ssh || s->dials || !s->life.over || !list_empty(&s->lones))
 		return;
 	loop_unpost(&s->wake);
 	loop_post(s->loop, &s->wake, on_over, s);
@@ -247,6 +250,7 @@ static void ssm_close(struct backend *b, void (*closed)(void *arg), void *arg)
 		ssh_pool_close(s->ssh, on_ssh_closed, s);
 	lones_end(s);
 	timer_arm(s->loop, &s->lone_limit, CLOSE_MS, on_lone_limit, s);
+	lifecycle_close(s);
 }
 
 static const struct backend_ops ops = {
@@ -267,14 +271,6 @@ static int check(const struct ssm_opts *o, struct err *e)
 {
 	if (!o->loop || !o->ws || !o->aws || !o->region || !o->ssm_endpoint)
 		return err_set(e, ERR_INTERNAL, "ssm: an option is missing");
-	if (!o->instance_id && !o->name)
-		return err_set(e, ERR_CONFIG,
-			       "which instance? give --instance-id or --name (or put one into the "
-			       "profile's section of the configuration)");
-	if (o->instance_id && (!o->instance_id[0] || strlen(o->instance_id) >= 64))
-		return err_set(e, ERR_CONFIG, "'%.80s' is not an instance id", o->instance_id);
-	if (!o->instance_id && !o->ec2_endpoint)
-		return err_set(e, ERR_INTERNAL, "ssm: no EC2 endpoint to look a name up");
 	if (o->payload_size && (o->payload_size < 1024 || o->payload_size > 65536))
 		return err_set(e, ERR_CONFIG, "payload size %zu is not within 1024..65536",
 			       o->payload_size);
@@ -307,6 +303,7 @@ static void fill_env(struct ssm *s, const struct ssm_opts *o)
 	};
 	random_uuid(s->client_id);
 	s->shared_starts = o->starts;
+	lifecycle_init(s, o);
 	s->choose = o->choose;
 	s->choose_arg = o->choose_arg;
 	s->dial_ms = o->dial_ms ? o->dial_ms : DIAL_MS;
@@ -341,8 +338,7 @@ static int fill(struct ssm *s, const struct ssm_opts *o, struct err *e)
 
 	if (copy(&s->region, o->region, e) != 0 ||
 	    copy(&s->ssm_endpoint, o->ssm_endpoint, e) != 0 ||
-	    copy(&s->ec2_endpoint, o->ec2_endpoint, e) != 0 || copy(&s->name, o->name, e) != 0 ||
-	    copy(&s->instance_id, o->instance_id, e) != 0 ||
+	    copy(&s->ec2_endpoint, o->ec2_endpoint, e) != 0 || ssm_target_new(s, o, e) != 0 ||
 	    copy(&s->ca_file, o->ca_file, e) != 0 ||
 	    take_ssmmessages(s, o->ssmmessages_endpoint, e) != 0)
 		return -1;

@@ -60,6 +60,10 @@ void pool_cancel(struct pool_dial *); /* then done() never comes */
 MUST_CHECK int pool_open(struct pool *, const char *host, uint16_t port, struct err *);
 /* "HOST:PORT": keep a session for it. Before the first pool_warm_up(). */
 MUST_CHECK int pool_warm(struct pool *, const char *host_port, struct err *);
+/* Does anybody use it, or wait for it? */
+bool pool_in_use(const struct pool *);
+/* Ends every session; the next dial, or pool_warm_up(), opens others. */
+void pool_rest(struct pool *);
 void pool_warm_up(struct pool *); /* now, and from now on. Idempotent. */
 /* Every session that is alive has lost its websocket, and there is at least one. */
 bool pool_lost(const struct pool *);

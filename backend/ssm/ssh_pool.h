@@ -56,7 +56,9 @@ MUST_CHECK int ssh_pool_open(struct ssh_pool *, struct err *);
 bool ssh_pool_alive(const struct ssh_pool *); /* one is ready */
 /* None is there and the last try has failed: it is not the time for another. */
 bool ssh_pool_pauses(const struct ssh_pool *);
-bool ssh_pool_lost(const struct ssh_pool *); /* all that are ready have lost their websocket */
+bool ssh_pool_lost(const struct ssh_pool *);   /* all that are ready have lost their websocket */
+bool ssh_pool_in_use(const struct ssh_pool *); /* as of a pool */
+void ssh_pool_rest(struct ssh_pool *);         /* the same */
 void ssh_pool_describe(const struct ssh_pool *, struct cJSON *sessions); /* an array */
 /* Fails what waits, ends all (AWS is told, at most for 3 s), frees the pool, calls closed(). */
 void ssh_pool_close(struct ssh_pool *, void (*closed)(void *arg), void *arg);

@@ -212,3 +212,26 @@ void ssh_pool_open_another(struct ssh_pool *p, const struct member *best)
 	if (ssh_pool_add_member(p, !best->busy_down, &e) != 0)
 		log_warn("ssm", "%s", e.msg);
 }
+
+bool ssh_pool_in_use(const struct ssh_pool *p)
+{
+	if (!list_empty(&p->waiting) || !list_empty(&p->finished))
+		return true;
+	for (const struct list *it = p->members.next; it != &p->members; it = it->next) {
+		const struct member *m = CONTAINER_OF(it, struct member, node);
+
+		if (!list_empty(&m->dials) || ssh_master_streams(m->master))
+			return true;
+	}
+	return false;
+}
+
+void ssh_pool_rest(struct ssh_pool *p)
+{
+	LIST_EACH (it, &p->members) {
+		struct member *m = CONTAINER_OF(it, struct member, node);
+
+		leave(m);
+		ssh_master_end(m->master);
+	}
+}

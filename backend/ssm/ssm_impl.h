@@ -1,8 +1,9 @@
 #ifndef SSM_IMPL_H
 #define SSM_IMPL_H
-/* What backend.c, dials.c and steps.c share. */
+/* What the files of the backend share: backend.c, dials.c, steps.c, target.c, lifecycle.c ... */
 #include "backend/backend_impl.h"
 #include "backend/ssm.h"
+#include "backend/ssm/lifecycle.h"
 #include "backend/ssm/session.h"
 #include "backend/ssm/start_buckets.h"
 #include "backend/ssm/ssh_master.h"
@@ -21,6 +22,14 @@ enum {
 	SSH_TEXTS
 };
 
+/* What the user said about the instance; nothing besides an id counts. */
+struct ssm_query {
+	char *id, *name, *group, *address, **filter;
+	size_t filter_count;
+	struct ec2_query as_asked; /* of these texts */
+	char text[EC2_QUERY_TEXT]; /* "named 'web'" */
+};
+
 struct ssm {
 	struct backend base;
 	struct loop *loop;
@@ -28,8 +37,11 @@ struct ssm {
 	struct start_buckets *shared_starts; /* NULL: none */
 	struct err held;                     /* see session_held() */
 	struct start_bucket own_starts;      /* until it is known whose the calls are */
-	char *region, *ssm_endpoint, *ssmmessages, *ec2_endpoint, *name, *instance_id, *ca_file;
-	char target[64], client_id[37];
+	char *region, *ssm_endpoint, *ssmmessages, *ec2_endpoint, *ca_file;
+	char target[404], client_id[37];
+	struct ssm_query query;
+	struct lifecycle life;
+	struct err not_connected;     /* why FSM_REPLACED */
 	struct ec2_instance *choices; /* while the user is asked */
 	size_t choice_count;
 	ssm_choose_fn *choose;
@@ -67,6 +79,7 @@ struct ssm_dial {
 	struct ssh_pool_dial *ssh; /* the same */
 	struct lone *lone;         /* the same */
 	bool by_ssh;
+	bool queued_again; /* the instance was not there; once */
 	struct loop_timer limit;
 	struct loop_post post; /* to tell of a failure */
 	uint64_t end_ms;
@@ -107,10 +120,18 @@ void ssm_tell_transport(struct ssm *); /* the log, once */
 /* What concerns one destination, and not the instance or AWS. */
 bool ssm_is_of_one_host(enum err_code);
 
+/* target.c: which instance. */
+MUST_CHECK int ssm_target_new(struct ssm *, const struct ssm_opts *, struct err *);
+void ssm_target_free(struct ssm *);
+void ssm_look(struct ssm *, unsigned attempt); /* FSM_INSTANCE and FSM_REPLACED */
+/* A session was refused for want of the target: true: it is looked for anew. */
+bool ssm_may_be_replaced(struct ssm *, const struct err *why);
+
 /* steps.c */
 extern const struct fsm_owner ssm_steps;
 void ssm_use_bucket(struct ssm *, const struct creds *); /* that of their account */
 void ssm_stop_step(struct ssm *);
+bool ssm_may_not_ask(const char *aws_code); /* GetConnectionStatus is forbidden to us */
 void ssm_tell_started(struct ssm *, const struct err *why);
 
 /* backend.c */

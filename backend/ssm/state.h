@@ -7,6 +7,10 @@
  *   idle -> creds -> instance -> session | online -> active <-> transitioning
  *             ^          |  (any failure)     |         |
  *             +-------- backoff <-------------+---------+
+ *
+ * An instance that does not run yet: instance -> starting -> connecting <-> session. One that is
+ * not connected any more: active -> replaced -> as from instance. One that is stopped because
+ * nobody uses it: active -> idle.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,10 +20,13 @@
 
 enum fsm_state {
 	FSM_IDLE = 0,
-	FSM_CREDS,    /* credentials are being fetched */
-	FSM_INSTANCE, /* which instance is meant */
-	FSM_ONLINE,   /* GetConnectionStatus: nobody waits yet */
-	FSM_SESSION,  /* the first session, for the first dial that waits */
+	FSM_CREDS,      /* credentials are being fetched */
+	FSM_INSTANCE,   /* which instance is meant */
+	FSM_STARTING,   /* until it runs (lifecycle.h) */
+	FSM_CONNECTING, /* until its agent is connected, and a little longer */
+	FSM_REPLACED,   /* which instance is meant now */
+	FSM_ONLINE,     /* GetConnectionStatus: nobody waits yet */
+	FSM_SESSION,    /* the first session, for the first dial that waits */
 	FSM_ACTIVE,
 	FSM_TRANSITIONING, /* credentials were renewed, or every data channel was lost */
 	FSM_BACKOFF,       /* failed; the next try comes after a pause */

@@ -17,7 +17,6 @@
 #include "base/str.h"
 #include "credentials/aws.h"
 #include "credentials/provider.h"
-#include "ec2/instance.h"
 
 void ssm_stop_step(struct ssm *s)
 {
@@ -26,6 +25,7 @@ void ssm_stop_step(struct ssm *s)
 	if (s->looking)
 		ec2_cancel(s->looking);
 	api_cancel(s->call);
+	lifecycle_stop_step(s);
 	s->asking = NULL;
 	s->looking = NULL;
 	s->call = NULL;
@@ -69,108 +69,12 @@ static void enter_creds(void *arg, unsigned attempt)
 		fsm_failed(&s->fsm, attempt, &e);
 }
 
-static void instance_known(struct ssm *s, const char *id)
-{
-	str_fmt(s->target, sizeof(s->target), "%s", id);
-	fsm_done(&s->fsm, s->step, list_empty(&s->queue) ? FSM_ONLINE : FSM_SESSION);
-}
-
-static void take_instance(struct ssm *s, const struct ec2_instance *i)
-{
-	struct err e;
-
-	if (strcmp(i->state, "running") == 0) {
-		log_info("ssm", "%s: %s is %s", s->base.name, s->name, i->id);
-		str_fmt(s->ssh_env.zone, sizeof(s->ssh_env.zone), "%s", i->zone);
-		instance_known(s, i->id);
-		return;
-	}
-	(void)err_set(&e, ERR_TARGET, "instance %s (%s) is %s: start it first", i->id, s->name,
-		      i->state);
-	fsm_failed(&s->fsm, s->step, &e);
-}
-
-static void on_chosen(void *to, size_t index)
-{
-	struct ssm *s = to;
-	struct ec2_instance *list = s->choices, chosen;
-	struct err e;
-
-	if (!list)
-		return; /* too late: the step is over */
-	if (index < s->choice_count) {
-		chosen = list[index];
-		mem_free(list);
-		s->choices = NULL;
-		take_instance(s, &chosen);
-		return;
-	}
-	(void)err_set(&e, ERR_TARGET, "no instance named '%.64s' was chosen", s->name);
-	fsm_failed(&s->fsm, s->step, &e);
-}
-
-static void several(struct ssm *s, const struct ec2_instance *list, size_t n)
-{
-	char text[220] = "";
-	struct err e;
-
-	if (s->choose && (s->choices = mem_alloc(n * sizeof(*list))) != NULL) {
-		memcpy(s->choices, list, n * sizeof(*list));
-		s->choice_count = n;
-		s->choose(s->choose_arg, s->choices, n, on_chosen, s);
-		return;
-	}
-	for (size_t i = 0, used = 0; i < n; i++) {
-		if (!str_fmt(text + used, sizeof(text) - used - 4, "%s%s %s", i ? ", " : "",
-			     list[i].id, list[i].state)) {
-			str_fmt(text + used, sizeof(text) - used, " ...");
-			break;
-		}
-		used = strlen(text);
-	}
-	(void)err_set(&e, ERR_TARGET, "%zu instances are named '%.40s': %s; use --instance-id", n,
-		      s->name, text);
-	fsm_failed(&s->fsm, s->step, &e);
-}
-
-static void on_instances(void *arg, const struct ec2_instance *list, size_t n,
-			 const struct err *why)
-{
-	struct ssm *s = arg;
-	struct err e;
-
-	s->looking = NULL;
-	if (why) {
-		fsm_failed(&s->fsm, s->step, why);
-	} else if (!list || n == 0) {
-		(void)err_set(&e, ERR_TARGET,
-			      "no instance in %s is named '%.64s': is the region right, "
-			      "and the account?",
-			      s->region, s->name);
-		fsm_failed(&s->fsm, s->step, &e);
-	} else if (n == 1) {
-		take_instance(s, &list[0]);
-	} else {
-		several(s, list, n);
-	}
-}
-
 static void enter_instance(void *arg, unsigned attempt)
 {
-	struct ssm *s = arg;
-	struct err e;
-
-	s->step = attempt;
-	if (s->instance_id) {
-		instance_known(s, s->instance_id);
-		return;
-	}
-	s->looking = ec2_by_name(s->env.api.aws, s->ec2_endpoint, s->name, on_instances, s, &e);
-	if (!s->looking)
-		fsm_failed(&s->fsm, attempt, &e);
+	ssm_look(arg, attempt);
 }
 
-static bool may_not_ask(const char *aws_code)
+bool ssm_may_not_ask(const char *aws_code)
 {
 	return str_starts(aws_code, "AccessDenied") ||
 	       strcmp(aws_code, "UnauthorizedOperation") == 0;
@@ -182,7 +86,7 @@ static void on_status(void *arg, bool connected, const char *aws_code, const str
 	struct err e;
 
 	s->call = NULL;
-	if (why && may_not_ask(aws_code)) {
+	if (why && ssm_may_not_ask(aws_code)) {
 		log_debug("ssm", "%s: GetConnectionStatus: %s", s->base.name, why->msg);
 		fsm_done(&s->fsm, s->step, FSM_ACTIVE);
 	} else if (why) {
@@ -246,7 +150,9 @@ static void enter_active(void *arg, unsigned attempt)
 	struct ssm *s = arg;
 
 	s->step = attempt;
+	s->life.progress[0] = '\0';
 	ssm_hand_over(s);
+	lifecycle_active(s);
 	if (s->pool)
 		pool_warm_up(s->pool);
 	ssm_tell_started(s, NULL);
@@ -327,6 +233,9 @@ static void on_trace(void *arg, enum fsm_state from, enum fsm_state to, const st
 const struct fsm_owner ssm_steps = {
 	.enter = { [FSM_CREDS] = enter_creds,
 		   [FSM_INSTANCE] = enter_instance,
+		   [FSM_STARTING] = lifecycle_enter_starting,
+		   [FSM_CONNECTING] = lifecycle_enter_connecting,
+		   [FSM_REPLACED] = enter_instance,
 		   [FSM_ONLINE] = enter_online,
 		   [FSM_SESSION] = enter_session,
 		   [FSM_ACTIVE] = enter_active,

@@ -11,6 +11,7 @@
 #include "cmd/awsocks/choose.h"
 #include "cmd/awsocks/mfa.h"
 #include "cmd/awsocks/paths.h"
+#include "cmd/awsocks/target_query.h"
 #include "config/options.h"
 #include "credentials/aws.h"
 #include "credentials/egress_env.h"
@@ -194,7 +195,7 @@ static int make_backend(struct app *a, struct app_profile *p, const struct aws_f
 	char *ssm = NULL, *ec2 = NULL, *eic = NULL;
 	struct ssh_files f;
 	struct ssm_opts opts = { 0 };
-	const char **warm = NULL;
+	const char **warm = NULL, **filter = NULL;
 	int result = -1;
 	bool elsewhere;
 
@@ -209,8 +210,9 @@ static int make_backend(struct app *a, struct app_profile *p, const struct aws_f
 	opts.ssm_endpoint = ssm;
 	opts.ec2_endpoint = ec2;
 	opts.ssmmessages_endpoint = o->ssmmessages_endpoint;
-	opts.instance_id = o->instance_id;
-	opts.name = o->name;
+	opts.auto_start = o->auto_start;
+	opts.auto_stop = o->auto_stop;
+	opts.idle_stop_ms = (unsigned)o->idle_stop;
 	opts.region = p->region;
 	opts.ca_file = p->ca_file;
 	opts.sessions = (unsigned)o->sessions;
@@ -233,6 +235,8 @@ static int make_backend(struct app *a, struct app_profile *p, const struct aws_f
 	}
 	opts.choose = a->chooser ? chooser_ask : NULL;
 	opts.choose_arg = a->chooser;
+	if (target_query(o, &opts.target, &filter, e) != 0)
+		goto out;
 	if (o->warm.count && !(warm = mem_alloc(o->warm.count * sizeof(*warm)))) {
 		(void)err_set(e, ERR_NOMEM, "warm");
 		goto out;
@@ -244,6 +248,7 @@ static int make_backend(struct app *a, struct app_profile *p, const struct aws_f
 	result = p->backend ? 0 : -1;
 out:
 	mem_free(warm);
+	mem_free(filter);
 	mem_free(ssm);
 	mem_free(ec2);
 	mem_free(eic);
@@ -256,7 +261,7 @@ struct backend *app_aws_backend(struct app *a, struct app_profile *p, struct err
 	const struct options *o = p->options;
 	bool ok;
 
-	if (!o->instance_id && !o->name) {
+	if (!options_name_target(o)) {
 		(void)err_set(e, ERR_CONFIG,
 			      "no instance is named: give --instance-id or --name (or say "
 			      "instance-id or name in the profile)");

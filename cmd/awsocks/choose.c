@@ -78,7 +78,7 @@ void chooser_ask(void *arg, const struct ec2_instance *list, size_t n, ssm_chose
 	c->count = n;
 	c->done = done;
 	c->to = to;
-	fprintf(stderr, "%zu instances have that name:\n", n);
+	fprintf(stderr, "%zu instances are meant:\n", n);
 	for (size_t i = 0; i < n; i++)
 		fprintf(stderr, "  %zu) %s  %-10s %-16s launched %s\n", i + 1, list[i].id,
 			list[i].state, list[i].private_ip, list[i].launch_time);

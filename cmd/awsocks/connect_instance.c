@@ -13,6 +13,7 @@
 #include "cmd/awsocks/connect.h"
 #include "cmd/awsocks/in_process.h"
 #include "cmd/awsocks/setup.h"
+#include "ec2/instance.h"
 #include "net/relay.h"
 #include "net/stdio_stream.h"
 #include "stream/stream.h"
@@ -28,15 +29,7 @@ struct tunnel {
 
 bool connect_names_instance(const char *host)
 {
-	size_t n;
-
-	if (str_starts(host, "mi-"))
-		host++;
-	if (!str_starts(host, "i-"))
-		return false;
-	host += 2;
-	n = strspn(host, "0123456789abcdef");
-	return !host[n] && (n == 8 || n == 17);
+	return ec2_is_id(host);
 }
 
 static void stop(struct tunnel *t)

@@ -25,6 +25,7 @@
 #include "cmd/awsocks/rule_slots.h"
 #include "cmd/awsocks/run_files.h"
 #include "cmd/awsocks/setup.h"
+#include "cmd/awsocks/target_query.h"
 
 enum { SIGNALS = 3, DESCRIPTORS = 65536 };
 
@@ -368,7 +369,7 @@ static void say_missing_instance(const struct run *r)
 {
 	const struct options *o = options_of(r);
 
-	if (!o->instance_id && !o->name && rule_slots_can(r->rules, ROUTE_PROXY))
+	if (!options_name_target(o) && rule_slots_can(r->rules, ROUTE_PROXY))
 		log_warn("start", "no instance is named (--instance-id, --name): connections that "
 				  "the rules send to proxy will be refused");
 }

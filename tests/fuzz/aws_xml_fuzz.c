@@ -67,13 +67,16 @@ static void readers(const char *p, size_t n)
 	struct aws_error error;
 	struct err e = { 0 };
 	struct creds *c;
-	char *next;
+	char *next, before[EC2_STATE_TEXT];
 
 	aws_error_read(AWS_JSON11, p, n, NULL, &error);
 	aws_error_read(AWS_QUERY, p, n, NULL, &error);
 	if (describe_parse(p, n, &list, &next, &e) != 0)
 		assert(e.code != ERR_NONE && !next);
 	mem_free(next);
+	e = (struct err){ 0 };
+	if (power_parse(p, n, before, &e) != 0)
+		assert(e.code != ERR_NONE);
 	ec2_list_sort(&list);
 	ec2_list_free(&list);
 	e = (struct err){ 0 };

@@ -84,7 +84,6 @@ def test_commands_that_are_not_built_say_so(cli, name):
     (["--mode", "vm"], "--mode vm"),
     (["--daemon"], "--daemon"),
     (["--learn"], "--learn"),
-    (["--auto-start"], "--auto-start"),
 ])
 def test_options_that_are_not_built_say_so(cli, args, what):
     for start in ([], ["start"]):

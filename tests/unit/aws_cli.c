@@ -110,7 +110,10 @@ static int begin(struct cli *x, int argc, char **argv, struct err *e)
 		return x->status ? -1 : 0;
 	}
 	if (strcmp(argv[1], "name") == 0 && argc > 2)
-		return ec2_by_name(x->aws, x->ec2, argv[2], on_instances, x, e) ? 0 : -1;
+		return ec2_find(x->aws, x->ec2, &(struct ec2_query){ .name = argv[2] },
+				on_instances, x, e)
+			       ? 0
+			       : -1;
 	if (strcmp(argv[1], "id") == 0 && argc > 2)
 		return ec2_by_id(x->aws, x->ec2, argv[2], on_instances, x, e) ? 0 : -1;
 	return err_set(e, ERR_USAGE, "creds | identity COUNT | name NAME | id ID");

@@ -205,8 +205,7 @@ static void what_is_not_built_says_so(void **state)
 		{ "--daemon", "--daemon is not built yet in this version" },
 		{ "--sandbox", NULL },
 		{ "--learn", "--learn is not built yet in this version" },
-		{ "--auto-start", "--auto-start is not built yet in this version" },
-		{ "--auto-stop", "--auto-stop is not built yet in this version" },
+		{ "--auto-start", NULL },
 		{ "-u ec2-user", NULL },
 	};
 

@@ -130,7 +130,8 @@ static void forms_and_words(void **state)
 		struct err e = { 0 };
 
 		buf_init(&b, 4096);
-		if (role_form(&o, &b, &e) != 0 || describe_form(&b, "n", NULL, "t", &e) != 0 ||
+		if (role_form(&o, &b, &e) != 0 ||
+		    describe_form(&b, &(struct ec2_query){ .name = "n" }, "t", &e) != 0 ||
 		    words_split("a 'b c'", &words, &count, &e) != 0)
 			assert_int_equal(e.code, ERR_NOMEM);
 		mem_free(words);

@@ -6,21 +6,65 @@
 #include "ec2/describe.h"
 #include "tests/support/cmocka_all.h"
 
+#define STATES(n)                                                                      \
+	"Filter." n ".Name=instance-state-name&Filter." n ".Value.1=pending&Filter." n \
+	".Value.2=running&Filter." n ".Value.3=stopping&Filter." n ".Value.4=stopped"
+#define HEAD "Action=DescribeInstances&Version=2016-11-15&"
+
 static void forms(void **state)
 {
+	static const char *const tags[] = { "tag:Role=b*", "availability-zone=a=b" };
+	static const char *const stopped[] = { "instance-state-name=stopped" };
 	static const struct {
-		const char *what, *name, *id, *token, *want;
+		const char *what;
+		struct ec2_query query;
+		const char *token, *want;
 	} cases[] = {
-		{ "id", NULL, "i-1", NULL,
-		  "Action=DescribeInstances&Version=2016-11-15&InstanceId.1=i-1" },
-		{ "id, next page", NULL, "i-1", "t/=",
-		  "Action=DescribeInstances&Version=2016-11-15&InstanceId.1=i-1&NextToken=t%2F%"
-		  "3D" },
-		{ "name", "a b", NULL, NULL,
-		  "Action=DescribeInstances&Version=2016-11-15&Filter.1.Name=tag%3AName&"
-		  "Filter.1.Value.1=a%20b&Filter.2.Name=instance-state-name&Filter.2.Value.1="
-		  "pending&"
-		  "Filter.2.Value.2=running&Filter.2.Value.3=stopping&Filter.2.Value.4=stopped" },
+		{ "id", { .id = "i-1" }, NULL, HEAD "InstanceId.1=i-1" },
+		{ "id, next page",
+		  { .id = "i-1" },
+		  "t/=",
+		  HEAD "InstanceId.1=i-1&NextToken=t%2F%3D" },
+		{ "name",
+		  { .name = "a b" },
+		  NULL,
+		  HEAD "Filter.1.Name=tag%3AName&Filter.1.Value.1=a%20b&" STATES("2") },
+		{ "wildcards are none",
+		  { .name = "*?\\" },
+		  NULL,
+		  HEAD
+		  "Filter.1.Name=tag%3AName&Filter.1.Value.1=%5C%2A%5C%3F%5C%5C&" STATES("2") },
+		{ "group",
+		  { .group = "g" },
+		  NULL,
+		  HEAD
+		  "Filter.1.Name=tag%3Aaws%3Aautoscaling%3AgroupName&Filter.1.Value.1=g&" STATES(
+			  "2") },
+		{ "IPv4",
+		  { .address = "10.0.0.1" },
+		  NULL,
+		  HEAD "Filter.1.Name=private-ip-address&Filter.1.Value.1=10.0.0.1&" STATES("2") },
+		{ "IPv6",
+		  { .address = "fd00::1" },
+		  NULL,
+		  HEAD "Filter.1.Name=network-interface.ipv6-addresses.ipv6-address&"
+		       "Filter.1.Value.1=fd00%3A%3A1&" STATES("2") },
+		{ "DNS",
+		  { .address = "ip-10-0-0-1.ec2.internal" },
+		  NULL,
+		  HEAD "Filter.1.Name=private-dns-name&Filter.1.Value.1=ip-10-0-0-1.ec2."
+		       "internal&" STATES("2") },
+		{ "filters",
+		  { .filter = tags, .filter_count = 2 },
+		  NULL,
+		  HEAD
+		  "Filter.1.Name=tag%3ARole&Filter.1.Value.1=b%2A&Filter.2.Name=availability-zone&"
+		  "Filter.2.Value.1=a%3Db&" STATES("3") },
+		{ "a state of the user's own",
+		  { .filter = stopped, .filter_count = 1 },
+		  NULL,
+		  HEAD "Filter.1.Name=instance-state-name&Filter.1.Value.1=stopped" },
+		{ "everything", { 0 }, NULL, HEAD STATES("1") },
 	};
 	struct buf b;
 
@@ -29,16 +73,78 @@ static void forms(void **state)
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		print_message("%s\n", cases[i].what);
 		buf_clear(&b);
-		assert_int_equal(
-			describe_form(&b, cases[i].name, cases[i].id, cases[i].token, NULL), 0);
+		assert_int_equal(describe_form(&b, &cases[i].query, cases[i].token, NULL), 0);
 		assert_int_equal(buf_add(&b, "", 1, NULL), 0);
 		assert_string_equal((const char *)buf_ptr(&b), cases[i].want);
 	}
-	buf_clear(&b);
-	assert_int_equal(describe_form(&b, "*?\\", NULL, NULL, NULL), 0);
-	assert_int_equal(buf_add(&b, "", 1, NULL), 0);
-	assert_non_null(strstr((const char *)buf_ptr(&b), "Value.1=%5C%2A%5C%3F%5C%5C&"));
 	buf_free(&b);
+}
+
+static void bad_queries(void **state)
+{
+	static const char *const filters[] = { "tag:Role", "=x", "tag:Role=" };
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(filters); i++) {
+		struct ec2_query q = { .filter = &filters[i], .filter_count = 1 };
+
+		assert_int_not_equal(ec2_query_check(&q, &e), 0);
+		assert_int_equal(e.code, ERR_CONFIG);
+		assert_non_null(strstr(e.msg, filters[i]));
+	}
+	assert_int_not_equal(ec2_query_check(&(struct ec2_query){ .id = "" }, NULL), 0);
+	assert_int_equal(ec2_query_check(&(struct ec2_query){ .id = "ecs:c_t_r" }, NULL), 0);
+}
+
+static void words(void **state)
+{
+	static const char *const filters[] = { "tag:Role=x" };
+	char text[EC2_QUERY_TEXT];
+
+	(void)state;
+	ec2_query_text(&(struct ec2_query){ .name = "web",
+					    .group = "g",
+					    .address = "10.0.0.1",
+					    .filter = filters,
+					    .filter_count = 1 },
+		       text);
+	assert_string_equal(text,
+			    "named 'web', in Auto Scaling group 'g', at 10.0.0.1, with tag:Role=x");
+	assert_true(ec2_is_id("i-0123456789abcdef0"));
+	assert_true(ec2_is_id("mi-01234567"));
+	assert_false(ec2_is_id("i-0123"));
+	assert_false(ec2_is_id("ecs:a_b_c"));
+	assert_true(ec2_is_foreign("ecs:a_b_c"));
+	assert_true(ec2_is_foreign("mi-01234567"));
+	assert_false(ec2_is_foreign("i-01234567"));
+}
+
+static void power(void **state)
+{
+	static const char reply[] =
+		"<StartInstancesResponse><instancesSet><item><instanceId>i-1</"
+		"instanceId><currentState>"
+		"<code>0</code><name>pending</name></currentState><previousState><code>80</code>"
+		"<name>stopped</name></previousState></item></instancesSet></"
+		"StartInstancesResponse>";
+	static const char none[] =
+		"<StartInstancesResponse><instancesSet/></StartInstancesResponse>";
+	char before[EC2_STATE_TEXT];
+	struct buf b;
+	struct err e;
+
+	(void)state;
+	buf_init(&b, 4096);
+	assert_int_equal(power_form(&b, "StopInstances", "i-1", NULL), 0);
+	assert_int_equal(buf_add(&b, "", 1, NULL), 0);
+	assert_string_equal((const char *)buf_ptr(&b),
+			    "Action=StopInstances&Version=2016-11-15&InstanceId.1=i-1");
+	buf_free(&b);
+	assert_int_equal(power_parse(reply, strlen(reply), before, NULL), 0);
+	assert_string_equal(before, "stopped");
+	assert_int_not_equal(power_parse(none, strlen(none), before, &e), 0);
+	assert_int_equal(e.code, ERR_PROTO);
 }
 
 #define ITEM(id, state, launch)                                                          \
@@ -142,6 +248,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(forms),
+		cmocka_unit_test(bad_queries),
+		cmocka_unit_test(words),
+		cmocka_unit_test(power),
 		cmocka_unit_test(pages),
 		cmocka_unit_test(odd_pages),
 		cmocka_unit_test(lists_are_bounded),

@@ -114,8 +114,8 @@ static void begin(const struct ssm_opts *more)
 	o.ssm_endpoint = "http://127.0.0.1:9";
 	o.ec2_endpoint = "http://127.0.0.1:9";
 	o.endpoint_overridden = true;
-	if (!o.name)
-		o.instance_id = "i-0123456789abcdef0";
+	if (!o.target.name)
+		o.target.id = "i-0123456789abcdef0";
 	B = ssm_backend_new(&o, NULL);
 	assert_non_null(B);
 }
@@ -468,7 +468,7 @@ static void by_name(void **state)
 	for (size_t i = 0; i < 4; i++) {
 		struct client c = { 0 };
 
-		begin(&(struct ssm_opts){ .name = "web" });
+		begin(&(struct ssm_opts){ .target.name = "web" });
 		W->instance_count = cases[i].n;
 		snprintf(W->instances[0].id, 64, "i-1");
 		snprintf(W->instances[0].state, 24, "%s", cases[i].state1);
@@ -504,7 +504,7 @@ static void chosen_by_a_person(void **state)
 	struct client c = { 0 };
 
 	(void)state;
-	begin(&(struct ssm_opts){ .name = "web", .choose = ask, .dial_ms = 100000 });
+	begin(&(struct ssm_opts){ .target.name = "web", .choose = ask, .dial_ms = 100000 });
 	W->instance_count = 2;
 	snprintf(W->instances[0].id, 64, "i-1");
 	snprintf(W->instances[1].id, 64, "i-2");
@@ -1155,7 +1155,7 @@ static void warm_must_be_a_host_and_a_port(void **state)
 	static const char *const warm[] = { "good:1", "no-port" };
 	struct ssm_opts o = { .region = "r",
 			      .ssm_endpoint = "x",
-			      .instance_id = "i-1",
+			      .target.id = "i-1",
 			      .warm = warm,
 			      .warm_count = 2 };
 	struct err e;
@@ -1369,7 +1369,7 @@ static void bad_options(void **state)
 	assert_null(ssm_backend_new(&o, &e));
 	assert_int_equal(e.code, ERR_CONFIG);
 	assert_non_null(strstr(e.msg, "--instance-id"));
-	o.instance_id = "i-1";
+	o.target.id = "i-1";
 	o.payload_size = 100;
 	assert_null(ssm_backend_new(&o, &e));
 	assert_int_equal(e.code, ERR_CONFIG);

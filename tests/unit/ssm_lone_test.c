@@ -71,7 +71,7 @@ static void begin(enum ssm_document document)
 	struct ssm_opts o = { .region = "us-east-1",
 			      .ssm_endpoint = "http://127.0.0.1:9",
 			      .endpoint_overridden = true,
-			      .instance_id = "i-0123456789abcdef0",
+			      .target.id = "i-0123456789abcdef0",
 			      .transport = SSM_SESSION,
 			      .ssh.document = document,
 			      .dial_ms = 20000 };

@@ -55,7 +55,7 @@ static void begin(enum ssm_transport transport, unsigned total)
 	struct ssm_opts o = { .region = "us-east-1",
 			      .ssm_endpoint = "http://127.0.0.1:9",
 			      .endpoint_overridden = true,
-			      .instance_id = "i-0123456789abcdef0",
+			      .target.id = "i-0123456789abcdef0",
 			      .transport = transport,
 			      .sessions_total = total,
 			      .ssh = { .dir = "/nowhere",
@@ -240,7 +240,7 @@ static void what_ssh_needs(void **state)
 {
 	struct ssm_opts o = { .region = "us-east-1",
 			      .ssm_endpoint = "http://127.0.0.1:9",
-			      .instance_id = "i-0123456789abcdef0",
+			      .target.id = "i-0123456789abcdef0",
 			      .transport = SSM_AUTO };
 	struct err e = { 0 };
 

@@ -54,7 +54,7 @@ static void make(struct account *a, const char *region, struct start_buckets *sh
 			      .region = region,
 			      .ssm_endpoint = "http://127.0.0.1:9",
 			      .endpoint_overridden = true,
-			      .instance_id = "i-0123456789abcdef0" };
+			      .target.id = "i-0123456789abcdef0" };
 
 	*a = (struct account){ .b = ssm_backend_new(&o, NULL) };
 	assert_non_null(a->b);

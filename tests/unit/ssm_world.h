@@ -261,14 +261,14 @@ void provider_cancel(struct provider_call *c)
 	list_del(&c->node);
 	free(c);
 }
-struct ec2_call *ec2_by_name(struct aws_client *a, const char *endpoint, const char *name,
-			     ec2_fn *fn, void *arg, struct err *e)
+struct ec2_call *ec2_find(struct aws_client *a, const char *endpoint, const struct ec2_query *q,
+			  ec2_fn *fn, void *arg, struct err *e)
 {
 	struct ec2_call *c = calloc(1, sizeof(*c));
 
 	(void)a;
 	(void)endpoint;
-	(void)name;
+	(void)q;
 	(void)e;
 	W->lookups++;
 	c->fn = fn;
@@ -276,8 +276,15 @@ struct ec2_call *ec2_by_name(struct aws_client *a, const char *endpoint, const c
 	list_add_tail(&W->ec2_calls, &c->node);
 	return c;
 }
+struct ec2_call *ec2_by_id(struct aws_client *a, const char *endpoint, const char *id, ec2_fn *fn,
+			   void *arg, struct err *e)
+{
+	return ec2_find(a, endpoint, &(struct ec2_query){ .id = id }, fn, arg, e);
+}
 void ec2_cancel(struct ec2_call *c)
 {
+	if (!c)
+		return;
 	list_del(&c->node);
 	free(c);
 }

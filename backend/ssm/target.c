@@ -1,0 +1,255 @@
+/*
+ * Which instance is meant, found by what the user knows of it: at the start, and again when AWS
+ * says that the one in use is not connected any more, since an Auto Scaling group, or a person, may
+ * have replaced it. An id is taken as it is, unless the instance may have to be started.
+ */
+#include <string.h>
+
+#include "backend/ssm/lifecycle.h"
+#include "backend/ssm/ssm_impl.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "ec2/instance.h"
+
+enum {
+	ID_MAX = 400, /* SSM API Reference: Target */
+	CANDIDATE_TEXT = 320,
+	LIST_TEXT = 190
+};
+
+/* --- what the user said --- */
+
+static int copy(char **to, const char *text, struct err *e)
+{
+	*to = mem_strdup(text);
+	return *to || !text ? 0 : err_set(e, ERR_NOMEM, "ssm backend");
+}
+
+static int check(const struct ssm_opts *o, struct err *e)
+{
+	const struct ec2_query *q = &o->target;
+
+	if (!q->id && !q->name && !q->group && !q->address && !q->filter_count)
+		return err_set(e, ERR_CONFIG,
+			       "which instance? give --instance-id or --name (or put one into the "
+			       "profile's section of the configuration)");
+	if (q->id && strlen(q->id) > ID_MAX)
+		return err_set(e, ERR_CONFIG, "'%.80s' is not an instance id", q->id);
+	if (ec2_query_check(q, e) != 0)
+		return -1;
+	if ((!q->id || o->auto_start) && !o->ec2_endpoint)
+		return err_set(e, ERR_INTERNAL, "ssm: no EC2 endpoint to look a name up");
+	if (o->auto_start && q->id && ec2_is_foreign(q->id))
+		return err_set(e, ERR_CONFIG,
+			       "--auto-start: %.80s is no EC2 instance, it cannot be started",
+			       q->id);
+	return 0;
+}
+
+int ssm_target_new(struct ssm *s, const struct ssm_opts *o, struct err *e)
+{
+	const struct ec2_query *q = &o->target;
+	struct ssm_query *own = &s->query;
+
+	if (check(o, e) != 0 || copy(&own->id, q->id, e) != 0)
+		return -1;
+	if (!q->id && (copy(&own->name, q->name, e) != 0 || copy(&own->group, q->group, e) != 0 ||
+		       copy(&own->address, q->address, e) != 0))
+		return -1;
+	own->filter = mem_alloc((q->filter_count + 1) * sizeof(*own->filter));
+	if (!own->filter)
+		return err_set(e, ERR_NOMEM, "ssm backend");
+	for (size_t i = 0; !q->id && i < q->filter_count; i++) {
+		if (copy(&own->filter[i], q->filter[i], e) != 0)
+			return -1;
+		own->filter_count++;
+	}
+	own->as_asked = (struct ec2_query){ .id = own->id,
+					    .name = own->name,
+					    .group = own->group,
+					    .address = own->address,
+					    .filter = (const char *const *)own->filter,
+					    .filter_count = own->filter_count };
+	ec2_query_text(&own->as_asked, own->text);
+	return 0;
+}
+
+void ssm_target_free(struct ssm *s)
+{
+	struct ssm_query *own = &s->query;
+
+	mem_free(s->choices);
+	mem_free(own->id);
+	mem_free(own->name);
+	mem_free(own->group);
+	mem_free(own->address);
+	for (size_t i = 0; i < own->filter_count; i++)
+		mem_free(own->filter[i]);
+	mem_free(own->filter);
+}
+
+/* --- one is found --- */
+
+static void fail(struct ssm *s, const struct err *why)
+{
+	fsm_failed(&s->fsm, s->step, why);
+}
+
+static void known(struct ssm *s, const char *id)
+{
+	str_fmt(s->target, sizeof(s->target), "%s", id);
+	fsm_done(&s->fsm, s->step, list_empty(&s->queue) ? FSM_ONLINE : FSM_SESSION);
+}
+
+/* AWS did not know the target in use as connected, and yet it is the one. */
+static void not_replaced(struct ssm *s)
+{
+	if (ssm_alive(s))
+		fsm_done(&s->fsm, s->step, FSM_ACTIVE);
+	else
+		fail(s, &s->not_connected);
+}
+
+static void take(struct ssm *s, const struct ec2_instance *i)
+{
+	struct err e;
+	bool same = strcmp(s->target, i->id) == 0;
+
+	str_fmt(s->ssh_env.zone, sizeof(s->ssh_env.zone), "%s", i->zone);
+	if (lifecycle_must_wait(s, i)) {
+		str_fmt(s->target, sizeof(s->target), "%s", i->id);
+		fsm_done(&s->fsm, s->step, FSM_STARTING);
+	} else if (strcmp(i->state, "running") != 0) {
+		(void)err_set(&e, ERR_TARGET,
+			      "instance %s (%s) is %s: start it first, or give --auto-start", i->id,
+			      s->query.text, i->state);
+		fail(s, &e);
+	} else if (s->fsm.state == FSM_REPLACED && same) {
+		not_replaced(s);
+	} else {
+		log_info("ssm", "%s: %s: it is %s%s", s->base.name, s->query.text, i->id,
+			 s->fsm.state == FSM_REPLACED ? " now" : "");
+		known(s, i->id);
+	}
+}
+
+static void on_chosen(void *to, size_t index)
+{
+	struct ssm *s = to;
+	struct ec2_instance *list = s->choices, chosen;
+	struct err e;
+
+	if (!list)
+		return; /* too late: the step is over */
+	if (index < s->choice_count) {
+		chosen = list[index];
+		mem_free(list);
+		s->choices = NULL;
+		take(s, &chosen);
+		return;
+	}
+	(void)err_set(&e, ERR_TARGET, "no instance %s was chosen", s->query.text);
+	fail(s, &e);
+}
+
+static void describe(const struct ec2_instance *i, char out[static CANDIDATE_TEXT])
+{
+	const char *const field[] = { i->id, i->name, i->state, i->private_ip, i->zone };
+	size_t used = 0;
+
+	out[0] = '\0';
+	for (size_t k = 0; k < sizeof(field) / sizeof(*field); k++) {
+		if (!*field[k])
+			continue;
+		(void)str_fmt(out + used, CANDIDATE_TEXT - used, "%s%.64s", used ? " " : "",
+			      field[k]);
+		used = strlen(out);
+	}
+}
+
+/* All of them in the log, in the error as many as it holds. */
+static void list_candidates(const struct ssm *s, const struct ec2_instance *list, size_t n,
+			    char text[static LIST_TEXT])
+{
+	char one[CANDIDATE_TEXT];
+	size_t used = 0, fit = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < n; i++) {
+		describe(&list[i], one);
+		log_warn("ssm", "%s: candidate: %s", s->base.name, one);
+		if (fit < i ||
+		    !str_fmt(text + used, LIST_TEXT - used - 4, "%s%s", i ? ", " : "", one))
+			continue;
+		fit++;
+		used = strlen(text);
+	}
+	if (fit < n)
+		(void)str_fmt(text + used, LIST_TEXT - used, " ...");
+}
+
+static void several(struct ssm *s, const struct ec2_instance *list, size_t n)
+{
+	char text[LIST_TEXT];
+	struct err e;
+
+	if (s->choose && s->fsm.state == FSM_INSTANCE &&
+	    (s->choices = mem_alloc(n * sizeof(*list))) != NULL) {
+		memcpy(s->choices, list, n * sizeof(*list));
+		s->choice_count = n;
+		s->choose(s->choose_arg, s->choices, n, on_chosen, s);
+		return;
+	}
+	list_candidates(s, list, n, text);
+	(void)err_set(&e, ERR_TARGET, "%zu instances are %.60s: %s; use --instance-id", n,
+		      s->query.text, text);
+	fail(s, &e);
+}
+
+static void on_instances(void *arg, const struct ec2_instance *list, size_t n,
+			 const struct err *why)
+{
+	struct ssm *s = arg;
+	struct err e;
+
+	s->looking = NULL;
+	if (why) {
+		fail(s, why);
+	} else if (!list || n == 0) {
+		(void)err_set(&e, ERR_TARGET,
+			      "no instance in %s is %s: is the region right, and the account?",
+			      s->region, s->query.text);
+		fail(s, &e);
+	} else if (n == 1) {
+		take(s, &list[0]);
+	} else {
+		several(s, list, n);
+	}
+}
+
+void ssm_look(struct ssm *s, unsigned attempt)
+{
+	struct err e;
+
+	s->step = attempt;
+	if (s->query.id && !lifecycle_needs_state(s)) {
+		known(s, s->query.id);
+		return;
+	}
+	s->looking = ec2_find(s->env.api.aws, s->ec2_endpoint, &s->query.as_asked, on_instances, s,
+			      &e);
+	if (!s->looking)
+		fail(s, &e);
+}
+
+bool ssm_may_be_replaced(struct ssm *s, const struct err *why)
+{
+	if (why->code != ERR_TARGET || !ssm_takes_dials(s) ||
+	    (s->query.id && !lifecycle_needs_state(s)))
+		return false;
+	s->not_connected = *why;
+	ssm_stop_step(s);
+	fsm_done(&s->fsm, s->step, FSM_REPLACED);
+	return true;
+}
