@@ -47,6 +47,7 @@ static void on_session_up(void *arg)
 	struct ssm *s = arg;
 
 	ssm_tell_transport(s);
+	s->life.progress[0] = '\0';
 	if (s->fsm.state == FSM_SESSION)
 		fsm_done(&s->fsm, s->step, FSM_ACTIVE);
 }
@@ -64,8 +65,6 @@ static void on_session_failed(void *arg, const struct err *why, const char *aws_
 		return; /* one that was asked for before */
 	} else if (s->fsm.state == FSM_SESSION && ssm_is_of_one_host(why->code)) {
 		fsm_done(&s->fsm, s->step, FSM_ACTIVE); /* AWS and the agent have answered */
-	} else if (lifecycle_too_early(s, why) || ssm_may_be_replaced(s, why)) {
-		return;
 	} else if (s->fsm.state == FSM_SESSION) {
 		fsm_failed(&s->fsm, s->step, &named);
 	} else if (ssm_takes_dials(s) && !pool_alive(s->pool) && !ssm_is_of_one_host(why->code)) {
@@ -159,10 +158,16 @@ static void ssm_describe(struct backend *b, struct cJSON *into)
 	struct ssm *s = of(b);
 	uint64_t now = loop_now_ms(s->loop);
 	bool failed = s->fsm.state == FSM_BACKOFF;
+	struct err why = { 0 };
 	cJSON *sessions;
 
+	if (failed)
+		why = s->fsm.why;
+	else if (s->fsm.state == FSM_SESSION || ssm_takes_dials(s))
+		(void)session_held(&s->env, &why);
+
 	cJSON_AddStringToObject(into, "step", fsm_name(s->fsm.state));
-	cJSON_AddStringToObject(into, "reason", failed ? s->fsm.why.msg : "");
+	cJSON_AddStringToObject(into, "reason", why.msg);
 	cJSON_AddNumberToObject(into, "next_try_ms",
 				failed && s->next_try_ms > now ? (double)(s->next_try_ms - now)
 							       : 0);
@@ -296,6 +301,8 @@ static void fill_env(struct ssm *s, const struct ssm_opts *o)
 		.no_sign = o->no_sign,
 		.starts = &s->own_starts,
 		.held = &s->held,
+		.not_connected = ssm_relook,
+		.not_connected_arg = s,
 		.payload_size = o->payload_size,
 		.stream_idle_ms = o->stream_idle_ms,
 		.gap_limit_ms = o->gap_limit_ms,

@@ -82,21 +82,6 @@ static bool goes_by_ssh_now(const struct ssm_dial *d, const struct err *why)
 	       ssm_takes_dials(d->ssm) && loop_now_ms(d->ssm->loop) < d->end_ms;
 }
 
-/* Its session was refused for want of the instance, and that is being looked for anew. */
-static bool waits_for_another(struct ssm_dial *d, const struct err *why)
-{
-	struct ssm *s = d->ssm;
-	uint64_t now = loop_now_ms(s->loop);
-
-	if (why->code != ERR_TARGET || d->queued_again || now >= d->end_ms || s->closed ||
-	    s->fsm.state == FSM_BACKOFF || ssm_takes_dials(s))
-		return false;
-	d->queued_again = true;
-	list_add_tail(&s->queue, &d->node);
-	timer_arm(s->loop, &d->limit, (unsigned)(d->end_ms - now), on_dial_limit, d);
-	return true;
-}
-
 static void on_stream(void *arg, struct stream *stream, const char *id, const struct err *why)
 {
 	struct ssm_dial *d = arg;
@@ -109,8 +94,6 @@ static void on_stream(void *arg, struct stream *stream, const char *id, const st
 		hand_over(d);
 		return;
 	}
-	if (!stream && waits_for_another(d, why))
-		return;
 	str_fmt(done.session, sizeof(done.session), "%s", id);
 	tell(d, stream ? &done : NULL, why);
 }

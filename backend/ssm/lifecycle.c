@@ -11,7 +11,6 @@
 enum {
 	POLL_FIRST_MS = 500,
 	POLL_MAX_MS = 5000,
-	REFUSED_MS = 2000,
 	CONNECT_MS = 180000,
 	STOP_CALL_MS = 10000,
 	STOP_AGAIN_MS = 2000,
@@ -49,11 +48,11 @@ bool lifecycle_must_wait(const struct ssm *s, const struct ec2_instance *i)
 }
 
 /* Said once for each change. */
-static void tell(struct ssm *s, const char *state)
+void lifecycle_tell(struct ssm *s, const char *id, const char *state)
 {
 	char text[LIFECYCLE_TEXT];
 
-	(void)str_fmt(text, sizeof(text), "instance %.64s is %s", s->target, state);
+	(void)str_fmt(text, sizeof(text), "instance %.64s is %s", id, state);
 	if (strcmp(text, s->life.progress) == 0)
 		return;
 	str_fmt(s->life.progress, sizeof(s->life.progress), "%s", text);
@@ -118,7 +117,6 @@ static void start(struct ssm *s)
 static void runs(struct ssm *s)
 {
 	s->life.connect_until_ms = now_ms(s) + CONNECT_MS;
-	s->life.refused = false;
 	fsm_done(&s->fsm, s->step, FSM_CONNECTING);
 }
 
@@ -140,7 +138,7 @@ static void on_look(void *arg, const struct ec2_instance *list, size_t n, const 
 	} else if (strcmp(list->state, "running") == 0 && !s->life.stopping) {
 		runs(s);
 	} else {
-		tell(s, list->state);
+		lifecycle_tell(s, s->target, list->state);
 		if (strcmp(list->state, "stopped") == 0 && s->life.auto_start)
 			start(s);
 		else
@@ -195,7 +193,7 @@ static void on_asked(void *arg, bool is_connected, const char *aws_code, const s
 			s->target);
 		fsm_failed(&s->fsm, s->step, &e);
 	} else {
-		tell(s, "running, its agent is not connected to SSM yet");
+		lifecycle_tell(s, s->target, "running, its agent is not connected to SSM yet");
 		again(s, ask);
 	}
 }
@@ -216,23 +214,7 @@ void lifecycle_enter_connecting(void *arg, unsigned attempt)
 
 	s->step = attempt;
 	s->life.poll_ms = POLL_FIRST_MS;
-	if (s->life.refused) { /* though it was connected */
-		s->life.poll_ms = REFUSED_MS;
-		again(s, ask);
-	} else {
-		ask(s);
-	}
-}
-
-bool lifecycle_too_early(struct ssm *s, const struct err *why)
-{
-	if (why->code != ERR_TARGET || s->fsm.state != FSM_SESSION ||
-	    now_ms(s) >= s->life.connect_until_ms)
-		return false;
-	s->life.refused = true;
-	tell(s, "connected to SSM, but sessions are still refused");
-	fsm_done(&s->fsm, s->step, FSM_CONNECTING);
-	return true;
+	ask(s);
 }
 
 /* --- idle --- */

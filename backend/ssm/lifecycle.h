@@ -4,8 +4,8 @@
  * Starting the instance, and stopping what we started (--auto-start, --auto-stop, --idle-stop).
  *
  *   STARTING    StartInstances if it is stopped; DescribeInstances until it runs
- *   CONNECTING  GetConnectionStatus until its agent is connected; StartSession may still answer
- *               TargetNotConnected for a while: then here again, for 3 min in all
+ *   CONNECTING  GetConnectionStatus until its agent is connected, for 3 min; StartSession may
+ *               still answer TargetNotConnected for a while, and is asked again by the session
  *
  * Ours is what StartInstances found stopped: another who started it meanwhile keeps it. A call
  * that is under way when the backend ends is waited for, so that nothing is left running unseen.
@@ -26,7 +26,6 @@ struct lifecycle {
 	bool auto_start, auto_stop;
 	bool ours;     /* we have started it */
 	bool stopping; /* StopInstances is under way, or to be repeated */
-	bool refused;  /* StartSession has been too early */
 	bool over;     /* the backend has ended, and nothing is left to be done here */
 	unsigned idle_stop_ms;
 	char id[64]; /* which one is ours, or to be started */
@@ -44,8 +43,8 @@ bool lifecycle_needs_state(const struct ssm *);
 bool lifecycle_must_wait(const struct ssm *, const struct ec2_instance *);
 void lifecycle_enter_starting(void *ssm, unsigned attempt);
 void lifecycle_enter_connecting(void *ssm, unsigned attempt);
-/* StartSession failed in the state SESSION: is it too early yet? Then CONNECTING again. */
-bool lifecycle_too_early(struct ssm *, const struct err *why);
+/* For status, and for the log when it is new. */
+void lifecycle_tell(struct ssm *, const char *id, const char *state);
 void lifecycle_active(struct ssm *);    /* --idle-stop begins to count */
 void lifecycle_stop_step(struct ssm *); /* polls no more; StartInstances is not taken back */
 /* Stops what is ours, at most for a minute; ssm_free_if_over() is called when that is done. */

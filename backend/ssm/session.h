@@ -39,6 +39,10 @@ struct session_env { /* what all sessions of a backend share; outlives them */
 	struct start_bucket *starts; /* NULL: StartSession is called at once */
 	/* Why StartSession is asked again and again now; code ERR_NONE: it is not. May be NULL. */
 	struct err *held;
+	/* Called when StartSession says so, which is then asked again, for what target is by then.
+	 * May be NULL. It must not end a session. */
+	void (*not_connected)(void *arg);
+	void *not_connected_arg;
 	size_t payload_size;
 	unsigned stream_idle_ms, gap_limit_ms;
 	unsigned keep_alive_ms; /* 0: none is sent */

@@ -78,6 +78,8 @@ static bool not_connected_yet(struct session *s, const char *aws_code, const str
 		log_warn("ssm", "%s: not connected yet, will be asked for again: %s", s->label,
 			 why->msg);
 	hold(s, why);
+	if (s->env->not_connected)
+		s->env->not_connected(s->env->not_connected_arg);
 	timer_arm(s->env->loop, &s->turn, pause / 2 + random_below(pause / 2 + 1), on_turn, s);
 	return true;
 }

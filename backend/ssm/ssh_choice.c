@@ -163,6 +163,7 @@ static void on_up(void *arg)
 {
 	struct ssm *s = arg;
 
+	s->life.progress[0] = '\0';
 	if (s->fsm.state == FSM_SESSION && s->by_ssh)
 		fsm_done(&s->fsm, s->step, FSM_ACTIVE);
 }
@@ -178,9 +179,7 @@ static void on_failed(void *arg, const struct err *why, const char *aws_code)
 	if (s->port_why.code != ERR_NONE)
 		(void)err_set(&e, why->code, "%.130s; and by SSH: %.170s", s->port_why.msg,
 			      why->msg);
-	if (lifecycle_too_early(s, why) || ssm_may_be_replaced(s, why)) {
-		return;
-	} else if (s->fsm.state == FSM_SESSION) {
+	if (s->fsm.state == FSM_SESSION) {
 		fsm_failed(&s->fsm, s->step, &e);
 	} else if (ssm_takes_dials(s) && !ssh_pool_alive(s->ssh)) {
 		ssm_stop_step(s);

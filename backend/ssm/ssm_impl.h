@@ -41,7 +41,6 @@ struct ssm {
 	char target[404], client_id[37];
 	struct ssm_query query;
 	struct lifecycle life;
-	struct err not_connected;     /* why FSM_REPLACED */
 	struct ec2_instance *choices; /* while the user is asked */
 	size_t choice_count;
 	ssm_choose_fn *choose;
@@ -63,6 +62,8 @@ struct ssm {
 	unsigned step; /* attempt of the step that is under way */
 	struct provider_call *asking;
 	struct ec2_call *looking;
+	struct ec2_call *relooking; /* see ssm_relook() */
+	uint64_t relook_ms;         /* not before */
 	struct api_call *call;
 	uint64_t init_ms, next_try_ms;
 	void (*started)(void *arg, const struct err *);
@@ -79,7 +80,6 @@ struct ssm_dial {
 	struct ssh_pool_dial *ssh; /* the same */
 	struct lone *lone;         /* the same */
 	bool by_ssh;
-	bool queued_again; /* the instance was not there; once */
 	struct loop_timer limit;
 	struct loop_post post; /* to tell of a failure */
 	uint64_t end_ms;
@@ -123,9 +123,11 @@ bool ssm_is_of_one_host(enum err_code);
 /* target.c: which instance. */
 MUST_CHECK int ssm_target_new(struct ssm *, const struct ssm_opts *, struct err *);
 void ssm_target_free(struct ssm *);
-void ssm_look(struct ssm *, unsigned attempt); /* FSM_INSTANCE and FSM_REPLACED */
-/* A session was refused for want of the target: true: it is looked for anew. */
-bool ssm_may_be_replaced(struct ssm *, const struct err *why);
+void ssm_look(struct ssm *, unsigned attempt); /* FSM_INSTANCE */
+/* A session waits, since the instance is not connected: which one is meant now is asked for beside
+ * it, now and then, and who waits is served by that. Nothing to do for a mere id. */
+void ssm_relook(void *ssm);
+void ssm_stop_relook(struct ssm *);
 
 /* steps.c */
 extern const struct fsm_owner ssm_steps;

@@ -8,9 +8,9 @@
  *             ^          |  (any failure)     |         |
  *             +-------- backoff <-------------+---------+
  *
- * An instance that does not run yet: instance -> starting -> connecting <-> session. One that is
- * not connected any more: active -> replaced -> as from instance. One that is stopped because
- * nobody uses it: active -> idle.
+ * An instance that does not run yet: instance -> starting -> connecting -> session. One that was
+ * stopped, and is ours to start: active -> starting. One that is stopped because nobody uses it:
+ * active -> idle.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,7 +24,6 @@ enum fsm_state {
 	FSM_INSTANCE,   /* which instance is meant */
 	FSM_STARTING,   /* until it runs (lifecycle.h) */
 	FSM_CONNECTING, /* until its agent is connected, and a little longer */
-	FSM_REPLACED,   /* which instance is meant now */
 	FSM_ONLINE,     /* GetConnectionStatus: nobody waits yet */
 	FSM_SESSION,    /* the first session, for the first dial that waits */
 	FSM_ACTIVE,

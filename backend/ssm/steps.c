@@ -24,6 +24,7 @@ void ssm_stop_step(struct ssm *s)
 		provider_cancel(s->asking);
 	if (s->looking)
 		ec2_cancel(s->looking);
+	ssm_stop_relook(s);
 	api_cancel(s->call);
 	lifecycle_stop_step(s);
 	s->asking = NULL;
@@ -235,7 +236,6 @@ const struct fsm_owner ssm_steps = {
 		   [FSM_INSTANCE] = enter_instance,
 		   [FSM_STARTING] = lifecycle_enter_starting,
 		   [FSM_CONNECTING] = lifecycle_enter_connecting,
-		   [FSM_REPLACED] = enter_instance,
 		   [FSM_ONLINE] = enter_online,
 		   [FSM_SESSION] = enter_session,
 		   [FSM_ACTIVE] = enter_active,

@@ -1,6 +1,6 @@
 /*
  * Which instance is meant, found by what the user knows of it: at the start, and again when AWS
- * says that the one in use is not connected any more, since an Auto Scaling group, or a person, may
+ * says that the one in use is not connected, since an Auto Scaling group, or a person, may
  * have replaced it. An id is taken as it is, unless the instance may have to be started.
  */
 #include <string.h>
@@ -15,7 +15,8 @@
 enum {
 	ID_MAX = 400, /* SSM API Reference: Target */
 	CANDIDATE_TEXT = 320,
-	LIST_TEXT = 190
+	LIST_TEXT = 190,
+	RELOOK_MS = 800 /* sessions ask again after 0.5 s to 8 s */
 };
 
 /* --- what the user said --- */
@@ -102,19 +103,9 @@ static void known(struct ssm *s, const char *id)
 	fsm_done(&s->fsm, s->step, list_empty(&s->queue) ? FSM_ONLINE : FSM_SESSION);
 }
 
-/* AWS did not know the target in use as connected, and yet it is the one. */
-static void not_replaced(struct ssm *s)
-{
-	if (ssm_alive(s))
-		fsm_done(&s->fsm, s->step, FSM_ACTIVE);
-	else
-		fail(s, &s->not_connected);
-}
-
 static void take(struct ssm *s, const struct ec2_instance *i)
 {
 	struct err e;
-	bool same = strcmp(s->target, i->id) == 0;
 
 	str_fmt(s->ssh_env.zone, sizeof(s->ssh_env.zone), "%s", i->zone);
 	if (lifecycle_must_wait(s, i)) {
@@ -125,11 +116,8 @@ static void take(struct ssm *s, const struct ec2_instance *i)
 			      "instance %s (%s) is %s: start it first, or give --auto-start", i->id,
 			      s->query.text, i->state);
 		fail(s, &e);
-	} else if (s->fsm.state == FSM_REPLACED && same) {
-		not_replaced(s);
 	} else {
-		log_info("ssm", "%s: %s: it is %s%s", s->base.name, s->query.text, i->id,
-			 s->fsm.state == FSM_REPLACED ? " now" : "");
+		log_info("ssm", "%s: %s: it is %s", s->base.name, s->query.text, i->id);
 		known(s, i->id);
 	}
 }
@@ -194,8 +182,7 @@ static void several(struct ssm *s, const struct ec2_instance *list, size_t n)
 	char text[LIST_TEXT];
 	struct err e;
 
-	if (s->choose && s->fsm.state == FSM_INSTANCE &&
-	    (s->choices = mem_alloc(n * sizeof(*list))) != NULL) {
+	if (s->choose && (s->choices = mem_alloc(n * sizeof(*list))) != NULL) {
 		memcpy(s->choices, list, n * sizeof(*list));
 		s->choice_count = n;
 		s->choose(s->choose_arg, s->choices, n, on_chosen, s);
@@ -243,13 +230,77 @@ void ssm_look(struct ssm *s, unsigned attempt)
 		fail(s, &e);
 }
 
-bool ssm_may_be_replaced(struct ssm *s, const struct err *why)
+/* --- looked for again, while sessions wait --- */
+
+static bool waits(const struct ssm *s)
 {
-	if (why->code != ERR_TARGET || !ssm_takes_dials(s) ||
+	return !s->closed && (s->fsm.state == FSM_SESSION || ssm_takes_dials(s));
+}
+
+static void moved(struct ssm *s, const struct ec2_instance *i)
+{
+	log_info("ssm", "%s: %s: it is %s now, and not %s", s->base.name, s->query.text, i->id,
+		 s->target);
+	str_fmt(s->ssh_env.zone, sizeof(s->ssh_env.zone), "%s", i->zone);
+	str_fmt(s->target, sizeof(s->target), "%s", i->id); /* sessions are asked for by this */
+	lifecycle_tell(s, i->id, "running, and meant now");
+}
+
+static void take_again(struct ssm *s, const struct ec2_instance *i)
+{
+	bool runs = strcmp(i->state, "running") == 0, same = strcmp(s->target, i->id) == 0;
+
+	if (runs && !same) {
+		moved(s, i);
+	} else if (!runs && s->life.auto_start && lifecycle_must_wait(s, i)) {
+		str_fmt(s->target, sizeof(s->target), "%s", i->id);
+		ssm_stop_step(s);
+		fsm_done(&s->fsm, s->step, FSM_STARTING);
+	} else {
+		lifecycle_tell(s, i->id,
+			       runs ? "running, but sessions are still refused" : i->state);
+	}
+}
+
+static void on_instances_again(void *arg, const struct ec2_instance *list, size_t n,
+			       const struct err *why)
+{
+	struct ssm *s = arg;
+
+	s->relooking = NULL;
+	if (why)
+		log_warn("ssm", "%s: %s", s->base.name, why->msg);
+	if (why || !waits(s))
+		return;
+	for (size_t i = 0; i < n; i++) /* of several, one may have been chosen */
+		if (n == 1 || strcmp(s->target, list[i].id) == 0) {
+			take_again(s, &list[i]);
+			return;
+		}
+	lifecycle_tell(s, s->target,
+		       n ? "not connected, and several others match"
+			 : "not connected, and no other matches");
+}
+
+void ssm_relook(void *arg)
+{
+	struct ssm *s = arg;
+	uint64_t now = loop_now_ms(s->loop);
+	struct err e;
+
+	if (s->relooking || now < s->relook_ms || !waits(s) ||
 	    (s->query.id && !lifecycle_needs_state(s)))
-		return false;
-	s->not_connected = *why;
-	ssm_stop_step(s);
-	fsm_done(&s->fsm, s->step, FSM_REPLACED);
-	return true;
+		return;
+	s->relook_ms = now + RELOOK_MS;
+	s->relooking = ec2_find(s->env.api.aws, s->ec2_endpoint, &s->query.as_asked,
+				on_instances_again, s, &e);
+	if (!s->relooking)
+		log_warn("ssm", "%s: %s", s->base.name, e.msg);
+}
+
+void ssm_stop_relook(struct ssm *s)
+{
+	if (s->relooking)
+		ec2_cancel(s->relooking);
+	s->relooking = NULL;
 }

@@ -6,6 +6,7 @@ import signal
 import client
 import conftest
 import harness
+from test_localaws import api_of
 
 ID, OTHER = conftest.INSTANCE, "i-0000000000000000b"
 NAME = "intranet.example"
@@ -65,7 +66,7 @@ def test_other_targets_are_passed_as_they_are(localaws, awsocks, web):
     fetch(proxy)
     assert aws.stats()["DescribeInstances"] == 0
     assert proxy.stop() == 0
-    proxy = awsocks("--instance-id", task, aws=aws, target=False)
+    proxy = awsocks("--instance-id", task, "--connect-timeout", "2s", aws=aws, target=False)
     assert fetch(proxy, check=False).returncode != 0
     assert f"{task} is not connected" in backend(proxy)["reason"]
 
@@ -172,15 +173,31 @@ def test_replaced_by_its_group(localaws, awsocks, web):
     harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the end of the old sessions")
     fetch(proxy)
     assert backend(proxy)["instance"] == new
-    assert "active -> replaced" in proxy.log()
+    assert f"it is {new} now, and not {ID}" in proxy.log()
     assert "failed" not in proxy.log()
+    assert (backend(proxy)["reason"], "progress" in backend(proxy)) == ("", False)
 
 
 def test_not_connected_is_no_replacement(localaws, awsocks, web):
     aws = emulator(localaws, web, *instance(name="box"))
-    proxy = awsocks("--name", "box", "--no-lazy", aws=aws, target=False)
+    proxy = awsocks("--name", "box", "--no-lazy", "--connect-timeout", "2s", aws=aws, target=False)
     aws.faults("not-connected")
     assert fetch(proxy, check=False).returncode != 0
     assert "is not connected" in backend(proxy)["reason"]
+    assert backend(proxy)["progress"] == f"instance {ID} is running, but sessions are still refused"
+    assert aws.stats()["DescribeInstances"] >= 2
     aws.faults("clear")
     harness.wait_for(lambda: fetch(proxy, check=False).returncode == 0, what="the end of the pause")
+    assert backend(proxy)["instance"] == ID
+    assert (backend(proxy)["reason"], "progress" in backend(proxy)) == ("", False)
+
+
+def test_stopped_by_somebody_else_it_is_started_again(localaws, awsocks, web):
+    aws = emulator(localaws, web, *instance(name="box"))
+    proxy = awsocks("--name", "box", "--auto-start", aws=aws, target=False)
+    fetch(proxy)
+    api_of(aws).client("ec2").stop_instances(InstanceIds=[ID])
+    harness.wait_for(lambda: states(aws)[ID] == "stopped", what="the stop")
+    fetch(proxy)
+    assert aws.stats()["StartInstances"] == 1
+    assert proxy.stop() == 0

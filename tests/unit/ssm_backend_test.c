@@ -384,6 +384,74 @@ static void never_connected(void **state)
 	assert_int_equal(b.dones, 1);
 }
 
+/* Replaced while it is in use: who comes then waits, and is served by the other one. What is found
+ * besides changes nothing: none, the same, several, one that does not run. */
+static void moved_while_it_waits(void **state)
+{
+	static const struct {
+		size_t n;
+		const char *id, *state;
+	} found[] = { { 0, "", "" },
+		      { 1, "i-1", "running" },
+		      { 2, "i-2", "running" },
+		      { 1, "i-2", "pending" },
+		      { 1, "i-2", "running" } };
+
+	(void)state;
+	for (size_t i = 0; i < 5; i++) {
+		struct client a = { .to_write = 10 }, b = { 0 };
+		bool moves = i == 4;
+
+		begin(&(struct ssm_opts){ .target.name = "web", .dial_ms = 20000 });
+		W->instance_count = 1;
+		snprintf(W->instances[0].id, 64, "i-1");
+		snprintf(W->instances[0].state, 24, "running");
+		dial(&a, "echo");
+		RUN_UNTIL(a.got == 10, 1000);
+		W->start_code = "TargetNotConnected";
+		W->start_text = "i-1 is not connected.";
+		W->instance_count = found[i].n;
+		snprintf(W->instances[0].id, 64, "%s", found[i].id);
+		snprintf(W->instances[0].state, 24, "%s", found[i].state);
+		snprintf(W->instances[1].id, 64, "i-3");
+		snprintf(W->instances[1].state, 24, "running");
+		dial(&b, "other");
+		run(3000);
+		assert_int_equal(b.dones, 0);
+		W->start_code = NULL;
+		RUN_UNTIL(b.dones, 8100);
+		assert_non_null(b.s);
+		assert_non_null(
+			strstr(W->last_start, moves ? "\"Target\":\"i-2\"" : "\"Target\":\"i-1\""));
+		finish();
+	}
+}
+
+/* Closed while it is being looked for again; and a mere id is not looked for. */
+static void not_moved(void **state)
+{
+	struct client a = { 0 }, b = { 0 };
+
+	(void)state;
+	begin(&(struct ssm_opts){ .target.name = "web" });
+	W->instance_count = 1;
+	snprintf(W->instances[0].id, 64, "i-1");
+	snprintf(W->instances[0].state, 24, "running");
+	W->start_code = "TargetNotConnected";
+	W->start_text = "i-1 is not connected.";
+	dial(&a, "echo");
+	RUN_UNTIL(W->starts == 2, 5000);
+	finish();
+	assert_int_equal(a.dones, 1);
+	begin(&(struct ssm_opts){ 0 });
+	W->start_code = "TargetNotConnected";
+	W->start_text = "i-1 is not connected.";
+	dial(&b, "echo");
+	RUN_UNTIL(W->starts == 2, 5000);
+	assert_true(list_empty(&W->ec2_calls));
+	finish();
+}
+
 static void pauses_grow(void **state)
 {
 	struct client c = { 0 };
@@ -1387,6 +1455,8 @@ int main(void)
 		cmocka_unit_test(failed_then_tries_again),
 		cmocka_unit_test(not_connected_yet),
 		cmocka_unit_test(never_connected),
+		cmocka_unit_test(moved_while_it_waits),
+		cmocka_unit_test(not_moved),
 		cmocka_unit_test(pauses_grow),
 		cmocka_unit_test(not_lazy),
 		cmocka_unit_test(by_name),
