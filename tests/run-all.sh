@@ -6,7 +6,11 @@ cd "$(dirname "$0")/.." || exit 1
 suite=test
 . tests/run-phases.sh
 
-phase moto sh tests/setup-moto.sh
+# Without PyPI all else is still tested; the totals count these as skipped.
+if ! sh tests/setup-moto.sh; then
+	AWSOCKS_SKIP_MOTO=1
+	export AWSOCKS_SKIP_MOTO
+fi
 phase build "$make" -s all test-tools WERROR=1
 phase unit "$make" -s test-unit WERROR=1
 phase integration sh tests/run-integration.sh build -m "not long"

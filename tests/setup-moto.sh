@@ -14,8 +14,8 @@ if ! "$python" -m venv "$venv"; then
 	echo "setup-moto: no virtual environment could be made (Debian: apt-get install python3-venv)" >&2
 	exit 69
 fi
-if ! "$venv/bin/pip" install -q --disable-pip-version-check --no-input --no-compile --no-deps \
-	--only-binary :all: -r tests/moto.txt; then
+if ! timeout 300 "$venv/bin/pip" install -q --timeout 20 --retries 2 --disable-pip-version-check \
+	--no-input --no-compile --no-deps --only-binary :all: -r tests/moto.txt; then
 	echo "setup-moto: tests/moto.txt could not be installed: is PyPI reached? Without it: AWSOCKS_SKIP_MOTO=1" >&2
 	exit 69
 fi

@@ -25,7 +25,7 @@ struct world {
 	const struct options *opts;
 	struct faults faults;
 	struct instances instances; /* as they are now; world_settle() first */
-	uint64_t not_connected_ms; /* since when FAULT_NOT_CONNECTED_FOR is on */
+	uint64_t not_connected_ms;  /* since when FAULT_NOT_CONNECTED_FOR is on */
 	struct stats stats;
 	struct api_counts apis;
 	struct dice dice;
