@@ -281,16 +281,20 @@ static const struct provider_ops ops = {
 
 static int fill(struct container *c, const struct container_opts *o, struct err *e)
 {
+	const char *host;
 	size_t n;
 
 	if (container_url(o->environ, &c->url, e) != 0)
 		return -1;
 	n = strlen(c->url) + 32;
+	host = strstr(c->url, "://") + 3; /* url_parse() has taken it */
 	c->words = mem_alloc(n);
 	c->ca_file = mem_strdup(o->ca_file);
 	if (!c->words || (o->ca_file && !c->ca_file))
 		return err_set(e, ERR_NOMEM, "credentials");
-	(void)str_fmt(c->words, n, "container (%.*s)", (int)strcspn(c->url, "?"), c->url);
+	/* Not the path: on ECS whoever knows it may ask for the same credentials. */
+	(void)str_fmt(c->words, n, "container (%.*s)", (int)(host + strcspn(host, "/?#") - c->url),
+		      c->url);
 	return 0;
 }
 

@@ -204,6 +204,15 @@ static void poll_later(struct device_login *d)
 
 /* --- the code --- */
 
+/* It is shown on a terminal, which would obey a control character. */
+static bool printable(const char *text)
+{
+	for (; *text; text++)
+		if (*text <= ' ' || *text == 0x7f)
+			return false;
+	return true;
+}
+
 static bool take_code(struct device_login *d, const cJSON *root, struct err *e)
 {
 	struct device_code code = { .url = json_text(root, "verificationUri"),
@@ -216,14 +225,16 @@ static bool take_code(struct device_login *d, const cJSON *root, struct err *e)
 	    !json_number(root, "expiresIn", &code.life_s) || code.life_s < 0 ||
 	    code.life_s > INT32_MAX)
 		return false;
+	if (!code.url_with_code)
+		code.url_with_code = code.url;
+	if (!printable(code.url) || !printable(code.url_with_code) || !printable(code.user_code))
+		return false;
 	if (secret_set(&d->device_code, device, e) != 0)
 		return false;
 	d->interval_s = INTERVAL_S;
 	if (json_number(root, "interval", &interval) && interval > 0)
 		d->interval_s = (unsigned)(interval < INTERVAL_MAX_S ? interval : INTERVAL_MAX_S);
 	d->code_ends_ms = now_ms(d) + code.life_s * 1000;
-	if (!code.url_with_code)
-		code.url_with_code = code.url;
 	d->o.show(d->o.arg, &code);
 	return true;
 }

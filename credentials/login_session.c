@@ -115,7 +115,6 @@ static void not_renewed(struct login_call *lc)
 		finish(lc, NULL);
 		return;
 	}
-	e.code = ERR_CREDS;
 	finish(lc, &e);
 }
 
@@ -226,6 +225,11 @@ static void on_reply(void *arg, const char *body, size_t n, const struct rest_er
 			       error->request_id);
 	else
 		lc->why = *why;
+	if (rest_refused(error)) {
+		lc->why.code = ERR_CREDS;
+		if (!known)
+			(void)err_wrap(&lc->why, "run aws login --profile %s", l->profile);
+	}
 	if (known && strcmp(error->kind, "INSUFFICIENT_PERMISSIONS") == 0)
 		(void)err_set(&lc->why, ERR_CREDS, "%s (signin: %s, request %s)", known,
 			      error->code, error->request_id);
@@ -274,7 +278,7 @@ static void renew(struct login_call *lc)
 
 	buf_init(&b, 64 * 1024);
 	if (dpop_key_load(lc->file.key_pem, &lc->key, &lc->why) != 0)
-		(void)err_wrap(&lc->why, "%s", l->path);
+		(void)err_wrap(&lc->why, "run aws login --profile %s: %s", l->profile, l->path);
 	else if (form_url(l, url, &lc->why) == 0 && body_of(&lc->file, &b, &lc->why) == 0)
 		lc->rest = rest_send(l->loop, l->http,
 				     &(struct rest_request){ .op = "signin: CreateOAuth2Token",

@@ -67,6 +67,13 @@ void rest_error_read(const char *body, size_t n, const char *header_type, struct
 	json_secret_free(root);
 }
 
+bool rest_refused(const struct rest_error *error)
+{
+	enum aws_verdict verdict = aws_error_verdict(error->status, error->code);
+
+	return error->status && verdict != AWS_TRANSIENT && verdict != AWS_THROTTLED;
+}
+
 static void say(const struct rest_call *c, const struct rest_error *error, struct err *why)
 {
 	const char *code = *error->code   ? error->code

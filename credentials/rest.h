@@ -34,6 +34,9 @@ struct rest_error {
 	char message[160];   /* for people */
 	char request_id[64]; /* also when the answer was a good one */
 };
+/* The service said no and will say so again: not a fault or a throttle that passes, nor a network
+ * that did not let us ask. Pure. */
+bool rest_refused(const struct rest_error *);
 /* Reads the two forms of a refusal; header_type: x-amzn-errortype, or NULL. Pure. */
 void rest_error_read(const char *body, size_t n, const char *header_type, struct rest_error *);
 

@@ -114,6 +114,7 @@ static void on_role(void *arg, const char *body, size_t n, const struct rest_err
 	struct sso *s = sso_of(sc);
 	struct creds *c;
 	struct err e;
+	char text[160];
 
 	sc->rest = NULL;
 	if (body) {
@@ -125,12 +126,17 @@ static void on_role(void *arg, const char *body, size_t n, const struct rest_err
 		(void)err_wrap(&e, "sso: GetRoleCredentials (request %s)", error->request_id);
 		sso_fail(sc, &e);
 	} else if (error->status == 401) {
-		sign_in(sc, "the sign-in is no longer valid (sso: GetRoleCredentials: HTTP 401)");
+		(void)str_fmt(text, sizeof(text),
+			      "the sign-in is no longer valid (sso: GetRoleCredentials: HTTP 401, "
+			      "request %s)",
+			      error->request_id);
+		sign_in(sc, text);
 	} else if (error->status == 403) {
 		(void)err_set(&e, ERR_CREDS,
 			      "role %s in account %s is not assigned to this user: ask the "
-			      "administrator of IAM Identity Center, or mend the profile",
-			      s->role, s->account);
+			      "administrator of IAM Identity Center, or mend the profile (sso: "
+			      "GetRoleCredentials: HTTP 403, request %s)",
+			      s->role, s->account, error->request_id);
 		sso_fail(sc, &e);
 	} else {
 		sso_fail(sc, why);

@@ -179,11 +179,14 @@ static int take_reply(struct sso_token *t, const cJSON *reply, int64_t now_ms, s
 	if (!json_number(reply, "expiresIn", &life_s) || life_s < 0 || life_s > INT32_MAX)
 		return err_set(e, ERR_PROTO, "the answer has no expiresIn");
 	sso_date(now_ms + life_s * 1000, until);
-	if (json_set(t->root, "accessToken", access, e) != 0 ||
-	    json_set(t->root, "expiresAt", until, e) != 0 ||
-	    (refresh && json_set(t->root, "refreshToken", refresh, e) != 0))
-		return -1;
-	return look(t, "the answer", e);
+	if (json_set(t->root, "accessToken", access, e) == 0 &&
+	    json_set(t->root, "expiresAt", until, e) == 0 &&
+	    (!refresh || json_set(t->root, "refreshToken", refresh, e) == 0))
+		return look(t, "the answer", e);
+	/* Out of memory: neither the old nor the new one is whole, and none is to be used. */
+	t->access = t->refresh = NULL;
+	t->expires_ms = 0;
+	return -1;
 }
 
 int sso_token_renew(struct sso_token *t, const char *text, size_t n, int64_t now_ms, struct err *e)

@@ -21,7 +21,6 @@ void sso_expired_words(const struct sso_call *sc, char *out, size_t size)
 	(void)str_fmt(out, size, "the sign-in in ~/.aws/sso/cache%s expired at %s", name, until);
 }
 
-/* Why the token cannot be renewed; NULL: it can. */
 const char *sso_unrenewable(const struct sso_call *sc)
 {
 	const struct sso_token *t = &sc->token;
@@ -46,9 +45,11 @@ static void not_renewed(struct sso_call *sc)
 		sso_ask_role(sc);
 		return;
 	}
-	e.code = ERR_CREDS;
 	sso_expired_words(sc, words, sizeof(words));
-	(void)err_wrap(&e, "%s: run awsocks login %s", words, sso_of(sc)->profile);
+	if (e.code == ERR_CREDS)
+		(void)err_wrap(&e, "%s: run awsocks login %s", words, sso_of(sc)->profile);
+	else /* a new sign-in would not get through either; whoever waits for it tries again */
+		(void)err_wrap(&e, "%s, and could not be renewed", words);
 	sso_fail(sc, &e);
 }
 
@@ -142,6 +143,10 @@ static void on_renewed(void *arg, const char *body, size_t n, const struct rest_
 		(void)err_wrap(&sc->why, "oidc: CreateToken (request %s)", error->request_id);
 	else
 		sc->why = *why;
+	if (strcmp(error->code, "SlowDownException") == 0)
+		sc->why.code = ERR_LIMIT; /* OIDC's throttling comes as HTTP 400 */
+	else if (rest_refused(error))
+		sc->why.code = ERR_CREDS;
 	if (token_refused(error) || body)
 		read_again(sc);
 	else

@@ -118,6 +118,7 @@ static int transmit(struct web_call *wc, const char *token, struct err *e)
 static void on_token(void *arg, const char *text, size_t n, const struct err *why)
 {
 	struct web_call *wc = arg;
+	struct web *w = (struct web *)wc->base.provider;
 	struct err e;
 
 	wc->reading = NULL;
@@ -130,7 +131,8 @@ static void on_token(void *arg, const char *text, size_t n, const struct err *wh
 		return;
 	}
 	if (!n || strlen(text) != n) {
-		(void)err_set(&e, ERR_CREDS, "the token's file is %s", n ? "no text" : "empty");
+		(void)err_set(&e, ERR_CREDS, "the token's file %s is %s", w->token_file,
+			      n ? "no text" : "empty");
 		answer(wc, NULL, &e);
 		return;
 	}

@@ -8,6 +8,7 @@ import http.server
 import json
 import os
 import re
+import socket
 import stat
 import subprocess
 import threading
@@ -487,6 +488,33 @@ def test_answers_that_are_none(home, service, op, status, body):
         assert op in said and "11111111-2222-3333-4444-555555555555" in said
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("profile, service, path, op", [
+    ("corp", "SSO_OIDC", "sso/cache/" + TOKEN["corp"], "oidc: CreateToken"),
+    ("bob", "SIGNIN", "login/cache/" + BOB, "signin: CreateOAuth2Token")])
+@pytest.mark.parametrize("status, body, cure", [(0, b"", False), (500, b"{}", False), (429, b"{}", False),
+                                                (400, b'{"error":"invalid_client"}', True)])
+def test_a_new_sign_in_is_the_cure_for_refusals_only(home, profile, service, path, op, status, body, cure):
+    """Not for a network or a service that is down: that passes, and signing in would not work either."""
+    if profile == "bob":
+        login_session(home, -5)
+    else:
+        assert home.login()[0] == 0
+        home.ages(left_s=-5)
+    before = harness.read_json(home.path(path))
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))       # and does not listen
+        server = Nonsense(status, body) if status else None
+        url = server.url if server else f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        try:
+            r = home("credentials", "--profile", profile, env={f"AWS_ENDPOINT_URL_{service}": url})
+        finally:
+            if server:
+                server.stop()
+    assert op in r.stderr and r.returncode == 77, r
+    assert (f"login {'--profile ' if profile == 'bob' else ''}{profile}" in r.stderr) == cure
+    assert harness.read_json(home.path(path)) == before
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"clientId":"x"}'])
