@@ -189,7 +189,7 @@ def test_one_of_several_is_chosen_on_a_terminal(localaws, tmp_path):
     os.write(fd, b"3\n")
     until(b"A number from 1 to 2: ")
     os.write(fd, b"2\n")
-    until(b"twin is i-0aaaaaaaaaaaaaaa2")
+    until(b"it is i-0aaaaaaaaaaaaaaa2")
     harness.wait_for(lambda: harness.read_json(ready))
     os.kill(pid, signal.SIGTERM)
     until(b"stopping")

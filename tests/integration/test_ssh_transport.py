@@ -242,6 +242,7 @@ def test_a_session_of_the_port_document_carries_several_masters(localaws, awsock
     """Uploads the agent does not limit: another connection to sshd, and no other session."""
     sink = serve(lambda conn: [None for _ in iter(lambda: conn.recv(1 << 16), b"")])
     aws, proxy = start(localaws, awsocks, sshd, "--ssh-document", "port", "--sessions", "2")
+    client.socks5(proxy.listener, "127.0.0.1", web.port).close()    # what comes while it starts may go directly
     over = threading.Event()
 
     def upload():
@@ -269,6 +270,7 @@ def test_downloads_get_a_session_of_their_own(localaws, awsocks, sshd, web):
     """By the port document too: what the agent sends on one session it limits."""
     aws, proxy = start(localaws, awsocks, sshd, "--ssh-document", "port", "--sessions", "2",
                        emulator=("--throttle", "agent"))
+    client.socks5(proxy.listener, "127.0.0.1", web.port).close()
     with client.socks5(proxy.listener, "127.0.0.1", web.port) as bulk:
         bulk.sendall(b"GET /bytes/30000000 HTTP/1.1\r\nHost: x\r\n\r\n")
         threading.Thread(target=lambda: [None for _ in iter(lambda: bulk.recv(1 << 16), b"")], daemon=True).start()
