@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/str.h"
+
 static const struct {
 	const char *text;
 	int socks, http, status;
@@ -13,13 +15,6 @@ static const struct {
 	ERR_CODES(X)
 #undef X
 };
-
-static void printable(char *s)
-{
-	for (; *s; s++)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			*s = '?';
-}
 
 /* Whoever gets no memory says what it was for; the reader wants to know that it was memory. */
 static void add_cause(struct err *e)
@@ -45,7 +40,7 @@ int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 	va_end(ap);
 	if (code == ERR_NOMEM)
 		add_cause(e);
-	printable(e->msg);
+	str_printable(e->msg);
 	return -1;
 }
 
@@ -83,7 +78,7 @@ int err_sys(struct err *e, int sys, const char *fmt, ...)
 	va_end(ap);
 	n = strlen(e->msg);
 	snprintf(e->msg + n, sizeof(e->msg) - n, ": %s", strerror(sys));
-	printable(e->msg);
+	str_printable(e->msg);
 	return -1;
 }
 
@@ -103,7 +98,7 @@ int err_wrap(struct err *e, const char *fmt, ...)
 	if (n < sizeof(e->msg) - 3)
 		snprintf(e->msg + n, sizeof(e->msg) - n, ": %.*s", (int)(sizeof(e->msg) - n - 3),
 			 inner);
-	printable(e->msg);
+	str_printable(e->msg);
 	return -1;
 }
 

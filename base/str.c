@@ -32,6 +32,13 @@ void str_lower(char *s)
 			*s = (char)(*s + 'a' - 'A');
 }
 
+void str_printable(char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
+}
+
 char *str_trim(char *s)
 {
 	size_t n;

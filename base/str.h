@@ -10,8 +10,9 @@
 bool str_eq_nocase(const char *a, const char *b); /* ASCII */
 bool str_starts(const char *s, const char *prefix);
 bool str_ends(const char *s, const char *suffix);
-void str_lower(char *s); /* ASCII, in place */
-char *str_trim(char *s); /* cuts blanks at both ends, in place; returns the new start */
+void str_lower(char *s);     /* ASCII, in place */
+void str_printable(char *s); /* control bytes become '?': for texts of a peer */
+char *str_trim(char *s);     /* cuts blanks at both ends, in place; returns the new start */
 /* A decimal number within [min, max], all of the text. */
 MUST_CHECK int str_number(const char *s, uint64_t min, uint64_t max, uint64_t *out, struct err *);
 /* Formats into out[size]; false when it does not fit (out is cut then). */
