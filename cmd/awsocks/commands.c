@@ -62,6 +62,20 @@ const struct command commands[] = {
 	  "PROFILE is an entry of config.yaml or a profile of ~/.aws/config. A role's source is\n"
 	  "followed to the profile that signs in. For login_session there is aws login.\n",
 	  login_options, false },
+	{ "targets", cmd_targets, "[PROFILE] [--json] [options]",
+	  "the region's instances, and what SSM says of their agents",
+	  "With --instance-id, --name, --asg, --address or --filter only those meant. Managed "
+	  "nodes\n"
+	  "(mi-...) stand behind the instances. Where AWS allows only one of\n"
+	  "ec2:DescribeInstances and ssm:DescribeInstanceInformation, that half is shown, with a\n"
+	  "warning.\n",
+	  targets_options, true },
+	{ "doctor", cmd_doctor, "[PROFILE] [options]", "find the broken link to the instance",
+	  "From the files of ~/.aws to a data channel, link by link, each tried for real (a "
+	  "session\n"
+	  "is started and terminated); ends at the first broken one, with what mends it and its\n"
+	  "exit status. Changes nothing: a stopped instance is told, not started.\n",
+	  NULL, true },
 	{ "trust", cmd_trust, "FILE [--revoke]", "allow a project's .awsocks.yaml",
 	  "The rules of the nearest .awsocks.yaml upwards from the working directory are used "
 	  "once\n"
@@ -77,8 +91,6 @@ const struct command commands[] = {
 	{ "passwd", NULL, "", "a password line for users:", NULL, NULL, false },
 	{ "vm", NULL, "", "the VM of --mode vm", NULL, NULL, false },
 	{ "cal", NULL, "", "coding-agent VMs", NULL, NULL, false },
-	{ "targets", NULL, "", "instances that SSM can reach", NULL, NULL, false },
-	{ "doctor", NULL, "[PROFILE]", "find the broken link of the chain", NULL, NULL, false },
 	{ "help", cmd_help, "[COMMAND]", "this, or one command's options", NULL, NULL, false },
 	{ "version", cmd_version, "", "the version", NULL, NULL, false },
 	{ "ssh-pass", cmd_ssh_pass, "SOCKET", NULL, NULL, NULL, false },

@@ -1,0 +1,155 @@
+"""awsocks targets and awsocks doctor: what is there, and the first broken link, each broken once."""
+import json
+
+import cli as command
+import conftest
+import harness
+import pytest
+
+from test_localaws import api_of
+
+ID = conftest.INSTANCE
+
+
+@pytest.fixture
+def run(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    return command.Cli(home)
+
+
+def env_of(aws, **more):
+    return {**aws.env(), "AWS_EC2_METADATA_DISABLED": "true", **more}
+
+
+# --- targets ---
+
+def test_targets(localaws, run):
+    aws = localaws("--page-size", "1", "--instance", f"id={ID},name=box,ip=10.1.1.1", "--instance",
+                   "id=i-0000000000000000b,name=off,state=stopped", "--instance", "id=mi-0123456789abcdef0")
+    lines = run.ok("targets", env=env_of(aws)).splitlines()
+    assert lines[0].split() == ["ID", "NAME", "STATE", "ADDRESS", "ZONE", "SSM", "AGENT"]
+    assert lines[1].split()[:6] == [ID, "box", "running", "10.1.1.1", "us-east-1a", "Online"]
+    assert lines[1].split()[6].startswith("3.")
+    rows = {r["id"]: r for r in map(json.loads, run.ok("targets", "--json", env=env_of(aws)).splitlines())}
+    assert rows["i-0000000000000000b"]["state"] == "stopped"
+    assert rows["i-0000000000000000b"]["ssm"] == "ConnectionLost"
+    assert len(rows) == 3
+    assert [json.loads(line)["id"] for line in run.ok("targets", "--json", "--name", "off",
+                                                      env=env_of(aws)).splitlines()] == ["i-0000000000000000b"]
+
+
+def test_a_name_cannot_write_to_the_terminal(localaws, run):
+    aws = localaws("--instance", f"id={ID},name=a\tb\nc")
+    assert " a?b?c " in run.ok("targets", env=env_of(aws))
+    assert json.loads(run.ok("targets", "--json", env=env_of(aws)))["name"] == "a\tb\nc"
+
+
+def test_targets_with_half_the_permissions(localaws, run):
+    aws = localaws("--fault", "deny-status")
+    p = run("targets", "--json", env=env_of(aws))
+    assert p.returncode == 0 and "DescribeInstanceInformation" in p.stderr
+    assert json.loads(p.stdout)["ssm"] == ""
+    aws.faults("clear\ndeny-ec2")
+    p = run("targets", "--json", env=env_of(aws))
+    assert p.returncode == 0 and json.loads(p.stdout)["ssm"] == "Online"
+    aws.faults("deny-status")
+    assert run("targets", env=env_of(aws)).returncode == 77
+
+
+# --- doctor ---
+
+def doctor(run, aws, *args, env=None):
+    p = run("doctor", *args, env={**env_of(aws), **(env or {})})
+    assert p.stderr == ""
+    return p.returncode, p.stdout
+
+
+def test_all_is_well(localaws, run):
+    aws = localaws()
+    status, text = doctor(run, aws, "--name", "demo")
+    assert status == 0, text
+    assert [line.split()[1] for line in text.splitlines()] == [
+        "files", "profile", "credentials", "clock", "endpoints", "permissions", "instance", "agent", "document",
+        "data-channel"]
+    assert aws.stats()["StartSession"] == 1
+    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the session's end")
+
+
+BROKEN = {
+    # name: (faults, options, environment, status, link, words of what is wrong or of the cure)
+    "profile": ("", (), {"AWS_PROFILE": "nobody"}, 65, "profile", ("nobody", "--aws-profile")),
+    "region": ("", (), {"AWS_REGION": ""}, 65, "profile", ("no AWS region", "--region")),
+    "credentials": ("", (), {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, 77, "credentials", ("login",)),
+    "keys": ("", (), {"AWS_SECRET_ACCESS_KEY": "wrong"}, 77, "credentials", ("SignatureDoesNotMatch", "make new ones")),
+    "endpoint": ("", (), {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:1"}, 69, "endpoints", ("refused", "HTTPS_PROXY")),
+    "proxy": ("", (), {"HTTP_PROXY": "http://127.0.0.1:1"}, 69, "endpoints", ("refused", "HTTPS_PROXY")),
+    "permission": ("deny-ec2", (), {}, 77, "permissions", ("UnauthorizedOperation", "ec2:DescribeInstances")),
+    "nobody": ("", ("--name", "nobody"), {}, 69, "instance", ("named 'nobody'", "awsocks targets")),
+    "stopped": ("", ("--name", "off"), {}, 69, "instance", ("is stopped", "--auto-start")),
+    "agent": ("", ("--name", "lost"), {}, 69, "agent", ("lost the agent", "amazon-ssm-agent")),
+    "denied": ("refuse-session", (), {}, 77, "permissions", ("AccessDenied", "ssm:StartSession")),
+    "not connected": ("not-connected", (), {}, 69, "agent", ("is not connected", "amazon-ssm-agent")),
+    "document": ("refuse-remote-host", (), {}, 69, "document", ("InvalidDocument", "--transport ssh")),
+    "data channel": ("deny-channel", (), {}, 77, "data-channel", ("ssmmessages:OpenDataChannel",)),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_the_broken_link_is_named(localaws, run, what):
+    faults, options, env, want, link, words = BROKEN[what]
+    aws = localaws("--instance", f"id={ID},name=demo", "--instance", "id=i-0000000000000000b,name=off,state=stopped",
+                   "--instance", "id=i-0000000000000000c,name=lost,state=stopped")
+    if what == "agent":     # it runs, and its agent has not come
+        aws.faults("connect-delay=1000000")
+        api_of(aws).client("ec2").start_instances(InstanceIds=["i-0000000000000000c"])
+    aws.faults(faults)
+    status, text = doctor(run, aws, *(options or ("--name", "demo")), env=env)
+    lines = [line for line in text.splitlines() if line.startswith("BROKEN")]
+    assert len(lines) == 1 and lines[0].split()[1] == link, text
+    for word in words:
+        assert word in text, (word, text)
+    assert status == want, text
+    assert text.splitlines()[-1].split()[0] == "cure:"
+
+
+def test_the_document_is_that_of_the_transport(localaws, run):
+    aws = localaws()
+    status, text = doctor(run, aws, "--name", "demo", "--transport", "ssh")
+    assert status == 0 and "AWS-StartSSHSession" in text, text
+    aws.faults("refuse-ssh")
+    status, text = doctor(run, aws, "--name", "demo", "--transport", "ssh")
+    assert status == 77 and "BROKEN  permissions" in text and "the document AWS-StartSSHSession" in text
+    status, text = doctor(run, aws, "--name", "demo", "--transport", "ssh", "--ssh-document", "port")
+    assert status == 0 and "AWS-StartPortForwardingSession\n" in text, text
+
+
+def test_an_id_needs_no_permission_to_look_it_up(localaws, run):
+    aws = localaws("--fault", "deny-ec2", "--fault", "deny-status")
+    status, text = doctor(run, aws, "--instance-id", ID)
+    assert status == 0 and "without ec2:DescribeInstances" in text and "not asked" in text, text
+
+
+def test_a_proxy_that_is_none_is_told(localaws, run):
+    aws = localaws()
+    status, text = doctor(run, aws, "--name", "demo", env={"HTTPS_PROXY": "gopher://x"})
+    assert status == 65 and "BROKEN  proxy" in text and "HTTPS_PROXY" in text, text
+
+
+def test_one_profile_and_no_more(run):
+    for name in ("doctor", "targets"):
+        p = run(name, "one", "two")
+        assert p.returncode == 64 and f"{name}: unknown argument 'two'" in p.stderr
+
+
+def test_files_that_cannot_be_read(localaws, run):
+    aws = localaws()
+    status, text = doctor(run, aws, "--name", "demo", env={"AWS_CONFIG_FILE": run.write("aws", "[default\n")})
+    assert status == 65 and "BROKEN  files" in text and "aws:1" in text
+
+
+def test_a_clock_that_is_wrong_is_told(localaws, run):
+    aws = localaws("--fault", "clock-skew=3600")
+    status, text = doctor(run, aws, "--name", "demo")
+    assert status == 0, text
+    assert "s off AWS's" in text
