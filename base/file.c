@@ -26,6 +26,25 @@ int file_write_all(int fd, const void *p, size_t n)
 	return 0;
 }
 
+int file_read_all(int fd, void *into, size_t room, size_t *n)
+{
+	char *at = into;
+
+	*n = 0;
+	while (*n < room) {
+		ssize_t got = read(fd, at + *n, room - *n);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return errno;
+		if (got == 0)
+			return 0;
+		*n += (size_t)got;
+	}
+	return 0;
+}
+
 int file_replace(const char *path, const void *p, size_t n, struct err *e)
 {
 	char beside[PATH_MAX];

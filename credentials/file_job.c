@@ -29,18 +29,12 @@ struct file_job {
 
 static int read_all(int fd, const char *path, char *into, size_t *n, struct err *e)
 {
-	*n = 0;
-	while (*n <= FILE_JOB_MAX) {
-		ssize_t got = read(fd, into + *n, FILE_JOB_MAX + 1 - *n);
+	int sys = file_read_all(fd, into, FILE_JOB_MAX + 1, n);
 
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return err_sys(e, errno, "read %s", path);
-		if (got == 0)
-			return 0;
-		*n += (size_t)got;
-	}
+	if (sys)
+		return err_sys(e, sys, "read %s", path);
+	if (*n <= FILE_JOB_MAX)
+		return 0;
 	return err_set(e, ERR_LIMIT, "%s is larger than %d KiB", path, FILE_JOB_MAX / 1024);
 }
 

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "credentials/creds.h"
 
 bool json_number(const cJSON *object, const char *name, int64_t *out)
 {
@@ -26,6 +27,16 @@ int json_set(cJSON *object, const char *name, const char *text, struct err *e)
 	if (text && !cJSON_AddStringToObject(object, name, text))
 		return err_set(e, ERR_NOMEM, "JSON");
 	return 0;
+}
+
+int json_set_creds(cJSON *object, const struct creds *c, const char *expiration)
+{
+	if (json_set(object, "AccessKeyId", c->access_key_id, NULL) != 0 ||
+	    json_set(object, "SecretAccessKey", c->secret_access_key.text, NULL) != 0 ||
+	    json_set(object, "SessionToken", c->session_token.text, NULL) != 0 ||
+	    json_set(object, "Expiration", expiration, NULL) != 0)
+		return -1;
+	return json_set(object, "AccountId", c->account_id, NULL);
 }
 
 char *json_print(const cJSON *root)

@@ -14,11 +14,14 @@
 
 struct buf;
 struct cJSON;
+struct creds;
 
 /* Whole numbers within +-2^53; false: not there or none. */
 bool json_number(const struct cJSON *object, const char *name, int64_t *out);
 /* Sets or replaces a member; the old text is wiped. text NULL removes it. */
 MUST_CHECK int json_set(struct cJSON *object, const char *name, const char *text, struct err *);
+/* The members of "Credentials" in the AWS CLI's cache files. -1: out of memory. */
+MUST_CHECK int json_set_creds(struct cJSON *object, const struct creds *, const char *expiration);
 /* Its text, the caller's (json_text_free()); NULL: out of memory. */
 char *json_print(const struct cJSON *);
 void json_text_free(char *); /* wipes; NULL allowed */

@@ -267,11 +267,7 @@ char *sso_role_print(const struct creds *c)
 	char until[25], *text = NULL;
 
 	sso_date(c->expires_ms, until);
-	if (at && json_set(at, "AccessKeyId", c->access_key_id, NULL) == 0 &&
-	    json_set(at, "SecretAccessKey", c->secret_access_key.text, NULL) == 0 &&
-	    json_set(at, "SessionToken", c->session_token.text, NULL) == 0 &&
-	    json_set(at, "Expiration", until, NULL) == 0 &&
-	    json_set(at, "AccountId", c->account_id, NULL) == 0)
+	if (at && json_set_creds(at, c, until) == 0)
 		text = json_print(root);
 	json_secret_free(root);
 	return text;

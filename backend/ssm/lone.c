@@ -105,11 +105,8 @@ static void start(struct lone *l);
 
 static bool try_other_document(struct lone *l)
 {
-	const char *code = session_aws_code(l->session);
-
 	if (l->document != API_SSH || l->ssm->ssh_env.document != SSM_DOCUMENT_AUTO || !l->done ||
-	    l->why.code != ERR_NONE ||
-	    !(str_starts(code, "AccessDenied") || strcmp(code, "InvalidDocument") == 0))
+	    l->why.code != ERR_NONE || !session_document_refused(l->session))
 		return false;
 	log_info("ssm", "AWS-StartSSHSession is refused: by port forwarding then");
 	l->document = API_PORT;

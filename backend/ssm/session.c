@@ -429,6 +429,12 @@ const char *session_aws_code(const struct session *s)
 	return s->aws_code;
 }
 
+bool session_document_refused(const struct session *s)
+{
+	return str_starts(s->aws_code, "AccessDenied") ||
+	       strcmp(s->aws_code, "InvalidDocument") == 0;
+}
+
 const char *session_id(const struct session *s)
 {
 	return s->id;

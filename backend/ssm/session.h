@@ -91,6 +91,8 @@ uint64_t session_moved(const struct session *); /* payload bytes so far, both wa
 unsigned session_srtt_ms(const struct session *);
 /* AWS's code of why StartSession was refused, "" otherwise. */
 const char *session_aws_code(const struct session *);
+/* Was that because the document does not exist for us, or is not allowed? Another one may be. */
+bool session_document_refused(const struct session *);
 /* Is StartSession being asked again (the instance is not connected yet, or AWS has had enough of
  * it)? Then *why is the last answer. */
 bool session_held(const struct session_env *, struct err *why);

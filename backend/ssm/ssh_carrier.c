@@ -128,22 +128,18 @@ static void on_changed(void *arg)
 	}
 }
 
-static bool document_refused(const char *aws_code)
-{
-	return str_starts(aws_code, "AccessDenied") || strcmp(aws_code, "InvalidDocument") == 0;
-}
-
 static void on_ended(void *arg, const struct err *why)
 {
 	struct ssh_carrier *c = arg;
 	const char *code = session_aws_code(c->session);
+	bool refused = session_document_refused(c->session);
 
 	if (why)
 		c->why = *why;
 	else
 		(void)err_set(&c->why, ERR_CLOSED, "the session has ended");
 	c->session = NULL; /* freed by itself */
-	if (document_refused(code) && c->document == API_SSH && !list_empty(&c->riders) &&
+	if (refused && c->document == API_SSH && !list_empty(&c->riders) &&
 	    c->env->document == SSM_DOCUMENT_AUTO) {
 		log_info("ssm", "%s: AWS-StartSSHSession is refused (%s): by port forwarding then",
 			 c->env->session->target, c->why.msg);

@@ -11,18 +11,12 @@
 
 static int read_all(int fd, const char *path, char *into, size_t room, size_t *n, struct err *e)
 {
-	*n = 0;
-	while (*n < room) {
-		ssize_t got = read(fd, into + *n, room - *n);
+	int sys = file_read_all(fd, into, room, n);
 
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return err_sys(e, errno, "read %s", path);
-		if (got == 0)
-			return 0;
-		*n += (size_t)got;
-	}
+	if (sys)
+		return err_sys(e, sys, "read %s", path);
+	if (*n < room)
+		return 0;
 	return err_set(e, ERR_CONFIG, "%s is larger than 1 MiB", path);
 }
 

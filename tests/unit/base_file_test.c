@@ -95,9 +95,15 @@ static void all_bytes_go_through_a_pipe(void **state)
 {
 	int fd[2];
 	char got[8] = "";
+	size_t n;
 
 	(void)state;
 	assert_int_equal(pipe(fd), 0);
+	assert_int_equal(file_write_all(fd[1], "ghijklmn", 8), 0);
+	assert_int_equal(file_read_all(fd[0], got, 5, &n), 0);
+	assert_int_equal(n, 5); /* full: there is more */
+	assert_int_equal(file_read_all(fd[0], got, 3, &n), 0);
+	assert_memory_equal(got, "lmn", 3);
 	assert_int_equal(file_write_all(fd[1], "abcdef", 6), 0);
 	assert_int_equal(read(fd[0], got, sizeof(got)), 6);
 	assert_string_equal(got, "abcdef");
