@@ -70,7 +70,8 @@ static void on_turn(void *arg)
  * all else says that it is there: it is asked for again, within the limit of the start. */
 static bool not_connected_yet(struct session *s, const char *aws_code, const struct err *why)
 {
-	unsigned pause = NOT_YET_FIRST_MS << (s->asks < 3 ? s->asks : 3);
+	unsigned doublings = s->asks < 3 ? (unsigned)s->asks : 3;
+	unsigned pause = NOT_YET_FIRST_MS << doublings;
 
 	if (strcmp(aws_code, "TargetNotConnected") != 0 || s->end_wanted)
 		return false;

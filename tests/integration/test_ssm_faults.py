@@ -51,10 +51,12 @@ def test_every_byte_arrives(localaws, awsocks, web, tmp_path, name):
 def test_cut_websockets_are_resumed(localaws, awsocks, web, tmp_path):
     aws, proxy = start(localaws, awsocks, "drop-ws-after-bytes=200000", emulator=("--throttle", "300000"))
     assert down(proxy, web, tmp_path, 600_000) == harness.pattern_digest(600_000)
+    assert aws.stats()["StartSession"] == 1
+    # A stream that comes while the session is away on a slow machine has another one opened for it.
     assert up(proxy, web, tmp_path, 600_000) == harness.pattern_digest(600_000)
     stats = aws.stats()
     assert stats["ResumeSession"] >= 4
-    assert stats["StartSession"] == 1
+    assert stats["StartSession"] <= 2
 
 
 def test_the_hourly_close_is_resumed(localaws, awsocks, web, tmp_path):
