@@ -71,7 +71,7 @@ static void on_turn(void *arg)
 static bool not_connected_yet(struct session *s, const char *aws_code, const struct err *why)
 {
 	unsigned doublings = s->asks < 3 ? (unsigned)s->asks : 3;
-	unsigned pause = NOT_YET_FIRST_MS << doublings;
+	unsigned pause = (unsigned)NOT_YET_FIRST_MS << doublings;
 
 	if (strcmp(aws_code, "TargetNotConnected") != 0 || s->end_wanted)
 		return false;
