@@ -67,6 +67,16 @@ static void get_faults(const struct world *w, struct reply *r)
 		else
 			cJSON_AddNumberToObject(root, fault_rows[i].name, f->value);
 	}
+	for (size_t i = 0; i < FAULT_PARTS; i++) {
+		const struct fault_part *p = &w->faults.part[i];
+		char name[80];
+
+		(void)str_fmt(name, sizeof(name), "%.30s:%s", fault_rows[p->id].name, p->where);
+		if (p->fault.on && fault_rows[p->id].kind == FAULT_TIMES && p->fault.value < 0)
+			cJSON_AddBoolToObject(root, name, true);
+		else if (p->fault.on)
+			cJSON_AddNumberToObject(root, name, p->fault.value);
+	}
 	put_json(r, 200, root);
 }
 
@@ -145,6 +155,7 @@ static cJSON *describe(const struct instance *in)
 	cJSON_AddStringToObject(o, "name", in->name);
 	cJSON_AddStringToObject(o, "state", instance_state_name(in->state));
 	cJSON_AddStringToObject(o, "ip", in->ip);
+	cJSON_AddStringToObject(o, "account", in->account);
 	return o;
 }
 

@@ -194,7 +194,7 @@ static void start_plugin(void *arg)
 		finish(a, e.msg);
 		return;
 	}
-	target_init(&a->target, a->w, remote ? p->host : "localhost", (uint16_t)port);
+	target_init(&a->target, a->w, p->account, remote ? p->host : "localhost", (uint16_t)port);
 	if (target_resolve(&a->target, on_resolved, a, &e) != 0)
 		finish(a, e.msg);
 }

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "cmd/localaws/server.h"
+#include "cmd/localaws/world.h"
 
 void api_xml_text(struct buf *b, const char *text)
 {
@@ -86,4 +87,17 @@ void api_json(struct api_call *c, cJSON *root)
 	}
 	cJSON_free(text);
 	cJSON_Delete(root);
+}
+
+bool api_sees(const struct api_call *c, const struct instance *in)
+{
+	return strcmp(in->account, c->caller->account) == 0 &&
+	       (!in->region[0] || strcmp(in->region, c->region) == 0);
+}
+
+struct instance *api_instance(const struct api_call *c, const char *id)
+{
+	struct instance *in = instances_find(&c->w->instances, id);
+
+	return in && api_sees(c, in) ? in : NULL;
 }

@@ -11,6 +11,7 @@
 
 struct cJSON;
 struct form;
+struct instance;
 struct key;
 struct reply;
 struct request;
@@ -22,6 +23,7 @@ struct api_call {
 	struct world *w;
 	const struct request *request;
 	const struct key *caller;
+	char region[32]; /* that the caller means; "" when nothing is signed */
 	enum api_protocol protocol;
 	const struct cJSON *input; /* JSON */
 	const struct form *form;   /* Query */
@@ -35,6 +37,9 @@ struct api_op {
 /* An error as the protocol writes it; the status is JSON 400, or as given. */
 void api_error(struct api_call *, int status, const char *code, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+/* Is it in the caller's account, and region? What is not does not exist to the caller. */
+bool api_sees(const struct api_call *, const struct instance *);
+struct instance *api_instance(const struct api_call *, const char *id); /* NULL: none is seen */
 /* The JSON answer; frees it. */
 void api_json(struct api_call *, struct cJSON *);
 /* XML text with its markup escaped. */

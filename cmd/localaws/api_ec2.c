@@ -156,7 +156,7 @@ static bool check(struct api_call *c)
 				  id);
 			return false;
 		}
-		if (!instances_find(&c->w->instances, id)) {
+		if (!api_instance(c, id)) {
 			api_error(c, 400, "InvalidInstanceID.NotFound",
 				  "The instance ID '%.40s' does not exist", id);
 			return false;
@@ -230,8 +230,9 @@ static void write_instance(struct api_call *c, const struct instance *in)
 
 	put(b, "<item><reservationId>r-0");
 	put(b, in->id + 2);
-	put(b,
-	    "</reservationId><ownerId>" KEYS_ACCOUNT "</ownerId><groupSet/><instancesSet><item>");
+	put(b, "</reservationId>");
+	api_xml(b, "ownerId", c->caller->account);
+	put(b, "<groupSet/><instancesSet><item>");
 	api_xml(b, "instanceId", in->id);
 	put(b, "<imageId>ami-0123456789abcdef0</imageId>");
 	write_state(b, "instanceState", in);
@@ -283,7 +284,8 @@ static void describe(struct api_call *c, const char *op, const char *set, bool o
 	for (i = p.from; i < all->count && written < p.most; i++) {
 		const struct instance *in = &all->at[i];
 
-		if (!selected(c->form, in) || (only_running && in->state != INSTANCE_RUNNING))
+		if (!api_sees(c, in) || !selected(c->form, in) ||
+		    (only_running && in->state != INSTANCE_RUNNING))
 			continue;
 		write(c, in);
 		written++;
@@ -339,7 +341,7 @@ static bool may_move(struct api_call *c, const struct move *moves, const char *d
 	if (!check(c))
 		return false;
 	for (size_t i = 1; (id = id_at(c->form, i)); i++)
-		if (!moves[instances_find(&c->w->instances, id)->state].allowed) {
+		if (!moves[api_instance(c, id)->state].allowed) {
 			api_error(c, 400, "IncorrectInstanceState",
 				  "The instance '%.40s' is not in a state from which it can be %s.",
 				  id, done);
@@ -365,7 +367,7 @@ static void move(struct api_call *c, const char *op, const struct move *moves, u
 		     op, c->request->id) != 0)
 		log_error("ec2", "out of memory");
 	for (size_t i = 1; (id = id_at(c->form, i)); i++) {
-		struct instance *in = instances_find(&c->w->instances, id), before = *in;
+		struct instance *in = api_instance(c, id), before = *in;
 		const struct move *m = &moves[in->state];
 
 		if (m->via != in->state)

@@ -79,13 +79,13 @@ static void send_ssh_public_key(struct api_call *c)
 
 	if (!arguments_ok(c))
 		return;
-	in = instances_find(&c->w->instances, text_of(c, "InstanceId"));
+	in = api_instance(c, text_of(c, "InstanceId"));
 	if (fault_take(&c->w->faults, FAULT_REFUSE_KEY)) {
 		api_error(c, 400, "AccessDeniedException",
 			  "User: %s is not authorized to perform: "
 			  "ec2-instance-connect:SendSSHPublicKey on resource: "
-			  "arn:aws:ec2:us-east-1:" KEYS_ACCOUNT ":instance/%s",
-			  c->caller->arn, text_of(c, "InstanceId"));
+			  "arn:aws:ec2:us-east-1:%s:instance/%s",
+			  c->caller->arn, c->caller->account, text_of(c, "InstanceId"));
 	} else if (!in || (zone && strcmp(zone, "us-east-1a") != 0)) {
 		api_error(c, 400, "EC2InstanceNotFoundException",
 			  "Instance not found in the specified Availability Zone.");

@@ -196,14 +196,14 @@ static bool is_early(const struct world *w)
 /* By itself, or by a fault. true: refused, and the error is written. */
 static bool refused(struct api_call *c, const struct document *d, const char *target)
 {
-	const struct instance *in = instances_find(&c->w->instances, target);
+	const struct instance *in = api_instance(c, target);
 
 	if (fault_take(&c->w->faults, FAULT_REFUSE_SESSION)) {
 		api_error(c, 400, "AccessDeniedException",
 			  "User: %s is not authorized to perform: ssm:StartSession on resource: "
-			  "arn:aws:ec2:us-east-1:" KEYS_ACCOUNT ":instance/%s because no "
+			  "arn:aws:ec2:us-east-1:%s:instance/%s because no "
 			  "identity-based policy allows the ssm:StartSession action",
-			  c->caller->arn, target);
+			  c->caller->arn, c->caller->account, target);
 		return true;
 	}
 	if (d->kind == SESSION_SSH && fault_take(&c->w->faults, FAULT_REFUSE_SSH)) {
@@ -252,6 +252,7 @@ static void start_session(struct api_call *c)
 		return;
 	take_parameters(d, member(c, "Parameters"), &params);
 	(void)str_fmt(params.target, sizeof(params.target), "%s", target);
+	(void)str_fmt(params.account, sizeof(params.account), "%s", c->caller->account);
 	owner = strrchr(c->caller->arn, '/');
 	s = session_start(c->w, &params, owner ? owner + 1 : "demo", &e);
 	if (s)
@@ -262,10 +263,18 @@ static void start_session(struct api_call *c)
 
 /* --- the other session calls --- */
 
+/* Those of other accounts do not exist. */
+static struct session *own_session(const struct api_call *c, const char *id)
+{
+	struct session *s = session_find(c->w, id);
+
+	return s && strcmp(s->params.account, c->caller->account) == 0 ? s : NULL;
+}
+
 static void resume_session(struct api_call *c)
 {
 	const char *id = text_member(c, "SessionId", "sessionId", SESSION_ID - 1);
-	struct session *s = id ? session_find(c->w, id) : NULL;
+	struct session *s = id ? own_session(c, id) : NULL;
 	cJSON *root;
 
 	if (!id)
@@ -288,7 +297,7 @@ static void resume_session(struct api_call *c)
 static void terminate_session(struct api_call *c)
 {
 	const char *id = text_member(c, "SessionId", "sessionId", SESSION_ID - 1);
-	struct session *s = id ? session_find(c->w, id) : NULL;
+	struct session *s = id ? own_session(c, id) : NULL;
 	cJSON *root;
 
 	if (!id)
@@ -323,7 +332,7 @@ static void get_connection_status(struct api_call *c)
 
 	if (!target || denied(c, "GetConnectionStatus"))
 		return;
-	in = instances_find(&c->w->instances, target);
+	in = api_instance(c, target);
 	root = cJSON_CreateObject();
 	cJSON_AddStringToObject(root, "Target", target);
 	cJSON_AddStringToObject(
@@ -474,7 +483,7 @@ static void describe_instance_information(struct api_call *c)
 	root = cJSON_CreateObject();
 	list = cJSON_AddArrayToObject(root, "InstanceInformationList");
 	for (; i < all->count && written < most; i++)
-		if (info_selected(c, &all->at[i], filters)) {
+		if (api_sees(c, &all->at[i]) && info_selected(c, &all->at[i], filters)) {
 			cJSON_AddItemToArray(list, info_entry(c, &all->at[i]));
 			written++;
 		}

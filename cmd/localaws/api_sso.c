@@ -49,6 +49,10 @@ static void give_role(struct rest_call_in *c, const char *account, const char *r
 
 	(void)str_fmt(arn, sizeof(arn),
 		      "arn:aws:iam::%s:role/AWSReservedSSO_%.64s_0123456789abcdef", account, role);
+	if (!keys_role_account(&c->w->keys, arn)) {
+		refuse(c, 403, "ForbiddenException", "No access");
+		return;
+	}
 	key = keys_issue(&c->w->keys, arn, "user", world_wall_ms(c->w) + (int64_t)(life * 1000),
 			 &e);
 	if (!key) {

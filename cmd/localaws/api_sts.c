@@ -109,6 +109,13 @@ static const struct key *issue(struct api_call *c)
 			name ? name : "null");
 		return NULL;
 	}
+	if (!keys_role_account(&w->keys, arn)) {
+		api_error(c, 403, "AccessDenied",
+			  "User: %s is not authorized to perform: sts:AssumeRole on resource: "
+			  "%.200s",
+			  c->caller ? c->caller->arn : "anonymous", arn);
+		return NULL;
+	}
 	if (!duration(c, &seconds))
 		return NULL;
 	if (dice_percent(&w->dice, fault_value(&w->faults, FAULT_FAIL_REFRESH, 0))) {
@@ -235,7 +242,7 @@ static void get_caller_identity(struct api_call *c)
 	begin(c, "GetCallerIdentity");
 	api_xml(b, "Arn", c->caller->arn);
 	api_xml(b, "UserId", c->caller->user_id);
-	api_xml(b, "Account", KEYS_ACCOUNT);
+	api_xml(b, "Account", c->caller->account);
 	end(c, "GetCallerIdentity");
 }
 

@@ -308,17 +308,17 @@ static enum auth_result parse_claim(const struct http1_head *h, struct claim *c)
 	return AUTH_OK;
 }
 
-static enum auth_result check_key(struct world *w, const struct http1_head *h,
+static enum auth_result check_key(struct world *w, const struct auth_request *r,
 				  const struct key *key)
 {
-	const struct http1_field *f = http1_find(h, "x-amz-security-token");
+	const struct http1_field *f = http1_find(r->head, "x-amz-security-token");
 	struct http1_text token = f ? f->value : (struct http1_text){ "", 0 };
 
 	if (!key)
 		return AUTH_UNKNOWN_KEY;
 	if (!secret_equal(token.p, token.n, key->token.text ? key->token.text : "", key->token.len))
 		return AUTH_BAD_TOKEN;
-	if (key->expires_ms && world_wall_ms(w) >= key->expires_ms)
+	if (key->expires_ms && world_wall_ms_of(w, r->service) >= key->expires_ms)
 		return AUTH_EXPIRED;
 	return AUTH_OK;
 }
@@ -326,10 +326,10 @@ static enum auth_result check_key(struct world *w, const struct http1_head *h,
 static enum auth_result check_scope(struct world *w, const struct auth_request *r,
 				    const struct claim *c, char *text, size_t size)
 {
-	int64_t off = c->wall_ms - world_wall_ms(w);
+	int64_t service_ms = world_wall_ms_of(w, r->service), off = c->wall_ms - service_ms;
 	char now[17];
 
-	clock_amz_date(world_wall_ms(w), now);
+	clock_amz_date(service_ms, now);
 	if (off > SKEW_MS || off < -SKEW_MS) {
 		(void)str_fmt(
 			text, size,
@@ -385,7 +385,7 @@ static enum auth_result check_signature(const struct auth_request *r, const stru
 }
 
 static enum auth_result verify(struct world *w, const struct auth_request *r,
-			       const struct key **key, char *text, size_t size)
+			       struct auth_caller *caller, char *text, size_t size)
 {
 	struct claim c = { 0 };
 	enum auth_result result = parse_claim(r->head, &c);
@@ -399,24 +399,25 @@ static enum auth_result verify(struct world *w, const struct auth_request *r,
 		(void)str_fmt(text, size, "Missing Authentication Token");
 	if (result != AUTH_OK)
 		return result;
-	*key = keys_find(&w->keys, c.key_id.p, c.key_id.n);
-	result = check_key(w, r->head, *key);
+	caller->key = keys_find(&w->keys, c.key_id.p, c.key_id.n);
+	(void)str_fmt(caller->region, sizeof(caller->region), "%.*s", (int)c.region.n, c.region.p);
+	result = check_key(w, r, caller->key);
 	if (result != AUTH_OK) {
 		(void)str_fmt(text, size, "The security token included in the request is %s",
 			      result == AUTH_EXPIRED ? "expired" : "invalid.");
 		return result;
 	}
 	result = check_scope(w, r, &c, text, size);
-	return result == AUTH_OK ? check_signature(r, &c, *key, text, size) : result;
+	return result == AUTH_OK ? check_signature(r, &c, caller->key, text, size) : result;
 }
 
-enum auth_result auth_verify(struct world *w, const struct auth_request *r, const struct key **key,
-			     char *text, size_t size)
+enum auth_result auth_verify(struct world *w, const struct auth_request *r,
+			     struct auth_caller *caller, char *text, size_t size)
 {
 	enum auth_result result;
 
-	*key = NULL;
-	result = verify(w, r, key, text, size);
+	*caller = (struct auth_caller){ 0 };
+	result = verify(w, r, caller, text, size);
 	if (result == AUTH_EXPIRED)
 		w->stats.expired_credentials++;
 	if (result == AUTH_OK)

@@ -34,8 +34,12 @@ struct auth_request {
 	size_t body_len;
 	const char *service;
 };
-/* key is set when OK; text (of size bytes) says what is wrong otherwise. */
-enum auth_result auth_verify(struct world *, const struct auth_request *, const struct key **key,
+struct auth_caller {
+	const struct key *key; /* NULL: nobody */
+	char region[32];       /* that was signed for */
+};
+/* The caller is told when OK; text (of size bytes) says what is wrong otherwise. */
+enum auth_result auth_verify(struct world *, const struct auth_request *, struct auth_caller *,
 			     char *text, size_t size);
 /* Form decoding of n bytes ('+', %XX); out needs n + 1. Returns the length. */
 size_t auth_form_decode(const char *p, size_t n, char *out);

@@ -16,6 +16,9 @@ enum fault_kind {
 	FAULT_NUMBER,   /* a value within the row's limits */
 };
 
+/* Some may be of one operation or service alone: "throttle-api:StartSession=3". */
+enum { FAULT_PARTS = 16, FAULT_WHERE = 48 };
+
 /* enum, name, kind, value without '=', lowest, highest, help */
 #define FAULTS(X)                                                                               \
 	X(REFUSE_SESSION, "refuse-session", TIMES, 0, 1, 1e9,                                   \
@@ -110,12 +113,18 @@ struct fault {
 	bool on;
 	double value; /* FAULT_TIMES: how often still, negative for always */
 };
+struct fault_part {
+	enum fault_id id;
+	char where[FAULT_WHERE]; /* "" where there is none */
+	struct fault fault;
+};
 struct faults {
 	struct fault at[FAULT_COUNT];
+	struct fault_part part[FAULT_PARTS];
 };
 
-/* "NAME", "NAME=VALUE", "NAME=off"; `lose=N`, `repeat=N` and `reorder=N` set both
- * directions; "clear" turns all off. */
+/* "NAME", "NAME=VALUE", "NAME=off"; "NAME:WHERE..." for those of faults_may_be_part(); `lose=N`,
+ * `repeat=N` and `reorder=N` set both directions; "clear" turns all off. */
 MUST_CHECK int faults_set(struct faults *, const char *text, struct err *);
 static inline bool fault_on(const struct faults *f, enum fault_id id)
 {
@@ -126,6 +135,11 @@ static inline double fault_value(const struct faults *f, enum fault_id id, doubl
 	return f->at[id].on ? f->at[id].value : off;
 }
 bool fault_take(struct faults *, enum fault_id); /* FAULT_TIMES: does it strike now? */
+bool faults_may_be_part(enum fault_id);
+/* The same where only an operation, or a service, may be meant (NULL: none). */
+bool fault_take_at(struct faults *, enum fault_id, const char *service, const char *op);
+/* A value for one service, otherwise that for all. */
+double fault_value_at(const struct faults *, enum fault_id, const char *service, double off);
 
 struct fault_row {
 	const char *name, *help;

@@ -69,6 +69,8 @@ static int set_field(struct instance *in, const char *key, const char *value, st
 		{ "ip", in->ip, sizeof(in->ip) },
 		{ "zone", in->zone, sizeof(in->zone) },
 		{ "launch", in->launch, sizeof(in->launch) },
+		{ "account", in->account, sizeof(in->account) },
+		{ "region", in->region, sizeof(in->region) },
 	};
 
 	if (strcmp(key, "state") == 0)
@@ -81,7 +83,8 @@ static int set_field(struct instance *in, const char *key, const char *value, st
 		if (strcmp(key, texts[i].key) == 0)
 			return set_text(texts[i].to, texts[i].size, key, value, e);
 	return err_set(e, ERR_USAGE,
-		       "'%.40s' is not one of id, name, state, ip, zone, launch, asg, tag:KEY",
+		       "'%.40s' is not one of id, name, state, ip, zone, launch, account, region, "
+		       "asg, tag:KEY",
 		       key);
 }
 
@@ -132,6 +135,8 @@ static void set_defaults(struct instance *in, size_t number)
 			      (unsigned)(10 + number % 200));
 	if (!in->zone[0])
 		(void)str_fmt(in->zone, sizeof(in->zone), "us-east-1a");
+	if (!in->account[0])
+		(void)str_fmt(in->account, sizeof(in->account), KEYS_ACCOUNT);
 	if (!in->launch[0])
 		(void)str_fmt(in->launch, sizeof(in->launch), "2026-01-01T00:00:00.000Z");
 }

@@ -1,7 +1,7 @@
 #ifndef LOCALAWS_INSTANCES_H
 #define LOCALAWS_INSTANCES_H
 /*
- * The account's instances: a table made from `--instance`, and what becomes of them. A change
+ * The accounts' instances: a table made from `--instance`, and what becomes of them. A change
  * that takes time is written down when it begins and takes effect when somebody looks.
  */
 #include <stdbool.h>
@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "cmd/localaws/keys.h"
 
 enum { INSTANCE_TEXT = 128 };
 enum instance_state {
@@ -26,6 +27,8 @@ struct instance_tag {
 };
 struct instance {
 	char id[INSTANCE_TEXT], name[INSTANCE_TEXT], ip[INSTANCE_TEXT], zone[32], launch[32];
+	char account[ACCOUNT_TEXT]; /* the first one if nothing is said */
+	char region[32];            /* "": in whichever is asked */
 	/* Name is not among them; aws:autoscaling:groupName may be. */
 	struct instance_tag tag[INSTANCE_TAGS];
 	size_t tag_count;
@@ -41,8 +44,8 @@ enum { INSTANCES_MAX = 5000 };
 
 #define INSTANCE_GROUP_TAG "aws:autoscaling:groupName"
 
-/* "id=i-…,name=…,state=running[,ip=…][,zone=…][,asg=…][,launch=…][,tag:KEY=VALUE]"; only id is
- * needed. */
+/* "id=i-…,name=…,state=running[,ip=…][,zone=…][,asg=…][,launch=…][,account=…]
+ * [,region=…][,tag:KEY=VALUE]"; only id is needed. */
 MUST_CHECK int instances_add(struct instances *, const char *text, struct err *);
 MUST_CHECK int instances_copy(struct instances *to, const struct instances *from, struct err *);
 struct instance *instances_find(const struct instances *, const char *id);

@@ -41,7 +41,8 @@ static void random_text(char *out, size_t n)
 	mem_wipe(bytes, n);
 }
 
-int keys_add_static(struct keys *k, const char *id, const char *secret, struct err *e)
+int keys_add_static(struct keys *k, const char *account, const char *id, const char *secret,
+		    struct err *e)
 {
 	struct key *key = mem_alloc(sizeof(*key));
 
@@ -52,11 +53,61 @@ int keys_add_static(struct keys *k, const char *id, const char *secret, struct e
 		free_key(key);
 		return err_set(e, ERR_USAGE, "access key id is too long");
 	}
-	(void)str_fmt(key->arn, sizeof(key->arn), "arn:aws:iam::%s:user/demo", KEYS_ACCOUNT);
+	(void)str_fmt(key->arn, sizeof(key->arn), "arn:aws:iam::%s:user/demo", account);
+	(void)str_fmt(key->account, sizeof(key->account), "%s", account);
 	(void)str_fmt(key->user_id, sizeof(key->user_id), "AIDALOCALAWSDEMO0000");
 	list_add_tail(&k->all, &key->node);
 	k->count++;
 	return 0;
+}
+
+int keys_add_account(struct keys *k, const char *account, struct err *e)
+{
+	uint8_t raw[30];
+	char id[21] = "AKIA", secret[41];
+	int failed;
+
+	random_text(id + 4, 16);
+	random_bytes(raw, sizeof(raw));
+	str_base64(raw, sizeof(raw), secret);
+	failed = keys_add_static(k, account, id, secret, e);
+	mem_wipe(raw, sizeof(raw));
+	mem_wipe(secret, sizeof(secret));
+	return failed;
+}
+
+const struct key *keys_of_account(const struct keys *k, const char *account)
+{
+	LIST_EACH (it, &k->all) {
+		const struct key *key = CONTAINER_OF(it, struct key, node);
+
+		if (!key->token.text && strcmp(key->account, account) == 0)
+			return key;
+	}
+	return NULL;
+}
+
+static size_t accounts(const struct keys *k)
+{
+	size_t n = 0;
+
+	LIST_EACH (it, &k->all)
+		n += !CONTAINER_OF(it, struct key, node)->token.text;
+	return n;
+}
+
+/* arn:aws:iam::123456789012:role/name */
+const char *keys_role_account(const struct keys *k, const char *role_arn)
+{
+	const struct key *key = NULL;
+	const char *at = strstr(role_arn, ":iam::");
+	char account[ACCOUNT_TEXT];
+
+	if (accounts(k) == 1)
+		return KEYS_ACCOUNT;
+	if (at && str_fmt(account, sizeof(account), "%.*s", (int)strcspn(at + 6, ":"), at + 6))
+		key = keys_of_account(k, account);
+	return key ? key->account : NULL;
 }
 
 static int fill_secrets(struct key *key, struct err *e)
@@ -78,14 +129,16 @@ static int fill_secrets(struct key *key, struct err *e)
 }
 
 /* arn:aws:iam::1:role/path/name -> arn:aws:sts::1:assumed-role/name/session */
-static void fill_names(struct key *key, const char *role_arn, const char *session_name)
+static void fill_names(struct key *key, const char *account, const char *role_arn,
+		       const char *session_name)
 {
 	const char *role = strrchr(role_arn, '/');
 	char id[17];
 
 	role = role ? role + 1 : role_arn;
 	(void)str_fmt(key->arn, sizeof(key->arn), "arn:aws:sts::%s:assumed-role/%.128s/%.128s",
-		      KEYS_ACCOUNT, role, session_name);
+		      account, role, session_name);
+	(void)str_fmt(key->account, sizeof(key->account), "%s", account);
 	random_text(id, 16);
 	(void)str_fmt(key->user_id, sizeof(key->user_id), "AROA%s:%.128s", id, session_name);
 }
@@ -107,6 +160,7 @@ static void drop_oldest_temporary(struct keys *k)
 const struct key *keys_issue(struct keys *k, const char *role_arn, const char *session_name,
 			     int64_t expires_ms, struct err *e)
 {
+	const char *account = keys_role_account(k, role_arn);
 	struct key *key = mem_alloc(sizeof(*key));
 
 	if (!key) {
@@ -117,7 +171,7 @@ const struct key *keys_issue(struct keys *k, const char *role_arn, const char *s
 		free_key(key);
 		return NULL;
 	}
-	fill_names(key, role_arn, session_name);
+	fill_names(key, account ? account : KEYS_ACCOUNT, role_arn, session_name);
 	key->expires_ms = expires_ms;
 	if (k->count >= KEYS_MAX)
 		drop_oldest_temporary(k);

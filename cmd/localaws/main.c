@@ -120,7 +120,12 @@ static int make_world(struct program *p, const struct options *o, struct err *e)
 	w->sessions = sessions_new(w, e);
 	if (!w->hash || !w->sessions)
 		return -1;
-	return keys_add_static(&w->keys, o->access_key_id, o->secret_access_key, e);
+	if (keys_add_static(&w->keys, KEYS_ACCOUNT, o->access_key_id, o->secret_access_key, e) != 0)
+		return -1;
+	for (size_t i = 0; i < o->accounts; i++)
+		if (keys_add_account(&w->keys, o->account[i], e) != 0)
+			return -1;
+	return 0;
 }
 
 static int start(struct program *p, const struct options *o, struct err *e)

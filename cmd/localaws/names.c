@@ -34,7 +34,15 @@ static int parse_to(const char *text, struct addr *to, struct err *e)
 static int parse_name(const char *text, size_t n, struct name *out, struct err *e)
 {
 	char whole[NAMES_TEXT], host[NAMES_TEXT];
+	const char *slash = memchr(text, '/', n);
 
+	if (slash) {
+		if (slash - text != ACCOUNT_TEXT - 1)
+			return err_set(e, ERR_USAGE, "an account has 12 digits");
+		memcpy(out->account, text, ACCOUNT_TEXT - 1);
+		n -= ACCOUNT_TEXT;
+		text = slash + 1;
+	}
 	if (n == 0 || n >= sizeof(whole))
 		return err_set(e, ERR_USAGE, "no name, or one that is too long");
 	memcpy(whole, text, n);
@@ -75,7 +83,8 @@ static void set_port(struct addr *a, uint16_t port)
 		((struct sockaddr_in6 *)&a->ss)->sin6_port = htons(port);
 }
 
-bool names_find(const struct names *l, const char *host, uint16_t port, struct addr *out)
+bool names_find(const struct names *l, const char *account, const char *host, uint16_t port,
+		struct addr *out)
 {
 	char name[NAMES_TEXT];
 	const struct name *best = NULL;
@@ -85,6 +94,8 @@ bool names_find(const struct names *l, const char *host, uint16_t port, struct a
 		const struct name *at = &l->at[i];
 
 		if (strcmp(at->name, name) != 0 || (at->port && at->port != port))
+			continue;
+		if (at->account[0] && strcmp(at->account, account) != 0)
 			continue;
 		if (!best || (at->port && !best->port))
 			best = at;

@@ -65,6 +65,26 @@ static int set_agent_version(struct options *o, const char *v, struct err *e)
 				       : err_set(e, ERR_USAGE, "'%.40s' is not four numbers", v);
 }
 
+static bool has_account(const struct options *o, const char *id)
+{
+	for (size_t i = 0; i < o->accounts; i++)
+		if (strcmp(o->account[i], id) == 0)
+			return true;
+	return strcmp(id, KEYS_ACCOUNT) == 0;
+}
+
+static int set_account(struct options *o, const char *v, struct err *e)
+{
+	if (strlen(v) != ACCOUNT_TEXT - 1 || strspn(v, "0123456789") != ACCOUNT_TEXT - 1)
+		return err_set(e, ERR_USAGE, "'%.40s' is not 12 digits", v);
+	if (has_account(o, v))
+		return err_set(e, ERR_USAGE, "%s is there already", v);
+	if (o->accounts == ACCOUNTS_MAX)
+		return err_set(e, ERR_USAGE, "more than %d accounts", ACCOUNTS_MAX);
+	(void)str_fmt(o->account[o->accounts++], ACCOUNT_TEXT, "%s", v);
+	return 0;
+}
+
 static int set_instance(struct options *o, const char *v, struct err *e)
 {
 	return instances_add(&o->instances, v, e);
@@ -154,9 +174,13 @@ static const struct {
 	{ "authorized-keys", "FILE", set_authorized_keys,
 	  "keys given to EC2 Instance Connect, for 60 s each: for an sshd" },
 	{ "region", "REGION", set_region, "refuse signatures for another one (any is taken)" },
-	{ "instance", "id=ID[,name=N][,state=S][,ip=A][,zone=Z][,asg=G][,tag:K=V]", set_instance,
-	  "repeatable (" INSTANCE_DEFAULT ")" },
-	{ "resolve", "NAME[:PORT]=ADDR[:PORT]", set_resolve,
+	{ "account", "ID", set_account,
+	  "repeatable: another account besides " KEYS_ACCOUNT ", whose keys are made and stand in "
+	  "the ready file" },
+	{ "instance",
+	  "id=ID[,name=N][,state=S][,ip=A][,zone=Z][,asg=G][,account=ID][,region=R][,tag:K=V]",
+	  set_instance, "repeatable (" INSTANCE_DEFAULT "); region: seen in that one alone" },
+	{ "resolve", "[ACCOUNT/]NAME[:PORT]=ADDR[:PORT]", set_resolve,
 	  "repeatable: the VPC's names, as the agent sees them" },
 	{ "throttle", "agent|none|BYTES_PER_S", set_throttle,
 	  "how fast an agent sends (none); agent: 1024 bytes, 1 ms" },
@@ -199,9 +223,12 @@ void options_help(void)
 		printf("  --%s %s\n        %s\n", valued[i].name, valued[i].arg, valued[i].help);
 	for (size_t i = 0; i < sizeof(switches) / sizeof(switches[0]); i++)
 		printf("  --%s\n        %s\n", switches[i].name, switches[i].help);
-	printf("\nfaults (VALUE in the unit named; lose, repeat, reorder set both directions):\n");
+	printf("\nfaults (VALUE in the unit named; lose, repeat, reorder set both directions; "
+	       "those with * also\nas NAME:WHERE, for one operation or service: "
+	       "throttle-api:StartSession=2, clock-skew:ec2=600):\n");
 	for (size_t i = 0; i < FAULT_COUNT; i++)
-		printf("  %-22s %s\n", fault_rows[i].name, fault_rows[i].help);
+		printf("  %-21s%c %s\n", fault_rows[i].name,
+		       faults_may_be_part((enum fault_id)i) ? '*' : ' ', fault_rows[i].help);
 }
 
 static bool set_switch(struct options *o, const char *name)
@@ -246,6 +273,20 @@ static int set_defaults(struct options *o, struct err *e)
 	return set_listen(o, LISTEN_DEFAULT, e);
 }
 
+/* Whatever names an account comes in any order. */
+static int check_accounts(const struct options *o, struct err *e)
+{
+	for (size_t i = 0; i < o->instances.count; i++)
+		if (!has_account(o, o->instances.at[i].account))
+			return err_set(e, ERR_USAGE, "--instance %s: there is no --account %s",
+				       o->instances.at[i].id, o->instances.at[i].account);
+	for (size_t i = 0; i < o->names.count; i++)
+		if (*o->names.at[i].account && !has_account(o, o->names.at[i].account))
+			return err_set(e, ERR_USAGE, "--resolve %s: there is no --account %s",
+				       o->names.at[i].name, o->names.at[i].account);
+	return 0;
+}
+
 int options_parse(int argc, char **argv, struct options *o, struct err *e)
 {
 	int failed;
@@ -259,6 +300,7 @@ int options_parse(int argc, char **argv, struct options *o, struct err *e)
 		else if (!set_switch(o, argv[i] + 2))
 			failed = set_valued(o, argc, argv, &i, e);
 	}
+	failed = failed ? failed : check_accounts(o, e);
 	if (!failed && o->instances.count == 0)
 		failed = instances_add(&o->instances, INSTANCE_DEFAULT, e);
 	if (failed)

@@ -14,6 +14,7 @@
 #include "cmd/localaws/names.h"
 #include "net/addr.h"
 
+enum { ACCOUNTS_MAX = 16 };
 enum throttle_kind { THROTTLE_NONE = 0, THROTTLE_AGENT, THROTTLE_RATE };
 
 struct options {
@@ -25,6 +26,8 @@ struct options {
 	const char *region, *agent_version, *access_key_id, *secret_access_key;
 	const char *mfa_serial, *mfa_code; /* asked for at AssumeRole by a user; NULL: not asked */
 	char mfa_text[300];
+	char account[ACCOUNTS_MAX][ACCOUNT_TEXT]; /* besides the first one; each gets a key */
+	size_t accounts;
 	const char *container_token; /* what the EKS endpoint wants for Authorization */
 	bool tls, print_env, require_signed_ws, resolve_system, allow_dial, help, version;
 	enum throttle_kind throttle;

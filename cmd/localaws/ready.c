@@ -19,6 +19,19 @@ int ready_write_file(const char *file, const char *text, struct err *e)
 	return file_replace(file, text, strlen(text), e);
 }
 
+static void add_accounts(const struct world *w, cJSON *root)
+{
+	cJSON *all = cJSON_AddObjectToObject(root, "accounts");
+
+	for (size_t i = 0; i < w->opts->accounts; i++) {
+		const struct key *key = keys_of_account(&w->keys, w->opts->account[i]);
+		cJSON *one = cJSON_AddObjectToObject(all, w->opts->account[i]);
+
+		cJSON_AddStringToObject(one, "access_key_id", key->id);
+		cJSON_AddStringToObject(one, "secret_access_key", key->secret.text);
+	}
+}
+
 int ready_write(const struct world *w, const char *file, unsigned port, const char *ca,
 		struct err *e)
 {
@@ -34,6 +47,7 @@ int ready_write(const struct world *w, const char *file, unsigned port, const ch
 	(void)str_fmt(path, sizeof(path), "%s/v1/credentials", w->endpoint);
 	cJSON_AddStringToObject(root, "container", path);
 	cJSON_AddStringToObject(root, "container_token", w->opts->container_token);
+	add_accounts(w, root);
 	text = cJSON_Print(root);
 	cJSON_Delete(root);
 	if (!text)

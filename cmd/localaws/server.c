@@ -92,7 +92,7 @@ static int put_reply(struct conn *c, const struct request *q, const struct reply
 			      (unsigned long long)r->metadata_ttl_s);
 	if (r->error_type)
 		(void)str_fmt(type, sizeof(type), "x-amzn-ErrorType: %s\r\n", r->error_type);
-	http_date(world_wall_ms(c->w), date);
+	http_date(world_wall_ms_of(c->w, r->service), date);
 	if (buf_addf(&c->out, NULL,
 		     "HTTP/1.1 %d %s\r\nDate: %s\r\nServer: awsocks-localaws\r\n%s: %s\r\n"
 		     "Content-Type: %s\r\nContent-Length: %zu\r\n%s%s%s\r\n",

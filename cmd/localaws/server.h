@@ -27,7 +27,8 @@ struct request {
 };
 struct reply {
 	int status;
-	const char *type; /* Content-Type; static */
+	const char *type;    /* Content-Type; static */
+	const char *service; /* whose clock the Date is of; static; NULL: all services' */
 	struct buf body;
 	const char *error_type;  /* x-amzn-ErrorType; static; NULL: none */
 	uint64_t metadata_ttl_s; /* of the token, as IMDSv2 tells it; 0: not said */

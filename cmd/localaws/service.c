@@ -71,9 +71,12 @@ static bool authorised(struct api_call *c, const char *service)
 				  .body_len = q->body_len,
 				  .service = service };
 	char text[512] = "";
-	enum auth_result result = auth_verify(c->w, &r, &c->caller, text, sizeof(text));
+	struct auth_caller caller;
+	enum auth_result result = auth_verify(c->w, &r, &caller, text, sizeof(text));
 	const char *fixed;
 
+	c->caller = caller.key;
+	(void)str_fmt(c->region, sizeof(c->region), "%s", caller.region);
 	if (result == AUTH_OK)
 		return true;
 	fixed = refusals[c->protocol][result].text;
@@ -83,14 +86,14 @@ static bool authorised(struct api_call *c, const char *service)
 	return false;
 }
 
-static bool struck_by_fault(struct api_call *c)
+static bool struck_by_fault(struct api_call *c, const char *service, const char *op)
 {
 	if (c->protocol == API_EC2 && fault_take(&c->w->faults, FAULT_DENY_EC2)) {
 		api_error(c, 403, "UnauthorizedOperation",
 			  "You are not authorized to perform this operation.");
 		return true;
 	}
-	if (fault_take(&c->w->faults, FAULT_THROTTLE_API)) {
+	if (fault_take_at(&c->w->faults, FAULT_THROTTLE_API, service, op)) {
 		if (c->protocol == API_EC2)
 			api_error(c, 503, "RequestLimitExceeded", "Request limit exceeded.");
 		else
@@ -99,7 +102,7 @@ static bool struck_by_fault(struct api_call *c)
 				  "Rate exceeded");
 		return true;
 	}
-	if (fault_take(&c->w->faults, FAULT_FAIL_API)) {
+	if (fault_take_at(&c->w->faults, FAULT_FAIL_API, service, op)) {
 		api_error(c, 500,
 			  c->protocol == API_JSON  ? "InternalServerError"
 			  : c->protocol == API_EC2 ? "InternalError"
@@ -124,7 +127,8 @@ static void run(struct api_call *c, const struct api_op *op, const char *service
 	struct api_count *count = api_count_of(&c->w->apis, op->name);
 
 	count->calls++;
-	if ((!service || authorised(c, service)) && !struck_by_fault(c))
+	c->reply->service = service;
+	if ((!service || authorised(c, service)) && !struck_by_fault(c, service, op->name))
 		op->run(c);
 	if (c->reply->status != 200)
 		count->failed++;
@@ -244,12 +248,20 @@ static bool query_has(struct http1_text query, const char *name, const char *val
 	return same;
 }
 
-static bool channel_signature_ok(struct world *w, const struct request *q, struct reply *r)
+static bool is_own_channel(struct world *w, const struct key *caller, const char *id)
+{
+	const struct session *s = session_find(w, id);
+
+	return !s || strcmp(s->params.account, caller->account) == 0;
+}
+
+static bool channel_signature_ok(struct world *w, const struct request *q, const char *id,
+				 struct reply *r)
 {
 	struct auth_request a = {
 		.head = q->head, .path = q->path, .query = q->query, .service = "ssmmessages"
 	};
-	const struct key *caller;
+	struct auth_caller caller;
 	char text[512] = "";
 	enum auth_result result = auth_verify(w, &a, &caller, text, sizeof(text));
 
@@ -257,11 +269,13 @@ static bool channel_signature_ok(struct world *w, const struct request *q, struc
 		w->stats.websockets_unsigned++;
 		return true;
 	}
-	if (result != AUTH_OK) {
-		log_info("auth", "data channel refused: %s", text);
-		deny(r, 403, text);
-	}
-	return result == AUTH_OK;
+	if (result == AUTH_OK && is_own_channel(w, caller.key, id))
+		return true;
+	if (result == AUTH_OK)
+		(void)str_fmt(text, sizeof(text), "the session is another account's");
+	log_info("auth", "data channel refused: %s", text);
+	deny(r, 403, text);
+	return false;
 }
 
 static void open_channel(struct world *w, const struct request *q, struct reply *r)
@@ -271,8 +285,11 @@ static void open_channel(struct world *w, const struct request *q, struct reply 
 	const struct http1_field *version = http1_find(h, "sec-websocket-version");
 	size_t skip = strlen(CHANNEL_PATH), n = q->path.n - skip;
 	struct api_count *count = api_count_of(&w->apis, "OpenDataChannel");
+	char id[sizeof(r->session_id)];
 
 	count->calls++;
+	r->service = "ssmmessages";
+	(void)str_fmt(id, sizeof(id), "%.*s", (int)n, q->path.p + skip);
 	if (!http1_text_is(h->method, "GET") || !h->upgrade ||
 	    !http1_has_token(h, "upgrade", "websocket") || !key || key->value.n != 24 || !version ||
 	    !http1_text_is(version->value, "13") || n == 0 || n >= sizeof(r->session_id))
@@ -283,11 +300,10 @@ static void open_channel(struct world *w, const struct request *q, struct reply 
 		deny(r, 403,
 		     "not authorized to perform: ssmmessages:OpenDataChannel because no "
 		     "identity-based policy allows it");
-	else if (channel_signature_ok(w, q, r))
+	else if (channel_signature_ok(w, q, id, r))
 		r->upgrade = true;
 	if (r->upgrade)
-		(void)str_fmt(r->session_id, sizeof(r->session_id), "%.*s", (int)n,
-			      q->path.p + skip);
+		(void)str_fmt(r->session_id, sizeof(r->session_id), "%s", id);
 	else
 		count->failed++;
 }

@@ -30,6 +30,7 @@ enum session_kind { SESSION_SSH = 0, SESSION_PORT, SESSION_REMOTE_HOST };
 struct session_params {
 	enum session_kind kind;
 	char target[SESSION_TARGET];
+	char account[16]; /* whose it is */
 	char host[SESSION_HOST];
 	char port[8], local_port[8];
 };

@@ -39,10 +39,12 @@ struct target_dial {
 	struct err why;
 };
 
-void target_init(struct target *t, struct world *w, const char *host, uint16_t port)
+void target_init(struct target *t, struct world *w, const char *account, const char *host,
+		 uint16_t port)
 {
 	*t = (struct target){ .w = w, .port = port };
 	(void)str_fmt(t->host, sizeof(t->host), "%s", host);
+	(void)str_fmt(t->account, sizeof(t->account), "%s", account);
 }
 
 /* --- resolution --- */
@@ -103,7 +105,7 @@ static void system_answered(void *arg, bool cancelled)
 /* The table, then what needs no table: localhost and literals. */
 static bool find(const struct target *t, struct addr *out)
 {
-	if (names_find(&t->w->opts->names, t->host, t->port, out))
+	if (names_find(&t->w->opts->names, t->account, t->host, t->port, out))
 		return true;
 	return addr_from_literal(str_eq_nocase(t->host, "localhost") ? "127.0.0.1" : t->host,
 				 t->port, out);

@@ -22,7 +22,7 @@ struct world;
 enum { TARGET_ADDRS = 8, TARGET_HOST = 256 };
 struct target {
 	struct world *w;
-	char host[TARGET_HOST];
+	char host[TARGET_HOST], account[16];
 	uint16_t port;
 	struct addr addr[TARGET_ADDRS];
 	size_t count;
@@ -33,7 +33,9 @@ struct target {
  * from the loop. */
 typedef void target_resolved_fn(void *arg, const struct err *why);
 
-void target_init(struct target *, struct world *, const char *host, uint16_t port);
+/* account: whose names the host is looked up in. */
+void target_init(struct target *, struct world *, const char *account, const char *host,
+		 uint16_t port);
 /* -1: *e tells (out of memory), and done() never comes. */
 MUST_CHECK int target_resolve(struct target *, target_resolved_fn *done, void *arg, struct err *e);
 void target_free(struct target *); /* done() does not come any more */

@@ -4,7 +4,12 @@
 
 int64_t world_wall_ms(const struct world *w)
 {
-	double skew_s = fault_value(&w->faults, FAULT_CLOCK_SKEW, 0);
+	return world_wall_ms_of(w, NULL);
+}
+
+int64_t world_wall_ms_of(const struct world *w, const char *service)
+{
+	double skew_s = fault_value_at(&w->faults, FAULT_CLOCK_SKEW, service, 0);
 
 	return clock_wall_ms(loop_clock(w->loop)) + (int64_t)(skew_s * 1000);
 }

@@ -42,6 +42,8 @@ struct world {
 
 /* The service's idea of the time: the system's, skewed by a fault. */
 int64_t world_wall_ms(const struct world *);
+/* The same of one service, as its signatures are judged and its Date is told; NULL: as above. */
+int64_t world_wall_ms_of(const struct world *, const char *service);
 uint64_t world_now_ms(const struct world *); /* monotonic, of this turn */
 /* The instances as time has made them. */
 void world_settle(struct world *);

@@ -4,6 +4,8 @@ import json
 import botocore.exceptions
 import pytest
 
+import client
+import conftest
 import harness
 from test_localaws import api_of, code_of
 
@@ -31,6 +33,12 @@ def found(ec2, **filters):
     answer = ec2.describe_instances(Filters=[{"Name": k.replace("__", ":").replace("_", "-"), "Values": [v]}
                                              for k, v in filters.items()])
     return [i["InstanceId"] for r in answer["Reservations"] for i in r["Instances"]]
+
+
+def refusal(call, **arguments):
+    with pytest.raises(botocore.exceptions.ClientError) as caught:
+        call(**arguments)
+    return code_of(caught)
 
 
 def state(ec2, ident):
@@ -109,3 +117,29 @@ def test_throttling_is_the_sdks_to_repeat(aws):
     aws.faults("throttle-api=2")
     assert len(api_of(aws).client("ec2", retries=4).describe_instances()["Reservations"]) == 3
     assert aws.stats()["DescribeInstances"] == 3
+
+
+def test_one_operation_alone_is_throttled(localaws):
+    aws = localaws("--fault", "throttle-api:StartSession=2", "--fault", "fail-api:sts")
+    api = api_of(aws)
+    assert json.loads(aws.open("/_localaws/faults")) == {"throttle-api:StartSession": 2, "fail-api:sts": True}
+    api.client("ec2").describe_instances()
+    api.client("ssm").get_connection_status(Target=conftest.INSTANCE)
+    for _ in range(2):
+        assert refusal(api.client("ssm").start_session, Target=conftest.INSTANCE,
+                       DocumentName="AWS-StartSSHSession") == "ThrottlingException"
+    assert refusal(api.client("sts").get_caller_identity) == "InternalFailure"
+    aws.faults('{"fail-api:sts": false}')
+    api.client("sts").get_caller_identity()
+    assert json.loads(aws.open("/_localaws/faults")) == {}
+
+
+def test_one_service_has_another_clock(localaws, awsocks, web):
+    """It is allowed for by itself: its signatures are dated by its clock, and no other's."""
+    aws = localaws("--resolve", f"intranet.example=127.0.0.1:{web.port}", "--fault", "clock-skew:ec2=3600")
+    assert refusal(api_of(aws).client("ec2").describe_instances) == "RequestExpired"
+    api_of(aws).client("ssm").get_connection_status(Target=conftest.INSTANCE)
+    proxy = awsocks("--name", "demo", aws=aws, target=False,
+                    env={"AWS_ENDPOINT_URL_EC2": aws.endpoint.replace("127.0.0.1", "localhost")})
+    client.curl("--proxy", proxy.url(), "--fail", "http://intranet.example/bytes/10")
+    assert (aws.stats()["DescribeInstances"], aws.stats()["StartSession"]) == (3, 1)

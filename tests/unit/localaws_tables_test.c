@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "cmd/localaws/auth.h"
 #include "cmd/localaws/dice.h"
 #include "cmd/localaws/form.h"
@@ -69,6 +70,54 @@ static void faults_strike_so_often(void **state)
 	assert_false(fault_on(&f, FAULT_LOSE_CLIENT));
 }
 
+static void faults_of_one_part(void **state)
+{
+	static const char *const bad[] = { "throttle-api:",      "throttle-api:=1",
+					   "zombie:ssm",         "throttle-api:StartSession=x",
+					   "clock-skew:ec2=1e9", "nothing:ssm" };
+	struct faults f = { 0 };
+	char text[64];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(bad); i++)
+		if (faults_set(&f, bad[i], NULL) == 0)
+			fail_msg("'%s' was taken", bad[i]);
+	assert_int_equal(faults_set(&f, "throttle-api:StartSession=1", NULL), 0);
+	assert_int_equal(faults_set(&f, "fail-api:ec2", NULL), 0);
+	assert_false(fault_take_at(&f, FAULT_THROTTLE_API, "ssm", "ResumeSession"));
+	assert_true(fault_take_at(&f, FAULT_THROTTLE_API, "ssm", "StartSession"));
+	assert_false(fault_take_at(&f, FAULT_THROTTLE_API, "ssm", "StartSession"));
+	assert_true(fault_take_at(&f, FAULT_FAIL_API, "ec2", "DescribeInstances"));
+	assert_false(fault_take_at(&f, FAULT_FAIL_API, NULL, "AssumeRoleWithWebIdentity"));
+	assert_int_equal(faults_set(&f, "fail-api:ec2=off", NULL), 0);
+	assert_false(fault_take_at(&f, FAULT_FAIL_API, "ec2", "DescribeInstances"));
+	assert_int_equal(faults_set(&f, "clock-skew=5", NULL), 0);
+	assert_int_equal(faults_set(&f, "clock-skew:sts=-7", NULL), 0);
+	assert_true(fault_value_at(&f, FAULT_CLOCK_SKEW, "sts", 0) == -7);
+	assert_true(fault_value_at(&f, FAULT_CLOCK_SKEW, "ssm", 0) == 5);
+	assert_true(fault_value_at(&f, FAULT_CLOCK_SKEW, NULL, 0) == 5);
+	for (size_t i = 1; i < FAULT_PARTS; i++) {
+		assert_true(str_fmt(text, sizeof(text), "throttle-api:Op%zu", i));
+		assert_int_equal(faults_set(&f, text, NULL), 0);
+	}
+	assert_int_equal(faults_set(&f, "throttle-api:TooMany", NULL), -1);
+	assert_int_equal(faults_set(&f, "throttle-api:Op3=off", NULL), 0);
+	assert_int_equal(faults_set(&f, "throttle-api:TooMany", NULL), 0);
+}
+
+static void names_of_one_account(void **state)
+{
+	struct names l = { 0 };
+	struct addr a;
+
+	(void)state;
+	assert_int_equal(names_add(&l, "210987654321/api.example=127.0.0.1:1", NULL), 0);
+	assert_int_equal(names_add(&l, "1/api.example=127.0.0.1:1", NULL), -1);
+	assert_true(names_find(&l, "210987654321", "api.example", 80, &a));
+	assert_false(names_find(&l, "123456789012", "api.example", 80, &a));
+	names_free(&l);
+}
+
 static void names(void **state)
 {
 	static const struct {
@@ -103,7 +152,7 @@ static void names(void **state)
 		if (names_add(&l, bad[i], NULL) == 0)
 			fail_msg("'%s' was taken", bad[i]);
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		bool found = names_find(&l, cases[i].host, cases[i].port, &a);
+		bool found = names_find(&l, "123456789012", cases[i].host, cases[i].port, &a);
 
 		if (found != (cases[i].to != NULL))
 			fail_msg("%s:%u", cases[i].host, cases[i].port);
@@ -356,7 +405,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(faults),
 		cmocka_unit_test(faults_strike_so_often),
+		cmocka_unit_test(faults_of_one_part),
 		cmocka_unit_test(names),
+		cmocka_unit_test(names_of_one_account),
 		cmocka_unit_test(addresses_that_agents_refuse),
 		cmocka_unit_test(instances),
 		cmocka_unit_test(a_group_replaces),
