@@ -84,7 +84,18 @@ const struct command commands[] = {
 	  trust_options, false },
 	{ "demo", cmd_demo, "", "emulator, proxy and a fetch through both, on this machine", NULL,
 	  NULL, false },
-	{ "env", NULL, "", "variables that make each tool use the proxy", NULL, NULL, false },
+	{ "env", cmd_env, "[--shell SHELL] [--listener NAME | --to ADDR] [--unset | --for TOOL]",
+	  "variables that make each tool use the proxy",
+	  "    eval \"$(awsocks env)\"                    sh, bash, zsh\n"
+	  "    awsocks env | source                      fish\n"
+	  "    eval `awsocks env`                        csh\n"
+	  "    awsocks env --shell powershell | Out-String | Invoke-Expression\n"
+	  "\n"
+	  "The proxy is the running awsocks' first listener with a port (--control as for awsocks\n"
+	  "status), or the one that $AWSOCKS names; where none runs, $AWSOCKS, then what "
+	  "config.yaml\n"
+	  "says. What the user has in JAVA_TOOL_OPTIONS and GIT_SSH_COMMAND stays there.\n",
+	  env_options, false },
 	{ "exec", NULL, "-- COMMAND", "run a command with those variables", NULL, NULL, false },
 	{ "bridge", NULL, "", "the helper inside sandboxes and VMs", NULL, NULL, false },
 	{ "bwrap-args", NULL, "", "bubblewrap arguments for a listener", NULL, NULL, false },
