@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "backend/backend.h"
-#include "base/str.h"
 #include "net/addr.h"
 #include "proxy/attempt.h"
 #include "proxy/audit.h"
@@ -61,6 +60,18 @@ static void bypass(struct attempt *a)
 	note_route(a, AUDIT_BYPASS);
 }
 
+/* Where the far side resolves, the host guard can judge only what the client named: its loopback
+ * and metadata would be the instance's own. Before anything is woken or dialled. */
+static int guard_name(struct attempt *a, struct err *e)
+{
+	const struct proxy_opts *o = &a->proxy->opts;
+
+	if (a->route.kind == ROUTE_DIRECT || a->decision.allow_host || !o->allow_name ||
+	    o->allow_name(o->allow_arg, a->host.text, e))
+		return 0;
+	return -1;
+}
+
 enum attempt_step attempt_decide(struct attempt *a, struct proxy *p, struct audit_record *rec,
 				 const char *host, size_t n, uint16_t port, struct err *e)
 {
@@ -94,6 +105,10 @@ enum attempt_step attempt_decide(struct attempt *a, struct proxy *p, struct audi
 		step = ATTEMPT_ELSEWHERE;
 	}
 	d->origin = d->pattern = d->reason = NULL;
+	if (step == ATTEMPT_HERE && guard_name(a, e)) {
+		rec->action = AUDIT_REFUSE;
+		return ATTEMPT_REFUSED;
+	}
 	if (d->route.kind == ROUTE_PROXY && step == ATTEMPT_HERE)
 		bypass(a);
 	return step;
@@ -101,36 +116,29 @@ enum attempt_step attempt_decide(struct attempt *a, struct proxy *p, struct audi
 
 static void dialed(void *arg, const struct dialed *d, const struct err *why);
 
-/* Where the far side resolves, the host guard can judge only what the client
- * wrote: an address, or a name of the loopback (RFC 6761, 6.3), which there would be the
- * instance's own. */
-static int guard_name(const struct attempt *a, struct err *e)
+/* The host guard, for one address of the host. */
+static bool allow(void *arg, const struct addr *to, struct err *e)
 {
+	struct attempt *a = arg;
 	const struct proxy_opts *o = &a->proxy->opts;
-	struct addr addr;
+	bool (*ask)(void *, const struct addr *,
+		    struct err *) = a->decision.allow_host ? o->allow_opened : o->allow;
+	bool allowed = !ask || ask(o->allow_arg, to, e);
 
-	if (strcmp(a->host.text, "localhost") == 0 || str_ends(a->host.text, ".localhost"))
-		return err_set(e, ERR_DENIED, "the host guard refuses names of the loopback");
-	if (a->host.is_address && addr_from_literal(a->host.text, a->port, &addr) &&
-	    !o->allow(o->allow_arg, &addr, e))
-		return -1;
-	return 0;
+	a->guarded_off = a->guarded_off || !allowed;
+	return allowed;
 }
 
 static int dial(struct attempt *a, struct err *e)
 {
 	const struct proxy_opts *o = &a->proxy->opts;
 	struct backend *b = o->backend(o->arg, &a->route, e);
-	struct dest dest = { .host = a->host.text, .port = a->port };
+	struct dest dest = {
+		.host = a->host.text, .port = a->port, .allow = allow, .allow_arg = a
+	};
 
 	if (!b)
 		return -1;
-	if (!a->decision.allow_host) {
-		if (o->allow && a->route.kind == ROUTE_PROXY && guard_name(a, e))
-			return -1;
-		dest.allow = o->allow;
-		dest.allow_arg = o->allow_arg;
-	}
 	a->dial = backend_dial(b, &dest, dialed, a, e);
 	return a->dial ? 0 : -1;
 }
@@ -180,6 +188,8 @@ static void dialed(void *arg, const struct dialed *d, const struct err *why)
 	e = *why;
 	if (falls_back(a, &e))
 		return;
+	if (a->guarded_off && e.code == ERR_DENIED)
+		a->rec->action = AUDIT_REFUSE;
 	explain(a, &e);
 	a->done(a->arg, NULL, &e);
 }

@@ -29,6 +29,7 @@ struct attempt { /* zeroed: nothing under way */
 	uint16_t port;
 	struct decision decision; /* without its texts: they go with the router */
 	struct route route;       /* taken now: the decision's, a bypass or a fallback */
+	bool guarded_off;         /* the host guard has refused an address of it */
 	struct dial *dial;
 	attempted_fn *done;
 	void *arg;

@@ -33,10 +33,13 @@ struct proxy_opts {
 	struct backend *(*backend)(void *arg, const struct route *, struct err *e);
 	void *arg;
 	struct policy policy;
-	/* The host guard: asked for each address before it is dialled, unless the
-	 * deciding rule says allow-host. NULL: none. */
-	bool (*allow)(void *arg, const struct addr *, struct err *);
-	void *allow_arg;
+	/* The host guard (net/host_guard.h). NULL, all three: none. */
+	bool (*allow)(void *arg, const struct addr *, struct err *); /* before it is dialled */
+	/* The same where the deciding rule says allow-host. NULL: all are allowed. */
+	bool (*allow_opened)(void *arg, const struct addr *, struct err *);
+	/* What the client named, normalised, where the far side resolves. NULL: all are allowed. */
+	bool (*allow_name)(void *arg, const char *host, struct err *);
+	void *allow_arg;     /* of all three */
 	struct audit *audit; /* NULL: none */
 	/* How many are served (proxy/limits.h); NULL: as many as come. Whoever accepts has entered
 	 * it for each client that is given to proxy_accept() or proxy_turn_away(). */

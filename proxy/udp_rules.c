@@ -36,7 +36,9 @@ bool udp_rules_may(const struct proxy *p, const struct decision *d, const struct
 		(void)err_set(e, ERR_DENIED, "UDP does not go to %s addresses", kind);
 		return false;
 	}
-	return d->allow_host || !o->allow || o->allow(o->allow_arg, to, e);
+	if (d->allow_host)
+		return !o->allow_opened || o->allow_opened(o->allow_arg, to, e);
+	return !o->allow || o->allow(o->allow_arg, to, e);
 }
 
 /* Of the client itself, or not said. */

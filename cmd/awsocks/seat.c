@@ -186,6 +186,10 @@ int seat_serve(struct seat *s, struct listen_bound *b, struct err *e)
 {
 	static const struct listen_gate gate = { enter, leave };
 
+	if (host_guard_listener(s->worker->guard, &b->addr, e) != 0) {
+		listen_drop(b);
+		return -1;
+	}
 	s->socket = listen_serve(s->worker->loop, b, on_accept, s, e);
 	if (!s->socket)
 		return -1;
@@ -283,6 +287,8 @@ int seat_open(struct seat *s, struct worker *w, struct app_listener *l, struct e
 		.arg = s,
 		.policy = rules_policy(o, l->guarded),
 		.allow = l->guarded ? host_guard_allow : NULL,
+		.allow_opened = l->guarded ? host_guard_allow_opened : NULL,
+		.allow_name = l->guarded ? host_guard_allow_name : NULL,
 		.allow_arg = w->guard,
 		.audit = a->audit,
 		.handshake_ms = (unsigned)o->handshake_timeout,
@@ -299,6 +305,8 @@ int seat_open(struct seat *s, struct worker *w, struct app_listener *l, struct e
 
 	s->worker = w;
 	s->listener = l;
+	if (addr_port(&l->address) && host_guard_listener(w->guard, &l->address, e) != 0)
+		return -1;
 	if (proxy_new(&s->proxy, &p, e) != 0)
 		return -1;
 	list_add_tail(&w->seats, &s->node);

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "net/dialer.h"
+#include "net/host_guard.h"
 #include "net/loop.h"
 #include "net/relay.h"
 #include "net/resolve.h"
@@ -394,10 +395,41 @@ static void bytes_that_cannot_be_kept_end_the_tunnel(void **state)
 	}
 }
 
+/* Who does not know this host's addresses lets nobody through. */
+static void guard(void **state)
+{
+	struct addr far, ours;
+	struct loop *l;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(loop_new(&l, &e), 0);
+	assert_true(addr_from_literal("192.0.2.1", 80, &far));
+	assert_true(addr_from_literal("127.0.0.1", 1080, &ours));
+	while (mem_fail_next()) {
+		struct host_guard *g = host_guard_new(l, &e);
+
+		if (!g) {
+			assert_int_equal(e.code, ERR_NOMEM);
+			continue;
+		}
+		if (host_guard_listener(g, &ours, &e) != 0)
+			assert_int_equal(e.code, ERR_NOMEM);
+		else
+			assert_false(host_guard_allow_opened(g, &ours, &e));
+		if (!host_guard_allow(g, &far, &e))
+			assert_int_equal(e.code, ERR_DENIED);
+		assert_false(host_guard_allow(g, &ours, &e));
+		host_guard_free(g);
+	}
+	loop_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(open_loop),
+		cmocka_unit_test(guard),
 		cmocka_unit_test(listen_at),
 		cmocka_unit_test(a_pause_without_memory_goes_on_later),
 		cmocka_unit_test(dial),

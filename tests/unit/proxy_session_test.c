@@ -722,9 +722,18 @@ static bool nowhere(void *arg, const struct addr *to, struct err *e)
 	return false;
 }
 
+static bool no_such_name(void *arg, const char *host, struct err *e)
+{
+	(void)arg;
+	if (strcmp(host, "named.test") == 0)
+		return true;
+	(void)err_set(e, ERR_DENIED, "%s is refused", host);
+	return false;
+}
+
 static void guard_is_asked(void **state)
 {
-	struct fixture f = { .opts.allow = nowhere };
+	struct fixture f = { .opts.allow = nowhere, .opts.allow_name = no_such_name };
 	struct server s = server();
 
 	(void)state;
@@ -738,6 +747,9 @@ static void guard_is_asked(void **state)
 	refused5(ask5(&f, "named.test", 80), 5);
 	assert_int_equal(f.fake.dials, 1);
 	end(&f);
+	assert_int_equal(lines(&f), 4);
+	audit_has(&f, "\"action\":\"refuse\",\"route\":\"direct\"");
+	audit_has(&f, "\"action\":\"refuse\",\"route\":\"proxy\"");
 	close(s.fd);
 }
 

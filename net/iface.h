@@ -1,0 +1,25 @@
+#ifndef NET_IFACE_H
+#define NET_IFACE_H
+/* This host's network interfaces, as far as getifaddrs(3) does not tell. One file for each
+ * platform. */
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { IFACE_VM_MAX = 128 };
+
+/* A descriptor on which the system tells of interfaces and addresses that come and go; the
+ * caller's to close. -1: it does not. */
+int iface_changes_open(void);
+/* Has anything changed since the last call? Does not block; what was told is dropped. In doubt:
+ * true. */
+bool iface_changes_seen(int fd);
+
+struct iface_names {
+	char name[IFACE_VM_MAX][IF_NAMESIZE];
+	size_t count; /* those beyond the maximum are left out */
+};
+/* The interfaces by which this host talks to its own VMs and containers: bridges that no real
+ * network card belongs to, and taps (Linux); vmnet's bridges (macOS). -1: unknown, errno. */
+int iface_vm_nets(struct iface_names *);
+#endif
