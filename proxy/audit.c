@@ -1,34 +1,19 @@
-/*
- * The audit log's file. Each line is built whole and written by one write(2)
- * on a descriptor in append mode, so that several threads and processes may share
- * a file without a lock. Reopening puts the new file under the same descriptor
- * (dup2), so that a thread that writes meanwhile has the one or the other.
- * The proxy goes on when a line cannot be written: the loss is logged once,
- * and again, with the number of lines lost, when writing works.
- */
-#include <errno.h>
-#include <fcntl.h>
+/* From a record to its line; audit_file.c writes it. */
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "proxy/audit.h"
 
 /* A pipe that polls writable takes PIPE_BUF bytes (4096 on Linux) at once; usual lines are far
- * shorter, the ceiling is for the worst escaping. */
-enum { LINE_MAX_BYTES = 32 * 1024, TEXT_MAX_BYTES = 512 };
+ * shorter, AUDIT_LINE_MAX is for the worst escaping. */
+enum { TEXT_MAX_BYTES = 512 };
 
 struct audit {
-	char *path;
-	int fd;
+	struct audit_file *file;
 	const struct clock *clock;
-	atomic_uint_least64_t lost; /* lines since the last that was written */
-	atomic_bool torn;           /* the last line was cut */
 };
 
 static const char *const actions[] = { "allow", "block", "refuse" };
@@ -43,6 +28,7 @@ void audit_record_free(struct audit_record *r)
 {
 	mem_free(r->peer);
 	mem_free(r->exe);
+	mem_free(r->user);
 	mem_free(r->host);
 	mem_free(r->rule);
 	mem_free(r->route);
@@ -52,32 +38,15 @@ void audit_record_free(struct audit_record *r)
 	*r = (struct audit_record){ 0 };
 }
 
-/* O_NONBLOCK: a FIFO that nobody reads would hold the whole program here; files do not mind. */
-static int open_file(const char *path, struct err *e)
-{
-	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
-		      0600);
-
-	if (fd < 0 && errno == ENXIO)
-		err_set(e, ERR_IO, "audit log %s: nobody reads from it", path);
-	else if (fd < 0)
-		err_sys(e, errno, "audit log %s", path);
-	return fd;
-}
-
-int audit_open(struct audit **out, const char *path, const struct clock *clock, struct err *e)
+int audit_open(struct audit **out, const struct audit_opts *o, struct err *e)
 {
 	struct audit *a = mem_alloc(sizeof(*a));
 
 	*out = NULL;
-	if (!a || !(a->path = mem_strdup(path))) {
-		mem_free(a);
+	if (!a)
 		return err_set(e, ERR_NOMEM, "audit log");
-	}
-	a->clock = clock;
-	a->fd = strcmp(path, "-") == 0 ? STDOUT_FILENO : open_file(path, e);
-	if (a->fd < 0) {
-		mem_free(a->path);
+	a->clock = o->clock;
+	if (audit_file_open(&a->file, o, e) != 0) {
 		mem_free(a);
 		return -1;
 	}
@@ -87,30 +56,24 @@ int audit_open(struct audit **out, const char *path, const struct clock *clock, 
 
 int audit_reopen(struct audit *a, struct err *e)
 {
-	int fd, failed;
+	return audit_file_reopen(a->file, e);
+}
 
-	if (a->fd == STDOUT_FILENO)
-		return 0;
-	fd = open_file(a->path, e);
-	if (fd < 0)
-		return -1;
-	failed = dup2(fd, a->fd) < 0 || fcntl(a->fd, F_SETFD, FD_CLOEXEC) < 0;
-	if (failed)
-		(void)err_sys(e, errno, "audit log %s", a->path);
-	close(fd);
-	if (failed)
-		return -1;
-	atomic_store(&a->torn, false);
-	return 0;
+const char *audit_path(const struct audit *a)
+{
+	return audit_file_path(a->file);
+}
+
+struct audit_counts audit_counts(struct audit *a)
+{
+	return audit_file_counts(a->file);
 }
 
 void audit_close(struct audit *a)
 {
 	if (!a)
 		return;
-	if (a->fd != STDOUT_FILENO)
-		close(a->fd);
-	mem_free(a->path);
+	audit_file_close(a->file);
 	mem_free(a);
 }
 
@@ -171,14 +134,13 @@ static int add_line(struct buf *b, const struct audit *a, const struct audit_rec
 	int bad = 0;
 
 	clock_iso(r->wall_ms, ts);
-	if (atomic_load(&a->torn))
-		bad |= buf_add(b, "\n", 1, e);
 	bad |= buf_addf(b, e, "{\"ts\":\"%s\",\"id\":%" PRIu64, ts, r->id);
 	bad |= add_text(b, "listener", r->listener, e);
 	bad |= add_text(b, "peer", r->peer, e);
 	if (r->has_peer_id)
 		bad |= buf_addf(b, e, ",\"uid\":%ld,\"pid\":%ld", r->uid, r->pid);
 	bad |= add_text(b, "exe", r->exe, e);
+	bad |= add_text(b, "user", r->user, e);
 	bad |= add_text(b, "proto", r->proto, e);
 	bad |= add_text(b, "host", r->host, e);
 	if (r->host)
@@ -200,50 +162,6 @@ static int add_line(struct buf *b, const struct audit *a, const struct audit_rec
 	return bad ? -1 : 0;
 }
 
-static void failed(struct audit *a, const char *why)
-{
-	if (atomic_fetch_add(&a->lost, 1) == 0)
-		log_error("audit", "%s: a line is lost: %s (said once)", a->path, why);
-}
-
-/* A file of ours is opened so that it never waits. Stdout may, and may be the log's pipe too. */
-static ssize_t write_line(const struct audit *a, const uint8_t *p, size_t n)
-{
-	ssize_t done;
-
-	if (a->fd == STDOUT_FILENO)
-		return log_write(a->fd, p, n);
-	do
-		done = write(a->fd, p, n);
-	while (done < 0 && errno == EINTR);
-	return done;
-}
-
-static const char *why_not(ssize_t done)
-{
-	if (done >= 0)
-		return "cut short (no space left?)";
-	return errno == EAGAIN ? "its reader does not read" : strerror(errno);
-}
-
-static void put(struct audit *a, const uint8_t *p, size_t n)
-{
-	ssize_t done = write_line(a, p, n);
-	uint64_t lost;
-
-	if (done > 0 && atomic_load(&a->torn) != ((size_t)done < n))
-		atomic_store(&a->torn, (size_t)done < n);
-	if (done < 0 || (size_t)done < n) {
-		failed(a, why_not(done));
-		return;
-	}
-	if (atomic_load(&a->lost) == 0)
-		return;
-	lost = atomic_exchange(&a->lost, 0);
-	if (lost)
-		log_warn("audit", "%s: written again; %" PRIu64 " lines were lost", a->path, lost);
-}
-
 void audit_write(struct audit *a, const struct audit_record *r)
 {
 	struct err e = { 0 };
@@ -251,10 +169,10 @@ void audit_write(struct audit *a, const struct audit_record *r)
 
 	if (!a)
 		return;
-	buf_init(&b, LINE_MAX_BYTES);
+	buf_init(&b, AUDIT_LINE_MAX);
 	if (add_line(&b, a, r, &e))
-		failed(a, e.msg);
+		audit_file_lost(a->file, e.msg);
 	else
-		put(a, buf_ptr(&b), buf_len(&b));
+		audit_file_write(a->file, buf_ptr(&b), buf_len(&b));
 	buf_free(&b);
 }

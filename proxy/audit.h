@@ -4,15 +4,11 @@
  * The audit log: one JSON object a line for every connection attempt and every
  * plain HTTP request, allowed or not. No URLs, headers or credentials.
  *
- *   ts id listener peer [uid pid exe] proto host port rule action route
- *   [bypass|fallback: true] address session bytes_up bytes_down [dropped] ms [error]
- *
- * exe: the path of the program behind a Unix socket; inside the fence (--sandbox), where that
- * cannot be read, the process's short name, which has no '/'.
+ * docs/AUDIT.md describes each member; a test holds that table against what is written.
  *
  * action: "allow" (a rule let it go; error says if it failed), "block" (a rule
- * said block), "refuse" (malformed, too slow, against the host guard, or UDP for a route that
- * cannot carry it).
+ * said block), "refuse" (not let in, malformed, too slow, against the host guard, or UDP for a
+ * route that cannot carry it).
  *
  * A UDP association ("socks5-udp") has several lines of one id: one for each destination when it
  * is met first and whenever what becomes of its datagrams changes, at most 64 that pass and 64 that
@@ -23,9 +19,9 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "proxy/audit_file.h"
 
 struct audit;
-struct clock;
 
 enum audit_action { AUDIT_ALLOW = 0, AUDIT_BLOCK, AUDIT_REFUSE };
 enum audit_mark { AUDIT_PLAIN = 0, AUDIT_BYPASS, AUDIT_FALLBACK };
@@ -39,7 +35,10 @@ struct audit_record { /* zeroed is empty; texts are owned, NULL where unknown */
 	char *peer, *host, *rule, *route, *address, *session, *error;
 	bool has_peer_id; /* a Unix socket: the kernel told who it is */
 	long uid, pid;
-	char *exe; /* owned; NULL where unknown */
+	/* exe: the path of the program behind a Unix socket; inside the fence, where that cannot be
+	 * read, the process's short name, which has no '/'. user: who proved it by a password. Both
+	 * owned; NULL where unknown. */
+	char *exe, *user;
 	uint16_t port;
 	enum audit_action action;
 	enum audit_mark mark;
@@ -50,10 +49,11 @@ struct audit_record { /* zeroed is empty; texts are owned, NULL where unknown */
 void audit_text(char **field, const char *text);
 void audit_record_free(struct audit_record *);
 
-/* path: a file (created 0600, appended to), or "-" for standard output. */
-MUST_CHECK int audit_open(struct audit **, const char *path, const struct clock *, struct err *);
+MUST_CHECK int audit_open(struct audit **, const struct audit_opts *, struct err *);
 /* After the file was renamed (SIGHUP). When it fails the old file stays in use. */
 MUST_CHECK int audit_reopen(struct audit *, struct err *);
+const char *audit_path(const struct audit *);
+struct audit_counts audit_counts(struct audit *);
 void audit_close(struct audit *); /* NULL is allowed */
 /* A line that cannot be written is lost; that is logged once until it works
  * again. Never blocks on a pipe. From any thread. NULL: no audit log. */

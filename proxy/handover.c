@@ -77,6 +77,7 @@ static void turn_away(struct proxy *p, const struct handover *h, const char *why
 
 	audit_text(&r.peer, h->peer);
 	audit_text(&r.error, why);
+	record_program(&r);
 	proxy_record(p, &r);
 	if (!h->placed)
 		return;

@@ -43,6 +43,23 @@ int proxy_new(struct proxy **out, const struct proxy_opts *opts, struct err *e)
 	return 0;
 }
 
+/* One thread writes, so that no locked instruction is needed. */
+static void count_one(atomic_uint_least64_t *n)
+{
+	atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
+
+static void count_action(const struct proxy *p, enum audit_action action)
+{
+	struct proxy_counts *n = p->opts.counts;
+
+	if (n)
+		count_one(action == AUDIT_ALLOW   ? &n->allowed
+			  : action == AUDIT_BLOCK ? &n->blocked
+						  : &n->refused);
+}
+
 /* Bytes that nobody has read would make the end of the connection a reset. */
 static void close_unserved(struct proxy *p, int fd)
 {
@@ -63,16 +80,25 @@ static void record_unserved(struct proxy *p, int fd, const struct addr *peer, co
 				  .listener = p->opts.listener,
 				  .proto = "unknown",
 				  .action = AUDIT_REFUSE };
-	char text[ADDR_TEXT], program[512];
+	char text[ADDR_TEXT];
 
 	addr_format(peer, text);
 	audit_text(&r.peer, text);
 	audit_text(&r.error, why);
 	if (fd >= 0 && peer->ss.ss_family == AF_UNIX)
 		r.has_peer_id = peer_id(fd, &r.uid, &r.pid);
-	if (r.has_peer_id && peer_program(r.pid, program, sizeof(program)))
-		audit_text(&r.exe, program);
+	record_program(&r);
+	if (p->opts.counts)
+		count_one(&p->opts.counts->turned_away);
 	proxy_record(p, &r);
+}
+
+void record_program(struct audit_record *r)
+{
+	char program[512];
+
+	if (r->has_peer_id && peer_program(r->pid, program, sizeof(program)))
+		audit_text(&r->exe, program);
 }
 
 uint64_t proxy_next_id(struct proxy *p)
@@ -115,7 +141,7 @@ void proxy_accept(struct proxy *p, int fd, const struct addr *peer)
 	struct err e = { 0 };
 
 	if (p->closing) {
-		close_unserved(p, fd);
+		proxy_turn_away(p, fd, peer, "awsocks is stopping");
 		return;
 	}
 	if (take_share(p, fd, peer, &share, &e)) {
@@ -127,7 +153,10 @@ void proxy_accept(struct proxy *p, int fd, const struct addr *peer)
 		record_unserved(p, -1, peer, e.msg);
 		limits_peer_give(share);
 		limits_leave(p->opts.limits);
+		return;
 	}
+	if (p->opts.counts)
+		count_one(&p->opts.counts->accepted);
 }
 
 size_t proxy_clients(const struct proxy *p)
@@ -135,7 +164,6 @@ size_t proxy_clients(const struct proxy *p)
 	return p->count;
 }
 
-/* One thread writes, so that no locked instruction is needed. */
 static void count(struct proxy *p, size_t now)
 {
 	atomic_size_t *all = p->opts.connected;
@@ -269,6 +297,7 @@ void proxy_close(struct proxy *p, unsigned grace_ms, void (*closed)(void *arg), 
 
 void proxy_record(struct proxy *p, struct audit_record *r)
 {
+	count_action(p, r->action);
 	audit_write(p->opts.audit, r);
 	log_debug("proxy",
 		  "%s[%" PRIu64 "]: %s %s:%u %s by %s: up %" PRIu64 ", down %" PRIu64 "%s%s",

@@ -22,6 +22,14 @@ struct limits_listener;
 struct loop;
 struct proxy;
 
+/* Of one loop's clients, for `awsocks status`. That loop's thread alone writes them. */
+struct proxy_counts {
+	atomic_uint_least64_t accepted;    /* clients taken in */
+	atomic_uint_least64_t turned_away; /* clients closed unserved */
+	/* Audit lines, by action: a client may have many or none. */
+	atomic_uint_least64_t allowed, blocked, refused;
+};
+
 /* All that is pointed to must live until proxy_close() has called back. */
 struct proxy_opts {
 	struct loop *loop;
@@ -53,8 +61,9 @@ struct proxy_opts {
 	void (*hand_over)(void *arg, struct handover *);
 	/* The audit ids are id_first + id_step, id_first + 2 * id_step, ...; 0: 1, 2, 3 ... */
 	uint64_t id_first, id_step;
-	atomic_size_t *connected; /* counts the clients of now, here too; written by this loop's
-				   * thread alone; NULL: nowhere else */
+	struct proxy_counts *counts; /* NULL: nobody asks */
+	atomic_size_t *connected;    /* counts the clients of now, here too; written by this loop's
+				      * thread alone; NULL: nowhere else */
 	/* Limits; 0 takes the default. */
 	unsigned handshake_ms; /* until the request is whole: 10 s */
 	unsigned idle_ms;      /* a kept-alive HTTP connection between requests: 120 s */

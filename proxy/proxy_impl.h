@@ -54,6 +54,8 @@ void member_del(struct proxy *, struct member *);
 void member_move_place(struct member *from, struct member *to);
 
 uint64_t proxy_next_id(struct proxy *);
+/* Its `exe`, when its pid is known. */
+void record_program(struct audit_record *);
 /* Writes the record to the audit log and the log, and frees its texts. */
 void proxy_record(struct proxy *, struct audit_record *);
 #endif

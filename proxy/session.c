@@ -111,7 +111,6 @@ void client_record(struct client *c, enum client_proto proto)
 	static const char *const names[] = { "unknown", "socks5", "socks4", "connect", "http" };
 	const struct clock *clock = loop_clock(c->proxy->opts.loop);
 	struct audit_record *r = &c->rec;
-	char program[512];
 
 	c->proto = proto;
 	r->proto = names[proto];
@@ -126,8 +125,7 @@ void client_record(struct client *c, enum client_proto proto)
 	r->has_peer_id = c->has_peer_id;
 	r->uid = c->uid;
 	r->pid = c->pid;
-	if (r->has_peer_id && peer_program(r->pid, program, sizeof(program)))
-		audit_text(&r->exe, program);
+	record_program(r);
 }
 
 void client_account(struct client *c, const struct err *why)

@@ -83,6 +83,16 @@ int app_start_workers(struct app *a, struct err *e)
 	return 0;
 }
 
+static int open_audit(struct app *a, const struct app_opts *o, struct err *e)
+{
+	struct audit_opts opts = { .path = o->audit_path,
+				   .clock = loop_clock(a->loop),
+				   .max_size = o->audit_max_size,
+				   .keep = o->audit_keep };
+
+	return o->audit_path ? audit_open(&a->audit, &opts, e) : 0;
+}
+
 int app_new(struct app **out, const struct app_opts *o, struct err *e)
 {
 	struct app *a = mem_alloc(sizeof(*a));
@@ -98,7 +108,7 @@ int app_new(struct app **out, const struct app_opts *o, struct err *e)
 	a->chooser = chooser_new(a->loop);
 	a->mfa = mfa_new(a->loop, o->remote_mfa);
 	(void)str_fmt(a->ssh_dir, sizeof(a->ssh_dir), "%s", o->ssh_dir ? o->ssh_dir : "");
-	if (o->audit_path && audit_open(&a->audit, o->audit_path, loop_clock(a->loop), e) != 0)
+	if (open_audit(a, o, e) != 0)
 		goto fail;
 	*out = a;
 	return 0;

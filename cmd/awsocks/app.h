@@ -37,6 +37,8 @@ struct app_listener_opts {
 	struct addr address;
 	const struct router *(*router)(void *arg); /* the rules of now; called by any worker */
 	void *router_arg;
+	/* For `awsocks status`: where the rules come from, as strings; NULL: not told. */
+	void (*rules)(void *router_arg, struct cJSON *array);
 	/* Peers that are let in, as CIDR texts; none: all. */
 	const char *const *allow_from;
 	size_t allow_from_count;
@@ -48,10 +50,12 @@ struct app_listener_opts {
 struct app_opts {
 	const struct app_profile_opts *profile; /* the first is the default one */
 	size_t profile_count;
-	const char *audit_path; /* NULL: none */
-	const char *ssh_dir;    /* a directory of ours alone; NULL: one is made if it is needed */
-	size_t workers;         /* 1..64; 0: 1 */
-	bool remote_mfa;        /* app_take_code() will be called */
+	const char *audit_path;  /* NULL: none */
+	uint64_t audit_max_size; /* of proxy/audit_file.h */
+	unsigned audit_keep;
+	const char *ssh_dir; /* a directory of ours alone; NULL: one is made if it is needed */
+	size_t workers;      /* 1..64; 0: 1 */
+	bool remote_mfa;     /* app_take_code() will be called */
 };
 
 MUST_CHECK int app_new(struct app **, const struct app_opts *, struct err *);

@@ -6,6 +6,7 @@
 #include "cmd/awsocks/paths.h"
 #include "cmd/awsocks/worker.h"
 
+struct cJSON;
 struct aws_client;
 struct aws_files;
 struct chooser;
@@ -51,7 +52,9 @@ struct app_listener {
 	struct limits_listener *limits;
 	const struct router *(*router)(void *arg);
 	void *router_arg;
+	void (*rules)(void *router_arg, struct cJSON *array);
 	struct pattern *allow; /* peers that are let in; NULL: all */
+	char **allow_text;     /* as they were given */
 	size_t allow_count;
 };
 

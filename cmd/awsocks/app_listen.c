@@ -39,18 +39,26 @@ static int take_allow(struct app_listener *l, const struct app_listener_opts *o,
 	if (!o->allow_from_count)
 		return 0;
 	l->allow = mem_alloc(o->allow_from_count * sizeof(*l->allow));
-	if (!l->allow)
+	l->allow_text = mem_alloc(o->allow_from_count * sizeof(*l->allow_text));
+	if (!l->allow || !l->allow_text)
 		return err_set(e, ERR_NOMEM, "allow-from");
-	for (; l->allow_count < o->allow_from_count; l->allow_count++)
-		if (pattern_parse(&l->allow[l->allow_count], o->allow_from[l->allow_count], e) != 0)
+	for (; l->allow_count < o->allow_from_count; l->allow_count++) {
+		size_t i = l->allow_count;
+
+		if (pattern_parse(&l->allow[i], o->allow_from[i], e) != 0)
 			return err_wrap(e, "allow-from");
+		l->allow_text[i] = mem_strdup(o->allow_from[i]); /* NULL: not told */
+	}
 	return 0;
 }
 
 static void listener_free(struct app_listener *l)
 {
-	for (size_t i = 0; i < l->allow_count; i++)
+	for (size_t i = 0; i < l->allow_count; i++) {
 		pattern_free(&l->allow[i]);
+		mem_free(l->allow_text[i]);
+	}
+	mem_free(l->allow_text);
 	mem_free(l->allow);
 	mem_free(l->seat);
 	limits_listener_free(l->limits);
@@ -92,6 +100,7 @@ static struct app_listener *listener_new(struct app *a, const struct app_listene
 	l->app = a;
 	l->router = o->router;
 	l->router_arg = o->router_arg;
+	l->rules = o->rules;
 	l->address = o->address;
 	l->mode = o->mode ? (mode_t)o->mode : 0600;
 	l->guarded = o->guarded;

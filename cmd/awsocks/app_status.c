@@ -7,6 +7,7 @@
 #include "cmd/awsocks/app_impl.h"
 #include "cmd/awsocks/mfa.h"
 #include "net/tcp.h"
+#include "proxy/audit.h"
 #include "proxy/limits.h"
 
 static void describe_profile(const struct app_profile *p, struct cJSON *array)
@@ -49,6 +50,17 @@ static void describe_limits(const struct limits_count *n, struct cJSON *o)
 		cJSON_AddNumberToObject(o, "max_per_peer", (double)n->per_peer);
 }
 
+static void describe_audit(struct audit *audit, struct cJSON *into)
+{
+	struct cJSON *o = cJSON_AddObjectToObject(into, "audit");
+	struct audit_counts n = audit_counts(audit);
+
+	cJSON_AddStringToObject(o, "path", audit_path(audit));
+	cJSON_AddNumberToObject(o, "lines", (double)n.lines);
+	cJSON_AddNumberToObject(o, "lost", (double)n.lost);
+	cJSON_AddNumberToObject(o, "rotated", (double)n.rotated);
+}
+
 void app_describe(struct app *a, struct cJSON *into)
 {
 	uint64_t up_s = (loop_now_ms(a->loop) - a->started_ms) / 1000;
@@ -68,11 +80,42 @@ void app_describe(struct app *a, struct cJSON *into)
 	cJSON_AddItemToObject(into, "per_worker", workers);
 	listeners = cJSON_AddArrayToObject(into, "listeners");
 	app_describe_listeners(a, listeners);
+	if (a->audit)
+		describe_audit(a->audit, into);
 	if (a->mfa)
 		mfa_describe(a->mfa, cJSON_AddArrayToObject(into, "mfa"));
 	backends = cJSON_AddArrayToObject(into, "backends");
 	for (size_t i = 0; i < a->profile_count; i++)
 		describe_profile(&a->profile[i], backends);
+}
+
+/* Of all workers. */
+static void describe_counts(const struct app_listener *l, struct cJSON *o)
+{
+	double accepted = 0, away = 0, allowed = 0, blocked = 0, refused = 0;
+
+	for (size_t i = 0; i < l->app->workers; i++) {
+		const struct proxy_counts *n = &l->seat[i].counts;
+
+		accepted += (double)atomic_load(&n->accepted);
+		away += (double)atomic_load(&n->turned_away);
+		allowed += (double)atomic_load(&n->allowed);
+		blocked += (double)atomic_load(&n->blocked);
+		refused += (double)atomic_load(&n->refused);
+	}
+	cJSON_AddNumberToObject(o, "accepted", accepted);
+	cJSON_AddNumberToObject(o, "turned_away", away);
+	cJSON_AddNumberToObject(o, "allowed", allowed);
+	cJSON_AddNumberToObject(o, "blocked", blocked);
+	cJSON_AddNumberToObject(o, "refused", refused - away);
+}
+
+static void describe_allow(const struct app_listener *l, struct cJSON *o)
+{
+	struct cJSON *array = l->allow_count ? cJSON_AddArrayToObject(o, "allow_from") : NULL;
+
+	for (size_t i = 0; i < l->allow_count; i++)
+		cJSON_AddItemToArray(array, cJSON_CreateString(l->allow_text[i]));
 }
 
 void app_describe_listeners(struct app *a, struct cJSON *array)
@@ -95,6 +138,11 @@ void app_describe_listeners(struct app *a, struct cJSON *array)
 		cJSON_AddBoolToObject(o, "open", socket != NULL);
 		cJSON_AddNumberToObject(o, "connections", (double)limits.served);
 		describe_limits(&limits, o);
+		describe_counts(l, o);
+		cJSON_AddBoolToObject(o, "guarded", l->guarded);
+		describe_allow(l, o);
+		if (l->rules)
+			l->rules(l->router_arg, cJSON_AddArrayToObject(o, "rules"));
 		cJSON_AddItemToArray(array, o);
 	}
 }

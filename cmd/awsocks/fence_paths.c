@@ -383,19 +383,20 @@ static int add_sockets(struct fence_paths *p, const struct setup *s, const char 
 	return add_socket_dir(p, control, dir, e);
 }
 
-/* Where its directory is wide it is made now, and that file is the one to be written. */
-static int add_audit_log(struct fence_paths *p, const char *file, struct err *e)
+/* Where its directory is wide it is made now, and that file is the one to be written; unless
+ * it is to be renamed there. */
+static int add_log(struct fence_paths *p, const char *file, bool rotates, struct err *e)
 {
 	char name[PATH_TEXT], dir[PATH_MAX];
-	unsigned rights = FENCE_WRITE | FENCE_MAKE;
+	unsigned rights = FENCE_READ | FENCE_WRITE | FENCE_MAKE;
 
 	if (!file || strcmp(file, "-") == 0 || !str_fmt(name, sizeof(name), "%s", file))
 		return 0;
-	if (realpath(dirname(name), dir) && is_wide(dir)) {
+	if (!rotates && realpath(dirname(name), dir) && is_wide(dir)) {
 		int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
 		if (fd >= 0) /* otherwise opening it will tell */
 			close(fd);
-		rights = FENCE_WRITE;
+		rights = FENCE_READ | FENCE_WRITE;
 	}
 	return add_file(p, file, rights, e);
 }
@@ -404,7 +405,7 @@ static int add_written(struct fence_paths *p, const struct options *o, struct er
 {
 	const unsigned rights = FENCE_WRITE | FENCE_MAKE;
 
-	if (add_audit_log(p, o->audit_log, e) != 0)
+	if (add_log(p, o->audit_log, o->audit_max_size > 0, e) != 0)
 		return -1;
 	if (add_file(p, o->pid_file, rights, e) != 0)
 		return -1;

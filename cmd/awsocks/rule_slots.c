@@ -1,5 +1,6 @@
 #include "cmd/awsocks/rule_slots.h"
 
+#include <cjson/cJSON.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -251,6 +252,15 @@ const struct router *rule_slots_router(void *arg)
 	struct slot *slot = arg;
 
 	return atomic_load_explicit(&slot->set, memory_order_acquire)->router;
+}
+
+void rule_slots_describe(void *arg, struct cJSON *array)
+{
+	struct slot *slot = arg;
+	const struct rule_set *set = atomic_load_explicit(&slot->set, memory_order_acquire);
+
+	for (size_t i = 0; i < set->file_count; i++)
+		cJSON_AddItemToArray(array, cJSON_CreateString(set->file[i].path));
 }
 
 bool rule_slots_can(const struct rule_slots *s, enum route_kind kind)

@@ -12,6 +12,7 @@
 #include "cmd/awsocks/rules.h"
 #include "net/loop.h"
 
+struct cJSON;
 struct rule_slots;
 
 /* setup is borrowed. */
@@ -32,6 +33,9 @@ MUST_CHECK int rule_slots_reload(struct rule_slots *, struct err *);
  * loop's callback returns. */
 const struct router *rule_slots_router(void *arg);
 void *rule_slots_arg(struct rule_slots *, size_t index);
+/* The files that the rules of now were read from, as strings of a JSON array; of rule_slots_arg(),
+ * from the main thread. */
+void rule_slots_describe(void *arg, struct cJSON *array);
 /* May the rules of any listener, as they are now, choose that kind of route? */
 bool rule_slots_can(const struct rule_slots *, enum route_kind);
 void rule_slots_free(struct rule_slots *);

@@ -301,6 +301,7 @@ int seat_open(struct seat *s, struct worker *w, struct app_listener *l, struct e
 		.id_first = w->index,
 		.id_step = a->workers,
 		.connected = &w->connected,
+		.counts = &s->counts,
 	};
 
 	s->worker = w;

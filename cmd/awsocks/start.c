@@ -226,6 +226,7 @@ static int open_listener(struct run *r, size_t index, const struct wanted *w, st
 		return -1;
 	o.router = rule_slots_router;
 	o.router_arg = rule_slots_arg(r->rules, index);
+	o.rules = rule_slots_describe;
 	return app_listen(r->app, &o, e);
 }
 
@@ -339,6 +340,8 @@ static int make_app(struct run *r, struct err *e)
 	struct app_opts opts = { .profile = profiles,
 				 .profile_count = r->setup.count,
 				 .audit_path = o->audit_log,
+				 .audit_max_size = o->audit_max_size,
+				 .audit_keep = (unsigned)o->audit_keep,
 				 .ssh_dir = *r->confine.ssh_dir ? r->confine.ssh_dir : NULL,
 				 .remote_mfa = true,
 				 .workers = o->workers ? (size_t)o->workers : loop_cores() };

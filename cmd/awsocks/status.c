@@ -134,6 +134,23 @@ static void print_limits(const struct cJSON *o)
 		printf(" (%.0f a peer)", number_of(o, "max_per_peer"));
 }
 
+/* An array of strings in one line; nothing when there is none. */
+static void print_texts(const struct cJSON *o, const char *key, const char *what)
+{
+	const struct cJSON *array = cJSON_GetObjectItemCaseSensitive(o, key), *it;
+	const char *comma = " ";
+
+	if (cJSON_GetArraySize(array) == 0)
+		return;
+	printf("  %-16s %s", "", what);
+	cJSON_ArrayForEach(it, array)
+	{
+		printf("%s%s", comma, cJSON_IsString(it) ? it->valuestring : "");
+		comma = ", ";
+	}
+	printf("\n");
+}
+
 static void print_listener(const struct cJSON *l)
 {
 	printf("  %-16s %-24s ", text_of(l, "name"), text_of(l, "address"));
@@ -143,6 +160,21 @@ static void print_listener(const struct cJSON *l)
 	}
 	printf("%.0f connections now", number_of(l, "connections"));
 	print_limits(l);
+	printf("\n  %-16s %.0f accepted, %.0f turned away; requests: %.0f allowed, %.0f blocked, "
+	       "%.0f refused\n",
+	       "", number_of(l, "accepted"), number_of(l, "turned_away"), number_of(l, "allowed"),
+	       number_of(l, "blocked"), number_of(l, "refused"));
+	print_texts(l, "rules", "rules of");
+	print_texts(l, "allow_from", "lets in");
+}
+
+static void print_audit(const struct cJSON *o)
+{
+	printf("audit log %s: %.0f lines", text_of(o, "path"), number_of(o, "lines"));
+	if (number_of(o, "lost") > 0)
+		printf(", %.0f LOST", number_of(o, "lost"));
+	if (number_of(o, "rotated") > 0)
+		printf(", rotated %.0f times", number_of(o, "rotated"));
 	printf("\n");
 }
 
@@ -162,6 +194,8 @@ static void print_status(const struct cJSON *s)
 	printf("listeners\n");
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "listeners"))
 		print_listener(item);
+	if (cJSON_GetObjectItemCaseSensitive(s, "audit"))
+		print_audit(cJSON_GetObjectItemCaseSensitive(s, "audit"));
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "mfa"))
 		printf("waits for the one-time code of %s (profile %s): awsocks mfa CODE\n",
 		       text_of(item, "serial"), text_of(item, "profile"));

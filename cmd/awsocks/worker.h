@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "net/loop.h"
+#include "proxy/proxy.h"
 
 struct addr;
 struct app;
@@ -27,7 +28,6 @@ struct backend;
 struct host_guard;
 struct listen_bound;
 struct listen_socket;
-struct proxy;
 
 enum { WORKERS_MAX = 64 };
 
@@ -68,6 +68,7 @@ struct seat {
 	struct app_listener *listener;
 	struct listen_socket *socket; /* NULL: none (yet), or another accepts for it */
 	struct proxy *proxy;          /* NULL: closed */
+	struct proxy_counts counts;
 };
 
 /* Of main's thread, before any other runs. */

@@ -202,7 +202,11 @@ static void begin_at(struct fixture *f, const char *rule_text, const char *liste
 	f->fake.backend = (struct backend){ &fake_ops, "fake" };
 	snprintf(f->audit_path, sizeof(f->audit_path), "/tmp/awsocks-audit-%d-%p", getpid(),
 		 (void *)f);
-	assert_int_equal(audit_open(&f->audit, f->audit_path, loop_clock(f->loop), &e), 0);
+	assert_int_equal(audit_open(&f->audit,
+				    &(struct audit_opts){ .path = f->audit_path,
+							  .clock = loop_clock(f->loop) },
+				    &e),
+			 0);
 	f->opts.loop = f->loop;
 	f->opts.listener = "test";
 	f->opts.router = the_router;

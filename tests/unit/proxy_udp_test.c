@@ -125,7 +125,11 @@ static void begin_at(struct fixture *f, const char *rules, const char *listen_te
 	f->router[0] = make_router(rules);
 	snprintf(f->audit_path, sizeof(f->audit_path), "/tmp/awsocks-udp-%d-%p", getpid(),
 		 (void *)f);
-	assert_int_equal(audit_open(&f->audit, f->audit_path, loop_clock(f->loop), &e), 0);
+	assert_int_equal(audit_open(&f->audit,
+				    &(struct audit_opts){ .path = f->audit_path,
+							  .clock = loop_clock(f->loop) },
+				    &e),
+			 0);
 	f->opts.loop = f->loop;
 	f->opts.listener = "test";
 	f->opts.router = the_router;
