@@ -90,7 +90,8 @@ static void one_line(void **state)
 	assert_string_equal(
 		text,
 		"{\"ts\":\"2026-11-22T03:04:05.678Z\",\"id\":7,\"listener\":\"default\",\"peer\":"
-		"\"127.0.0.1:5\",\"uid\":1000,\"pid\":42,\"user\":\"alice\",\"proto\":\"socks5\",\"host\":\"a.test\","
+		"\"127.0.0.1:5\",\"uid\":1000,\"pid\":42,\"user\":\"alice\",\"proto\":\"socks5\","
+		"\"host\":\"a.test\","
 		"\"port\":443,\"rule\":\"a \\\"b\\\"\\\\\\u000a\\u0001.yaml:1\",\"action\":"
 		"\"allow\",\"route\":\"proxy:x\",\"fallback\":true,\"address\":\"1.2.3.4:443\","
 		"\"session\":\"s-1\",\"bytes_up\":1,\"bytes_down\":1099511627776,\"ms\":42,"
