@@ -96,7 +96,12 @@ const struct command commands[] = {
 	  "config.yaml\n"
 	  "says. What the user has in JAVA_TOOL_OPTIONS and GIT_SSH_COMMAND stays there.\n",
 	  env_options, false },
-	{ "exec", NULL, "-- COMMAND", "run a command with those variables", NULL, NULL, false },
+	{ "exec", cmd_exec, "[--listener NAME | --to ADDR] [--all] [--no-ssh] -- COMMAND...",
+	  "run a command with those variables",
+	  "The proxy is found as for awsocks env. The exit status is the command's; 127 when it "
+	  "is\n"
+	  "not found, 126 when it cannot be run.\n",
+	  exec_options, false },
 	{ "bridge", NULL, "", "the helper inside sandboxes and VMs", NULL, NULL, false },
 	{ "bwrap-args", NULL, "", "bubblewrap arguments for a listener", NULL, NULL, false },
 	{ "passwd", NULL, "", "a password line for users:", NULL, NULL, false },

@@ -64,25 +64,36 @@ static void fill_standard_descriptors(void)
 		close(fd);
 }
 
-int main(int argc, char **argv)
+/* Becomes, or starts, a program of the user's: that gets mask, limits and signals as the user has
+ * them. These commands have no secrets. */
+static bool runs_program(const struct command *c)
 {
-	const char *word = argc > 1 ? argv[1] : "";
+	return c && (strcmp(c->name, "exec") == 0 || strcmp(c->name, "bridge") == 0);
+}
 
-	lib_memory_hook();
-	fill_standard_descriptors();
-	/* Secrets are in memory. `start` also sees to it that nobody can look into it. */
+/* Secrets are in memory. `start` also sees to it that nobody can look into it. */
+static void keep_to_ourselves(void)
+{
 	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes: write() says EFBIG instead */
+}
+
+int main(int argc, char **argv)
+{
+	const char *word = argc > 1 ? argv[1] : "";
+	const struct command *c = *word && *word != '-' ? command_find(word) : NULL;
+
+	lib_memory_hook();
+	fill_standard_descriptors();
+	if (!runs_program(c))
+		keep_to_ourselves();
 	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
 		return cmd_help(1, argv + 1);
 	if (strcmp(word, "--version") == 0)
 		return cmd_version(1, argv + 1);
-	if (*word && *word != '-') {
-		const struct command *c = command_find(word);
-
+	if (*word && *word != '-')
 		return c ? run(c, argc - 1, argv + 1) : other_word(argc, argv);
-	}
 	return run(command_find("start"), argc, argv);
 }

@@ -193,3 +193,41 @@ def test_for_is_read_by_its_tool(env, tmp_path):
         (tmp_path / "apt.conf").write_text(ask(env, "--for", "apt", "--to", "127.0.0.1:1081")[0])
         dump = harness.run(["apt-config", "dump"], env=dict(env, APT_CONFIG=str(tmp_path / "apt.conf"))).stdout
         assert b'Acquire::https::Proxy "http://127.0.0.1:1081";' in dump
+
+
+def execute(env, *argv, check=False):
+    r = harness.run([harness.program("awsocks"), "exec", *argv], env=env, check=check)
+    return r.stdout.decode(), r.stderr.decode(), r.returncode
+
+
+def test_exec_is_env_and_the_command(awsocks, web):
+    proxy = awsocks("--route-default", "direct")
+    out, err, status = execute(proxy.env, "--", "env")
+    assert status == 0 and err == ""
+    got = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+    want = as_dict(proxy.env)
+    assert {k: got.get(k) for k in want} == want
+    out, _, status = execute(proxy.env, "--", "curl", "-q", "-sS", "--noproxy", "", f"http://127.0.0.1:{web.port}/bytes/9")
+    assert status == 0 and len(out) == 9 and proxy.audit()[-1]["port"] == web.port
+
+
+def test_exec_is_the_command_then(env, tmp_path):
+    env["JAVA_TOOL_OPTIONS"] = "-Da=b"
+    to = ("--to", "127.0.0.1:9")
+    assert execute(env, *to, "--", "sh", "-c", "echo $JAVA_TOOL_OPTIONS; exit 7")[0::2][1] == 7
+    assert execute(env, *to, "--", "printenv", "JAVA_TOOL_OPTIONS")[0].startswith("-Da=b -Dhttp.proxyHost=")
+    assert execute(env, "printenv", "AWSOCKS")[0] == "127.0.0.1:1080\n"
+    # arguments as they are, options of the command's own among them
+    assert execute(env, *to, "--", "printf", "%s|", "--to", "", "--", "a b")[0] == "--to||--|a b|"
+    out, err, status = execute(env, *to, "--", "/nonexistent/x")
+    assert (out, status) == ("", 127) and "/nonexistent/x: No such file" in err
+    (tmp_path / "text").write_text("no program\n")
+    assert execute(env, *to, "--", str(tmp_path / "text"))[2] == 126
+    for wrong in ([], ["--"], [*to], ["--frob", "--", "true"], [*to, "word", "--", "true"], ["--to", "x", "--", "true"]):
+        assert execute(env, *wrong)[2] == 64, wrong
+
+
+def test_exec_leaves_mask_limits_and_signals(env):
+    shown = "umask; ulimit -Hc; grep -E '^Sig(Ign|Blk)' /proc/self/status"
+    plain = harness.run(["sh", "-c", shown], env=env).stdout.decode()
+    assert execute(env, "--to", ":1", "--", "sh", "-c", shown)[0] == plain
