@@ -103,7 +103,15 @@ const struct command commands[] = {
 	  "not found, 126 when it cannot be run.\n",
 	  exec_options, false },
 	{ "bridge", NULL, "", "the helper inside sandboxes and VMs", NULL, NULL, false },
-	{ "bwrap-args", NULL, "", "bubblewrap arguments for a listener", NULL, NULL, false },
+	{ "bwrap-args", cmd_bwrap_args, "--listener NAME [--bridge] [--null | --quote]",
+	  "bubblewrap arguments for a Unix listener",
+	  "    bwrap --ro-bind / / $(awsocks bwrap-args --listener box --bridge) COMMAND\n"
+	  "\n"
+	  "No network, the socket's directory (read-only; behind your own --tmpfs), "
+	  "awsocks-bridge,\n"
+	  "and the variables that make curl use the socket. With --bridge all tools can: see\n"
+	  "awsocks help bridge.\n",
+	  bwrap_args_options, false },
 	{ "passwd", NULL, "", "a password line for users:", NULL, NULL, false },
 	{ "vm", NULL, "", "the VM of --mode vm", NULL, NULL, false },
 	{ "cal", NULL, "", "coding-agent VMs", NULL, NULL, false },
