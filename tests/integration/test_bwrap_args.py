@@ -31,8 +31,8 @@ def ask(env, *options, check=True):
 def box(awsocks, tmp_path, web):
     """A proxy with a Unix listener that may reach the web server of this host."""
     folder = tmp_path / "box"
-    (tmp_path / "box.yaml").write_text(f"default: block\nrules:\n  - {{ match: \"127.0.0.1:{web.port}\", route: direct, "
-                                       "allow-host: true }\n")
+    (tmp_path / "box.yaml").write_text(f"default: block\nrules:\n  - {{ match: \"127.0.0.1:{web.port}\", "
+                                       "route: direct, allow-host: true }\n")
     config = tmp_path / "awsocks.yaml"
     config.write_text("listeners:\n"
                       "  - { address: '127.0.0.1:0' }\n"
@@ -84,8 +84,8 @@ def test_the_directory_is_made(box, tmp_path):
 
 @needs_bwrap
 def test_bwrap_refuses_what_a_failure_prints(box):
-    r = harness.run(["sh", "-c", f"{shlex.join(BASE)} $({harness.program('awsocks')} bwrap-args --listener none) echo in"],
-                    env=box.env, check=False)
+    text = f"{shlex.join(BASE)} $({harness.program('awsocks')} bwrap-args --listener none) echo in"
+    r = harness.run(["sh", "-c", text], env=box.env, check=False)
     assert r.returncode != 0 and b"in" not in r.stdout.split() and FAILED.encode() in r.stderr
 
 

@@ -223,7 +223,8 @@ def test_exec_is_the_command_then(env, tmp_path):
     assert (out, status) == ("", 127) and "/nonexistent/x: No such file" in err
     (tmp_path / "text").write_text("no program\n")
     assert execute(env, *to, "--", str(tmp_path / "text"))[2] == 126
-    for wrong in ([], ["--"], [*to], ["--frob", "--", "true"], [*to, "word", "--", "true"], ["--to", "x", "--", "true"]):
+    for wrong in ([], ["--"], [*to], ["--frob", "--", "true"], [*to, "word", "--", "true"],
+                  ["--to", "x", "--", "true"]):
         assert execute(env, *wrong)[2] == 64, wrong
 
 
