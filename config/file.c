@@ -243,6 +243,15 @@ static void read_guard(struct reader *rd, const struct yaml *y, struct config_li
 	problem(&rd->problems, y, "guard: on, off or auto expected");
 }
 
+static void read_check_sni(struct reader *rd, const struct yaml *y, struct config_listener *l)
+{
+	const char *s = y->kind == YAML_SCALAR ? y->text : "";
+
+	l->check_sni = strcmp(s, "true") == 0;
+	if (!l->check_sni && strcmp(s, "false") != 0)
+		problem(&rd->problems, y, "check-sni: true or false expected");
+}
+
 static void read_user(struct reader *rd, const struct yaml *y, struct config_listener *l)
 {
 	static const char *const known[] = { "name", "hash", NULL };
@@ -303,6 +312,7 @@ static const struct listener_key {
 	{ "allow-uid", read_allow_uid, true },
 	{ "mode", read_mode, false },
 	{ "guard", read_guard, false },
+	{ "check-sni", read_check_sni, false },
 	{ "users", read_users, true },
 	{ "max-connections", read_max_connections, false },
 	{ "max-per-peer", read_max_per_peer, false },

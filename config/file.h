@@ -32,6 +32,7 @@ struct config_listener {
 	int mode;                               /* of a Unix socket; -1: not given */
 	uint64_t max_connections, max_per_peer; /* 0: not given */
 	enum config_guard guard;
+	bool check_sni;
 	struct config_user *user;
 	size_t user_count;
 	const char *unbuilt; /* the first key given whose part is not built yet; NULL: none */

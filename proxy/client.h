@@ -2,8 +2,9 @@
 #define PROXY_CLIENT_H
 /*
  * One client from accept until its relay runs. session.c holds its states,
- * handshake.c reads its request, tunnel.c connects it; http_session.c serves plain
- * HTTP requests instead, and handover.c sends it to another loop.
+ * handshake.c reads its request, tunnel.c connects it, hello.c looks at the first TLS
+ * message; http_session.c serves plain HTTP requests instead, and handover.c sends it to
+ * another loop.
  */
 #include "base/buf.h"
 #include "net/addr.h"
@@ -26,6 +27,7 @@ enum client_state {
 	CLIENT_REQUEST,  /* the SOCKS5 request */
 	CLIENT_DIALING,  /* SOCKS, CONNECT: the attempt is under way */
 	CLIENT_REPLYING, /* connected: the answer is on its way to the client */
+	CLIENT_HELLO,    /* connected and answered: hello.c waits for a TLS hello */
 	CLIENT_HTTP,     /* plain HTTP: http_session.c */
 	CLIENT_LEAVING,  /* another loop will serve it: handover.c */
 	CLIENT_REFUSING, /* our last words are on their way */
@@ -47,12 +49,13 @@ struct client {
 	struct stream *remote; /* CLIENT_REPLYING: connected, not yet relayed */
 	enum client_state state;
 	enum client_proto proto;
-	struct buf in;  /* read and not yet used; never more than `cap` */
-	struct buf out; /* ours to the client */
-	size_t cap;     /* of bytes in `in` and credit together */
-	size_t credit;  /* given to the stream and not yet used */
-	bool eof;       /* the client's direction ended */
-	bool head_only; /* an HTTP answer of ours has no body: HEAD */
+	struct buf in;    /* read and not yet used; never more than `cap` */
+	struct buf out;   /* ours to the client */
+	size_t cap;       /* of bytes in `in` and credit together */
+	size_t credit;    /* given to the stream and not yet used */
+	bool eof;         /* the client's direction ended */
+	bool head_only;   /* an HTTP answer of ours has no body: HEAD */
+	bool check_hello; /* once the answer has left, until it is judged */
 	struct loop_timer timer;
 	struct loop_post leave;
 	struct attempt attempt;
@@ -97,8 +100,19 @@ void client_connect(struct client *, const struct http1_head *);
 /* Takes remote, and may free the client before it returns: what is in `out` goes to the client,
  * then the two are joined. The audit record goes on as the relay's. */
 void client_relay(struct client *, struct stream *remote);
-/* CLIENT_REPLYING: all of the answer has left. Frees the client, or ends it. */
+/* CLIENT_REPLYING: all of the answer has left. Goes on to the relay, which frees the client, or to
+ * the look at its hello; or ends it. */
 void client_replied(struct client *);
+/* Client and far side are joined: frees the client, or ends it. */
+void client_join(struct client *);
+
+/* ---- hello.c ---- */
+
+/* proxy_opts.check_sni: what the client sends goes no further than `in` until it is a TLS hello
+ * that asks for the name that the request asked for; otherwise the client ends. */
+void client_hello(struct client *);
+/* CLIENT_HELLO: more bytes are in `in`, or there will be none. */
+void client_hello_input(struct client *);
 
 /* ---- session.c, for all of them ---- */
 

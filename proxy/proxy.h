@@ -47,7 +47,10 @@ struct proxy_opts {
 	bool (*allow_opened)(void *arg, const struct addr *, struct err *);
 	/* What the client named, normalised, where the far side resolves. NULL: all are allowed. */
 	bool (*allow_name)(void *arg, const char *host, struct err *);
-	void *allow_arg;     /* of all three */
+	void *allow_arg; /* of all three */
+	/* Tunnels carry TLS only, whose first message asks for the name that the request asked for
+	 * (or for none, where that was an address). */
+	bool check_sni;
 	struct audit *audit; /* NULL: none */
 	/* How many are served (proxy/limits.h); NULL: as many as come. Whoever accepts has entered
 	 * it for each client that is given to proxy_accept() or proxy_turn_away(). */

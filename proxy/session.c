@@ -6,6 +6,7 @@
  *                       |  (SOCKS5)  |
  *                       +------------+   (SOCKS4, CONNECT)
  *                       +-> HTTP -> ...  (plain requests: http_session.c)
+ *                                                   \-> HELLO -> relay   (check_sni: hello.c)
  *   GREETING, REQUEST, HTTP -> LEAVING   (another loop has the route: handover.c)
  *   any of them -> REFUSING -> CLOSING, or CLOSING at once
  *
@@ -56,7 +57,8 @@ static const struct {
 			      HANDSHAKE },
 	[CLIENT_REQUEST] = { "request", TO(DIALING) | TO(REPLYING) | TO(LEAVING) | ENDS, SAME },
 	[CLIENT_DIALING] = { "dialing", TO(REPLYING) | ENDS, CLIENT_DIAL_MS },
-	[CLIENT_REPLYING] = { "replying", TO(CLOSING), REPLY_MS },
+	[CLIENT_REPLYING] = { "replying", TO(HELLO) | TO(CLOSING), REPLY_MS },
+	[CLIENT_HELLO] = { "hello", TO(CLOSING), SAME },
 	[CLIENT_HTTP] = { "http", TO(DIALING) | TO(REPLYING) | TO(LEAVING) | ENDS, SAME },
 	[CLIENT_LEAVING] = { "leaving", ENDS, 0 },
 	[CLIENT_REFUSING] = { "refusing", TO(CLOSING), REFUSE_MS },
@@ -243,6 +245,12 @@ static void timed_out(void *arg)
 		client_refuse(c, 0, &e);
 		return;
 	case CLIENT_HTTP: http_session_timeout(c->http); return;
+	case CLIENT_HELLO:
+		c->rec.action = AUDIT_REFUSE;
+		err_set(&e, ERR_TIMEOUT, "check-sni: no whole TLS hello within %u ms",
+			c->proxy->opts.handshake_ms);
+		client_end(c, &e, true);
+		return;
 	default: err_set(&e, ERR_TIMEOUT, "the client does not read"); client_end(c, &e, true);
 	}
 }
@@ -277,6 +285,10 @@ static void on_data(void *arg, const uint8_t *p, size_t n)
 			http_session_input(c->http);
 		return;
 	}
+	if (c->state == CLIENT_HELLO) {
+		client_hello_input(c);
+		return;
+	}
 	if (!mid_line || buf_len(&c->in) >= HTTP1_HEAD_MAX)
 		client_advance(c);
 	credit_handshake(c);
@@ -301,6 +313,7 @@ static void on_eof(void *arg)
 		client_end(c, &e, false);
 		return;
 	case CLIENT_HTTP: http_session_input(c->http); return;
+	case CLIENT_HELLO: client_hello_input(c); return;
 	default: return;
 	}
 }

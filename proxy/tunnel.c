@@ -3,7 +3,7 @@
  * the join. A relay (running.c) or a UDP association takes over the client's
  * stream, its place and its audit record, and the client is freed.
  *
- *   client_tunnel() -> attempt -> attempted() -> client_relay() ~~answer has left~~> join()
+ *   client_tunnel() -> attempt -> attempted() -> client_relay() ~~answer has left~~> client_join()
  *   client_associate() ----------------------------------------~~answer has left~~> join_udp()
  *
  * A route of another loop leaves before the request's bytes are dropped.
@@ -30,7 +30,7 @@ static int renew(struct client *c, struct err *e)
 	return c->stream ? 0 : -1;
 }
 
-static void join(struct client *c)
+void client_join(struct client *c)
 {
 	struct running *r;
 	struct err e;
@@ -75,7 +75,7 @@ void client_relay(struct client *c, struct stream *remote)
 	stream_attach(remote, &remote_handler, c);
 	client_go(c, CLIENT_REPLYING);
 	if (client_flush(c))
-		join(c);
+		client_replied(c);
 }
 
 /* ---- the dial ---- */
@@ -108,6 +108,7 @@ static void attempted(void *arg, struct stream *remote, const struct err *why)
 		client_end(c, &e, true);
 		return;
 	}
+	c->check_hello = c->proxy->opts.check_sni;
 	client_relay(c, remote);
 }
 
@@ -184,6 +185,8 @@ void client_replied(struct client *c)
 {
 	if (c->udp)
 		join_udp(c);
+	else if (c->check_hello)
+		client_hello(c);
 	else
-		join(c);
+		client_join(c);
 }

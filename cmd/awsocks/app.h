@@ -42,7 +42,7 @@ struct app_listener_opts {
 	/* Peers that are let in, as CIDR texts; none: all. */
 	const char *const *allow_from;
 	size_t allow_from_count;
-	bool guarded;
+	bool guarded, check_sni;              /* proxy_opts */
 	int mode;                             /* of a Unix socket; 0: 0600 */
 	size_t max_connections, max_per_peer; /* of this listener; 0: no limit of its own */
 };

@@ -44,7 +44,7 @@ struct app_listener {
 	struct addr address;
 	mode_t mode;       /* of a Unix socket */
 	struct seat *seat; /* one at each worker */
-	bool guarded;
+	bool guarded, check_sni;
 	/* worker 0's own */
 	bool handing; /* it alone accepts, and gives connections to the others */
 	struct loop_timer retry;

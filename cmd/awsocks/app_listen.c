@@ -104,6 +104,7 @@ static struct app_listener *listener_new(struct app *a, const struct app_listene
 	l->address = o->address;
 	l->mode = o->mode ? (mode_t)o->mode : 0600;
 	l->guarded = o->guarded;
+	l->check_sni = o->check_sni;
 	if (!str_fmt(l->name, sizeof(l->name), "%s", o->name))
 		(void)err_set(e, ERR_CONFIG, "listener name too long: %.80s", o->name);
 	else if (take_allow(l, o, e) == 0 && make_limits(l, o, e) == 0) {

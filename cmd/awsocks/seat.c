@@ -290,6 +290,7 @@ int seat_open(struct seat *s, struct worker *w, struct app_listener *l, struct e
 		.allow_opened = l->guarded ? host_guard_allow_opened : NULL,
 		.allow_name = l->guarded ? host_guard_allow_name : NULL,
 		.allow_arg = w->guard,
+		.check_sni = l->check_sni,
 		.audit = a->audit,
 		.handshake_ms = (unsigned)o->handshake_timeout,
 		.still_ms = (unsigned)o->idle_timeout,

@@ -184,6 +184,7 @@ struct wanted {
 	const char *const *allow_from;
 	size_t allow_from_count;
 	enum config_guard guard;
+	bool check_sni;
 	int mode;                               /* of a Unix socket; -1: not given */
 	uint64_t max_connections, max_per_peer; /* 0: not given */
 };
@@ -211,6 +212,7 @@ static int open_listener(struct run *r, size_t index, const struct wanted *w, st
 		.allow_from_count = w->allow_from_count,
 		.max_connections = (size_t)w->max_connections,
 		.max_per_peer = (size_t)w->max_per_peer,
+		.check_sni = w->check_sni,
 	};
 	bool plain;
 
@@ -277,6 +279,7 @@ static int open_configured(struct run *r, size_t *count, struct err *e)
 			.allow_from = (const char *const *)l->allow_from.item,
 			.allow_from_count = l->allow_from.count,
 			.guard = l->guard,
+			.check_sni = l->check_sni,
 			.mode = l->mode,
 			.max_connections = l->max_connections,
 			.max_per_peer = l->max_per_peer,

@@ -28,7 +28,8 @@ static void a_whole_file(void **state)
 		"listeners:\n  - { address: \"127.0.0.1:1080\" }\n"
 		"  - { address: \"192.168.64.1:1080\", allow-from: [\"192.168.64.0/24\"], rules: "
 		"cal.yaml, name: cal, guard: off, max-connections: 7, max-per-peer: 3 }\n"
-		"  - { address: \"unix:/run/x.sock\", mode: \"0600\", name: x, guard: on }\n";
+		"  - { address: \"unix:/run/x.sock\", mode: \"0600\", name: x, guard: on, "
+		"check-sni: true }\n";
 	struct config_file *f;
 	const struct config_profile *p;
 	struct options o;
@@ -67,6 +68,7 @@ static void a_whole_file(void **state)
 	assert_int_equal(f->listener[2].max_connections, 0);
 	assert_int_equal(f->listener[2].mode, 0600);
 	assert_int_equal(f->listener[2].guard, GUARD_ON);
+	assert_true(f->listener[2].check_sni && !f->listener[1].check_sni);
 	assert_int_equal(config_unbuilt(f, &e), 0);
 	config_free(f);
 }
@@ -129,6 +131,7 @@ static void refused(void **state)
 		  "unknown key 'x' in a user" },
 		{ "listeners: [{address: \":1\", allow-uid: [root]}]\n", "a user id expected" },
 		{ "listeners: [{address: \":1\", guard: maybe}]\n", "guard: on, off or auto" },
+		{ "listeners: [{address: \":1\", check-sni: yes}]\n", "check-sni: true or false" },
 		{ "listeners: [{address: \":1\", max-connections: 0}]\n",
 		  "max-connections: a number between 1 and 1000000" },
 		{ "listeners: [{address: \":1\", max-per-peer: few}]\n",

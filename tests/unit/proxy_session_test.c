@@ -757,6 +757,65 @@ static void guard_is_asked(void **state)
 	close(s.fd);
 }
 
+/* A TLS hello for "localhost", in two records. */
+static const char hello[] = "\x16\3\1\0\x10"
+			    "\1\0\0\x3d\3\3"
+			    "0123456789"
+			    "\x16\3\1\0\x31"
+			    "0123456789012345678901\0\0\2\x13\1\1\0"
+			    "\0\x12\0\0\0\xe\0\xc\0\0\x9localhost";
+
+static void hello_is_checked(void **state)
+{
+	struct fixture f = { .opts = { .check_sni = true, .handshake_ms = 200 } };
+	struct server s = server();
+	size_t n = sizeof(hello) - 1;
+	char evil[sizeof(hello)];
+	int c, far;
+
+	(void)state;
+	begin(&f);
+	for (size_t cut = 0; cut <= n; cut += 7) {
+		c = ask5(&f, "LocalHost.", s.port);
+		want(c, granted5, 12);
+		far = take(&s);
+		put(c, hello, cut);
+		if (cut > 5 && cut < n)
+			assert_int_equal(recv(far, evil, 1, MSG_DONTWAIT), -1);
+		put(c, hello + cut, n - cut);
+		put(c, "more", 4);
+		want(far, hello, n);
+		want(far, "more", 4);
+		put(far, "yes", 3);
+		want(c, "yes", 3);
+		close(c);
+		close(far);
+	}
+	memcpy(evil, hello, sizeof(hello));
+	evil[n - 1] = 'x';
+	for (int i = 0; i < 4; i++) {
+		c = ask5(&f, "localhost", s.port);
+		want(c, granted5, 12);
+		far = take(&s);
+		switch (i) {
+		case 0: put(c, evil, n); break;
+		case 1: put(c, "SSH-2.0-x\r\n", 11); break;
+		case 2: put(c, hello, n - 1); break; /* and no more */
+		case 3: put(c, hello, 9), shutdown(c, SHUT_WR); break;
+		}
+		assert_int_equal(recv(far, evil + n, 1, 0) > 0, 0);
+		assert_int_equal(recv(c, evil + n, 1, 0) > 0, 0);
+		close(c);
+		close(far);
+	}
+	end(&f);
+	audit_has(&f, "check-sni: the TLS hello names localhosx, not localhost\"");
+	audit_has(&f, "check-sni: not TLS: no handshake record");
+	audit_has(&f, "check-sni: no whole TLS hello within 200 ms");
+	audit_has(&f, "check-sni: the client ended within its TLS hello");
+	close(s.fd);
+}
+
 static void unknown_profile(void **state)
 {
 	struct fixture f = { 0 };
@@ -1461,6 +1520,7 @@ int main(void)
 		cmocka_unit_test(fallback),
 		cmocka_unit_test(guarded_never_goes_another_way),
 		cmocka_unit_test(guard_is_asked),
+		cmocka_unit_test(hello_is_checked),
 		cmocka_unit_test(unknown_profile),
 		cmocka_unit_test(slow_clients),
 		cmocka_unit_test(still_tunnels),
