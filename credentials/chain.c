@@ -15,6 +15,7 @@
 #include "credentials/chain_impl.h"
 #include "credentials/plan.h"
 #include "credentials/profile.h"
+#include "credentials/region.h"
 
 enum { FETCH_LIMIT_MS = 120000, SLACK_MS = 30000 };
 
@@ -36,6 +37,8 @@ struct chain_call {
 	struct reading *reading;
 	struct loop_work *work;
 	struct aws_files *files;
+	struct plan *plan; /* while the region is asked for */
+	struct region_ask *asking_region;
 	struct provider *source;
 	struct provider_call *asking;
 	struct loop_timer limit;
@@ -63,6 +66,8 @@ static void call_free(struct chain_call *cc)
 	loop_unpost(&cc->post);
 	provider_cancel(cc->asking);
 	provider_close(cc->source);
+	region_cancel(cc->asking_region);
+	plan_free(cc->plan);
 	aws_files_free(cc->files);
 	creds_unref(cc->creds);
 	mem_free(cc);
@@ -110,6 +115,8 @@ static void on_limit(void *arg)
 
 	provider_cancel(cc->asking);
 	cc->asking = NULL;
+	region_cancel(cc->asking_region);
+	cc->asking_region = NULL;
 	(void)err_set(&why, ERR_TIMEOUT, "credentials: no answer in time");
 	finish(cc, NULL, &why);
 }
@@ -129,6 +136,63 @@ static bool asks_somebody(const struct plan *p)
 	return p != NULL;
 }
 
+/* Takes p. */
+static int ask_source(struct chain_call *cc, struct plan *p, struct err *e)
+{
+	struct chain *c = (struct chain *)cc->base.provider;
+
+	cc->source = chain_source(c, cc->files, p, e);
+	plan_free(p);
+	if (cc->source)
+		cc->asking = provider_get(cc->source, on_creds, cc, e);
+	return cc->asking ? 0 : -1;
+}
+
+static void on_region(void *arg, const char *region, const struct err *why)
+{
+	struct chain_call *cc = arg;
+	struct chain *c = (struct chain *)cc->base.provider;
+	struct plan *p = cc->plan;
+	struct err e;
+
+	(void)why; /* then there is none: see chain_region() */
+	cc->asking_region = NULL;
+	cc->plan = NULL;
+	if (region) {
+		mem_free(c->found_region);
+		c->found_region = mem_strdup(region);
+	}
+	if (ask_source(cc, p, &e) != 0)
+		finish(cc, NULL, &e);
+}
+
+static bool calls_a_region(const struct plan *p)
+{
+	while (p && p->step != PLAN_ROLE && p->step != PLAN_WEB_IDENTITY && p->step != PLAN_LOGIN)
+		p = p->source;
+	return p != NULL;
+}
+
+/* True: the instance's region is asked for first. The last place to look, as for the AWS CLI. */
+static bool waits_for_region(struct chain_call *cc, struct plan *p)
+{
+	struct chain *c = (struct chain *)cc->base.provider;
+	const char *profile = profile_name(c->profile, c->env);
+
+	if (c->sts_endpoint || c->found_region || !calls_a_region(p) ||
+	    profile_region(cc->files, profile, c->region, c->env))
+		return false;
+	cc->asking_region = region_ask(&(struct region_opts){ .loop = c->loop,
+							      .http = c->http,
+							      .environ = c->env,
+							      .files = cc->files,
+							      .profile = profile },
+				       on_region, cc, NULL);
+	if (cc->asking_region)
+		cc->plan = p;
+	return cc->asking_region != NULL;
+}
+
 static int ask(struct chain_call *cc, struct err *e)
 {
 	struct chain *c = (struct chain *)cc->base.provider;
@@ -142,11 +206,7 @@ static int ask(struct chain_call *cc, struct err *e)
 		return -1;
 	if (asks_somebody(p))
 		timer_arm(c->loop, &cc->limit, MFA_LIMIT_MS + SLACK_MS, on_limit, cc);
-	cc->source = chain_source(c, cc->files, p, e);
-	plan_free(p);
-	if (cc->source)
-		cc->asking = provider_get(cc->source, on_creds, cc, e);
-	return cc->asking ? 0 : -1;
+	return waits_for_region(cc, p) ? 0 : ask_source(cc, p, e);
 }
 
 /* --- the thread pool's part --- */
@@ -229,6 +289,7 @@ static void chain_close(struct provider *p)
 		call_free(CONTAINER_OF(c->calls.next, struct chain_call, node));
 	mem_free(c->profile);
 	mem_free(c->region);
+	mem_free(c->found_region);
 	mem_free(c->sts_endpoint);
 	mem_free(c->ca_file);
 	mem_free(c->last);

@@ -16,8 +16,9 @@ struct chain {
 	char *profile, *region, *sts_endpoint, *ca_file; /* NULL: not given */
 	bool profile_explicit;
 	const struct mfa_asker *mfa;
-	char *last;    /* what answered last */
-	char *refused; /* the access key id that AWS refused last; NULL: none */
+	char *found_region; /* the instance's, for want of another; NULL: not asked, or not known */
+	char *last;         /* what answered last */
+	char *refused;      /* the access key id that AWS refused last; NULL: none */
 	struct sso_pace pace;
 	struct list calls;
 };
@@ -30,4 +31,6 @@ struct provider *chain_sso(struct chain *, const struct aws_files *, const struc
 			   struct err *);
 struct provider *chain_login(struct chain *, const struct aws_files *, const struct plan *,
 			     struct err *);
+/* For STS and sign-in; us-east-1 where nobody knows one. */
+const char *chain_region(const struct chain *, const struct aws_files *, const char *profile);
 #endif

@@ -12,11 +12,12 @@
 #include "credentials/plan.h"
 #include "credentials/profile.h"
 
-static const char *sts_region(const struct chain *c, const struct aws_files *files,
-			      const char *profile)
+const char *chain_region(const struct chain *c, const struct aws_files *files, const char *profile)
 {
 	const char *region = profile_region(files, profile, c->region, c->env);
 
+	if (!region)
+		region = c->found_region;
 	return region ? region : "us-east-1";
 }
 
@@ -38,7 +39,7 @@ static struct aws_client *sts_client(struct chain *c, const struct aws_files *fi
 							 .loop = c->loop,
 							 .http = c->http,
 							 .provider = source,
-							 .region = sts_region(c, files, profile),
+							 .region = chain_region(c, files, profile),
 							 .ca_file = ca_file(c, files) },
 			      e);
 }
@@ -51,7 +52,7 @@ static char *sts_url(struct chain *c, const struct aws_files *files, struct err 
 	if (!c->sts_endpoint)
 		return endpoint_url(
 			       &(struct endpoint_opts){ .service = "sts",
-							.region = sts_region(c, files, profile),
+							.region = chain_region(c, files, profile),
 							.files = files,
 							.profile = profile,
 							.environ = c->env },
@@ -159,17 +160,9 @@ static struct provider *container_of(struct chain *c, const struct aws_files *fi
 static struct provider *instance_of(struct chain *c, const struct aws_files *files,
 				    const struct plan *p, struct err *e)
 {
-	struct provider *imds;
-	char *url;
+	struct imds_opts o = { .loop = c->loop, .http = c->http, .otherwise = p->otherwise };
 
-	if (imds_url(c->env, files, p->profile, &url, e) != 0)
-		return NULL;
-	imds = imds_new(
-		&(struct imds_opts){
-			.loop = c->loop, .http = c->http, .url = url, .otherwise = p->otherwise },
-		e);
-	mem_free(url);
-	return imds;
+	return imds_find(c->env, files, p->profile, &o.at, e) == 0 ? imds_new(&o, e) : NULL;
 }
 
 /* Roles nest at most as deep as plan.c lets them. */

@@ -62,8 +62,7 @@ struct provider *chain_sso(struct chain *c, const struct aws_files *files, const
 struct provider *chain_login(struct chain *c, const struct aws_files *files, const struct plan *p,
 			     struct err *e)
 {
-	const char *region = profile_region(files, p->profile, c->region, c->env);
-	char *url = url_of(c, files, p->profile, "signin", region ? region : "us-east-1", e);
+	char *url = url_of(c, files, p->profile, "signin", chain_region(c, files, p->profile), e);
 	struct provider *login;
 
 	if (!url)

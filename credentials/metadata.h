@@ -34,15 +34,23 @@ struct provider *container_new(const struct container_opts *, struct err *);
 
 /* --- instance metadata --- */
 
-/* AWS_EC2_METADATA_SERVICE_ENDPOINT, or by ..._ENDPOINT_MODE (or the profile's keys of those
- * names); without '/' at the end, the caller's. ERR_CONFIG: neither URL nor mode. */
-MUST_CHECK int imds_url(const char *const *env, const struct aws_files *, const char *profile,
-			char **url, struct err *);
-bool imds_disabled(const char *const *env); /* AWS_EC2_METADATA_DISABLED */
+enum { IMDS_URL_MAX = 1024 };
+struct imds_at {
+	char url[IMDS_URL_MAX]; /* without '/' at the end */
+	unsigned try_ms,
+		tries; /* of each request: how long a try may take, and how many there are */
+};
+/* AWS_EC2_METADATA_SERVICE_ENDPOINT, or by ..._ENDPOINT_MODE; AWS_METADATA_SERVICE_TIMEOUT, whole
+ * seconds, and AWS_METADATA_SERVICE_NUM_ATTEMPTS; or the profile's keys of those names in lower
+ * case, without "AWS_". ERR_CONFIG: wrong. */
+MUST_CHECK int imds_find(const char *const *env, const struct aws_files *, const char *profile,
+			 struct imds_at *, struct err *);
+/* AWS_EC2_METADATA_DISABLED, or no attempts are wanted. */
+bool imds_disabled(const char *const *env, const struct aws_files *, const char *profile);
 struct imds_opts {
 	struct loop *loop;
 	struct http *http;
-	const char *url;
+	struct imds_at at;
 	const char *otherwise; /* said in front when there are none; NULL: nothing; copied */
 };
 struct provider *imds_new(const struct imds_opts *, struct err *);
@@ -50,11 +58,4 @@ struct provider *imds_new(const struct imds_opts *, struct err *);
  * when it cannot renew them, and AWS goes on to accept them (static stability). Milliseconds from
  * now, 5 to 10 min. */
 int64_t imds_extension_ms(uint32_t random);
-
-/* placement/region. region == NULL: *why tells. Once, from the loop. */
-typedef void imds_region_fn(void *arg, const char *region, const struct err *why);
-struct imds_region;
-struct imds_region *imds_region_get(const struct imds_opts *, imds_region_fn *, void *arg,
-				    struct err *);
-void imds_region_cancel(struct imds_region *);
 #endif

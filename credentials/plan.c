@@ -118,7 +118,7 @@ static int from_container(struct maker *m, const char *profile, struct plan **ou
 
 static int from_instance(struct maker *m, const char *profile, struct plan **out)
 {
-	if (imds_disabled(m->env))
+	if (imds_disabled(m->env, m->files, profile))
 		return err_set(m->e, ERR_CREDS,
 			       "profile '%.60s': credential_source is Ec2InstanceMetadata, but "
 			       "AWS_EC2_METADATA_DISABLED is true",
@@ -397,7 +397,7 @@ static int last_resort(struct maker *m, const char *profile, struct plan **out)
 		      "%.80s: run aws configure, or set AWS_PROFILE",
 		      profile, aws_files_credentials_path(m->files),
 		      aws_files_config_path(m->files));
-	if (imds_disabled(m->env)) {
+	if (imds_disabled(m->env, m->files, profile)) {
 		if (m->e)
 			*m->e = why;
 		return -1;

@@ -217,6 +217,10 @@ static void on_token(void *arg, const char *text, size_t n, const struct err *wh
 	sc->job = NULL;
 	if (!text && why->sys == ENOENT) {
 		sign_in(sc, "not signed in");
+	} else if (!text && why->code == ERR_LIMIT) {
+		(void)err_set(&sc->why, ERR_CREDS, "%s: run awsocks login %s", why->msg,
+			      s->profile);
+		sso_fail(sc, &sc->why);
 	} else if (!text) {
 		sso_fail(sc, why);
 	} else if (sso_token_parse(text, n, s->token_path, &sc->token, &e) != 0) {

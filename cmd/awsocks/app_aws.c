@@ -26,7 +26,7 @@
 
 extern char **environ;
 
-static const char *const *environment(void)
+const char *const *app_environment(void)
 {
 	return (const char *const *)environ;
 }
@@ -66,7 +66,7 @@ static bool is_own_listener(void *arg, const struct addr *to)
 static int make_net(struct app *a, struct err *e)
 {
 	if (!a->egress && !a->http &&
-	    egress_from_env(a->loop, environment(), is_own_listener, a, &a->egress, e) != 0)
+	    egress_from_env(a->loop, app_environment(), is_own_listener, a, &a->egress, e) != 0)
 		return -1;
 	if (!a->http) {
 		a->http = http_new(a->loop, e);
@@ -87,37 +87,30 @@ static int make_client(struct app *a, struct app_profile *p, const struct aws_fi
 		       struct err *e)
 {
 	const struct options *o = p->options;
-	const char *aws_profile = profile_name(o->aws_profile, environment());
-	const char *region = profile_region(files, aws_profile, o->region, environment());
+	const char *aws_profile = profile_name(o->aws_profile, app_environment());
 	const char *ca = o->ca_bundle ? o->ca_bundle
-				      : profile_ca_file(files, aws_profile, environment());
+				      : profile_ca_file(files, aws_profile, app_environment());
 	struct chain_opts chain = {
 		.loop = a->loop,
 		.http = a->http,
 		.profile = o->aws_profile,
 		.profile_explicit = o->aws_profile != NULL,
-		.region = region,
+		.region = p->region,
 		.ca_file = ca,
-		.environ = environment(),
+		.environ = app_environment(),
 		.mfa = mfa_asker_of(a->mfa),
 	};
 	struct aws_client_opts client = { .loop = a->loop, .http = a->http };
 
-	if (aws_retry_read(files, aws_profile, environment(), &client.retry, e) != 0)
+	if (aws_retry_read(files, aws_profile, app_environment(), &client.retry, e) != 0)
 		return -1;
-	if (!region)
-		return err_set(e, ERR_CONFIG,
-			       "no AWS region: give --region, AWS_REGION, or region in the AWS "
-			       "profile '%s'",
-			       aws_profile);
-	p->region = mem_strdup(region);
 	p->ca_file = mem_strdup(ca);
-	if (!p->region || (ca && !p->ca_file))
+	if (ca && !p->ca_file)
 		return err_set(e, ERR_NOMEM, "AWS client");
 	p->provider = chain_new(&chain, e);
 	if (!p->provider)
 		return -1;
-	app_creds_watch(a, p, files, environment());
+	app_creds_watch(a, p, files, app_environment());
 	client.provider = p->provider;
 	client.region = p->region;
 	client.ca_file = p->ca_file;
@@ -132,8 +125,8 @@ static int find_endpoint(const struct app_profile *p, const struct aws_files *fi
 		.service = service,
 		.region = p->region,
 		.files = files,
-		.profile = profile_name(p->options->aws_profile, environment()),
-		.environ = environment(),
+		.profile = profile_name(p->options->aws_profile, app_environment()),
+		.environ = app_environment(),
 	};
 
 	*overridden = endpoint_overridden(&o);
@@ -255,11 +248,37 @@ out:
 	return result;
 }
 
+static struct backend *make(struct app *a, struct app_profile *p, const struct aws_files *files,
+			    const char *region, struct err *e)
+{
+	p->region = mem_strdup(region);
+	if (!p->region)
+		(void)err_set(e, ERR_NOMEM, "AWS client");
+	else if (make_client(a, p, files, e) == 0 && make_backend(a, p, files, e) == 0)
+		return p->backend;
+	app_aws_free(p);
+	return NULL;
+}
+
+struct backend *app_aws_make(struct app *a, struct app_profile *p, const char *region,
+			     struct err *e)
+{
+	struct aws_files *files;
+	struct backend *b, *standing_in = p->backend;
+
+	if (aws_files_load(app_environment(), &files, e) != 0)
+		return NULL;
+	b = make(a, p, files, region, e);
+	p->backend = standing_in;
+	aws_files_free(files);
+	return b;
+}
+
 struct backend *app_aws_backend(struct app *a, struct app_profile *p, struct err *e)
 {
 	struct aws_files *files = NULL;
 	const struct options *o = p->options;
-	bool ok;
+	const char *name = profile_name(o->aws_profile, app_environment()), *region;
 
 	if (!options_name_target(o)) {
 		(void)err_set(e, ERR_CONFIG,
@@ -267,13 +286,12 @@ struct backend *app_aws_backend(struct app *a, struct app_profile *p, struct err
 			      "instance-id or name in the profile)");
 		return NULL;
 	}
-	ok = make_net(a, e) == 0 && aws_files_load(environment(), &files, e) == 0 &&
-	     make_client(a, p, files, e) == 0 && make_backend(a, p, files, e) == 0;
+	if (make_net(a, e) != 0 || aws_files_load(app_environment(), &files, e) != 0)
+		return NULL;
+	region = profile_region(files, name, o->region, app_environment());
+	p->backend = region ? make(a, p, files, region, e) : app_region_backend(a, p, e);
 	aws_files_free(files);
-	if (ok)
-		return p->backend;
-	app_aws_free(p);
-	return NULL;
+	return p->backend;
 }
 
 void app_aws_free(struct app_profile *p)

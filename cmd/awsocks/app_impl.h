@@ -93,7 +93,12 @@ struct app {
 };
 
 /* app_aws.c */
+const char *const *app_environment(void);
 struct backend *app_aws_backend(struct app *, struct app_profile *, struct err *e);
+/* For a region that was found out; p->backend stays what stands in. */
+struct backend *app_aws_make(struct app *, struct app_profile *, const char *region, struct err *e);
+/* app_region.c: stands in until the region is known. */
+struct backend *app_region_backend(struct app *, struct app_profile *, struct err *e);
 void app_aws_free(struct app_profile *); /* after its backend has closed */
 /* app_creds.c; after the provider was made, and before it is closed */
 void app_creds_watch(struct app *, struct app_profile *, const struct aws_files *,

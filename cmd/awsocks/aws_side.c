@@ -9,6 +9,7 @@
 #include "credentials/endpoint.h"
 #include "credentials/profile.h"
 #include "credentials/provider.h"
+#include "credentials/region.h"
 #include "net/http.h"
 #include "net/loop.h"
 
@@ -43,16 +44,53 @@ static int endpoint(const struct aws_side *a, const char *service, char **url, b
 	return endpoint_url(&o, url, e);
 }
 
+static int make_http(struct aws_side *a, struct err *e)
+{
+	if (!a->http)
+		a->http = http_new(a->loop, e);
+	return a->http ? 0 : -1;
+}
+
+static void on_region(void *arg, const char *region, const struct err *why)
+{
+	struct aws_side *a = arg;
+
+	a->region = mem_strdup(region);
+	aws_side_done(a, "", why);
+}
+
+/* The last place to look. */
+static int region_of_instance(struct aws_side *a, struct err *e)
+{
+	if (make_http(a, e) != 0 || !region_ask(&(struct region_opts){ .loop = a->loop,
+								       .http = a->http,
+								       .environ = environment(),
+								       .files = a->files,
+								       .profile = a->profile },
+						on_region, a, e))
+		return -1;
+	if (aws_side_wait(a) == 0)
+		return a->region ? 0 : err_set(e, ERR_NOMEM, "region");
+	*e = a->err;
+	return -1;
+}
+
+static int find_region(struct aws_side *a, struct err *e)
+{
+	const char *known = profile_region(a->files, a->profile, a->options->region, environment());
+
+	if (!known)
+		return region_of_instance(a, e);
+	a->region = mem_strdup(known);
+	return a->region ? 0 : err_set(e, ERR_NOMEM, "region");
+}
+
 int aws_side_region(struct aws_side *a, struct err *e)
 {
 	bool unused;
 
-	a->region = profile_region(a->files, a->profile, a->options->region, environment());
-	if (!a->region)
-		return err_set(e, ERR_CONFIG,
-			       "no AWS region: give --region, AWS_REGION, or region in the AWS "
-			       "profile '%s'",
-			       a->profile);
+	if (find_region(a, e) != 0)
+		return -1;
 	if (endpoint(a, "sts", &a->sts, &unused, e) != 0 ||
 	    endpoint(a, "ec2", &a->ec2, &unused, e) != 0)
 		return -1;
@@ -71,10 +109,10 @@ int aws_side_net(struct aws_side *a, struct err *e)
 	if (egress_from_env(a->loop, environment(), NULL, NULL, &a->egress, e) != 0)
 		return -1;
 	a->mfa = mfa_new(a->loop, false);
-	a->http = http_new(a->loop, e);
-	if (a->http)
-		http_set_egress(a->http, a->egress);
-	return a->http ? 0 : -1;
+	if (make_http(a, e) != 0)
+		return -1;
+	http_set_egress(a->http, a->egress);
+	return 0;
 }
 
 int aws_side_client(struct aws_side *a, struct err *e)
@@ -112,6 +150,7 @@ bool aws_side_free(struct aws_side *a)
 	if (a->http)
 		http_free(a->http);
 	egress_free(a->egress);
+	mem_free(a->region);
 	mem_free(a->sts);
 	mem_free(a->ec2);
 	mem_free(a->ssm);

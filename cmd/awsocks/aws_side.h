@@ -26,7 +26,7 @@ struct aws_side {
 	struct mfa *mfa;
 	struct aws_files *files;
 	const char *profile; /* of ~/.aws */
-	const char *region;
+	char *region;
 	char *sts, *ec2, *ssm; /* endpoints */
 	bool ssm_overridden;
 	struct provider *provider;
@@ -37,7 +37,8 @@ struct aws_side {
 
 /* In this order, each once, after the one before. aws_side_free() in any case. */
 MUST_CHECK int aws_side_files(struct aws_side *, const struct options *, struct err *);
-MUST_CHECK int aws_side_region(struct aws_side *, struct err *);
+MUST_CHECK int aws_side_region(struct aws_side *,
+			       struct err *);                 /* may ask the instance's metadata */
 MUST_CHECK int aws_side_net(struct aws_side *, struct err *); /* and the proxy in front of AWS */
 MUST_CHECK int aws_side_client(struct aws_side *, struct err *);
 const char *aws_side_ca(const struct aws_side *); /* of certificates; NULL: the system's */

@@ -2,7 +2,8 @@
  * `awsocks credentials`: what the chain resolves to, as credential_process
  * JSON for other programs; with --explain, which step answered and for how
  * long, nothing secret in it. Asks only the source that the configuration
- * means. Status 77 when there are none to be had.
+ * means. The status tells the cause when there are none to be had: 77, say, when they are missing,
+ * expired or refused.
  */
 #include <stdio.h>
 #include <string.h>
@@ -17,10 +18,12 @@
 #include "cmd/awsocks/own.h"
 #include "cmd/awsocks/setup.h"
 #include "credentials/egress_env.h"
+#include "credentials/creds.h"
 #include "credentials/env.h"
 #include "credentials/json_secret.h"
 #include "credentials/profile.h"
 #include "credentials/provider.h"
+#include "credentials/region.h"
 #include "net/http.h"
 #include "net/loop.h"
 
@@ -31,8 +34,13 @@ struct ask {
 	bool explain;
 	const struct options *options;
 	struct loop *loop;
+	struct http *http;
+	struct egress *egress;
 	struct provider *provider;
 	struct mfa *mfa;
+	struct creds *creds; /* the answer */
+	char region[64];     /* "": none */
+	const char *region_from;
 	int status;
 };
 
@@ -112,25 +120,13 @@ static const char *profile_origin(const struct ask *a)
 	return env_get(environment(), "AWS_DEFAULT_PROFILE") ? "AWS_DEFAULT_PROFILE" : "by default";
 }
 
-static void print_region(const struct ask *a)
-{
-	struct aws_files *files = NULL;
-	const char *region;
-
-	if (aws_files_load(environment(), &files, NULL) != 0)
-		return;
-	region = profile_region(files, profile_name(wanted_profile(a), environment()),
-				a->options->region, environment());
-	printf("region      %s\n", region ? region : "none (give --region or AWS_REGION)");
-	aws_files_free(files);
-}
-
 static void print_explained(const struct ask *a, const struct creds *c)
 {
 	printf("source      %s\n", provider_describe(a->provider));
 	printf("profile     %s (%s)\n", profile_name(wanted_profile(a), environment()),
 	       profile_origin(a));
-	print_region(a);
+	printf("region      %s%s\n", *a->region ? a->region : "none (give --region or AWS_REGION)",
+	       a->region_from);
 	print_masked(c->access_key_id);
 	printf("secret      hidden, %zu characters\n", c->secret_access_key.len);
 	printf("token       ");
@@ -145,10 +141,37 @@ static void print_explained(const struct ask *a, const struct creds *c)
 
 /* --- asking --- */
 
-static int no_credentials(const struct err *why)
+static void on_region(void *arg, const char *region, const struct err *why)
 {
-	(void)command_fail(why);
-	return err_exit_status(ERR_CREDS);
+	struct ask *a = arg;
+
+	(void)why; /* that none is known is what is printed */
+	if (region) {
+		(void)str_fmt(a->region, sizeof(a->region), "%s", region);
+		a->region_from = " (instance metadata)";
+	}
+	loop_stop(a->loop);
+}
+
+static void find_region(struct ask *a)
+{
+	const char *profile = profile_name(wanted_profile(a), environment()), *known;
+	struct aws_files *files = NULL;
+
+	a->region_from = "";
+	if (aws_files_load(environment(), &files, NULL) != 0)
+		return;
+	known = profile_region(files, profile, a->options->region, environment());
+	if (known)
+		(void)str_fmt(a->region, sizeof(a->region), "%s", known);
+	else if (region_ask(&(struct region_opts){ .loop = a->loop,
+						   .http = a->http,
+						   .environ = environment(),
+						   .files = files,
+						   .profile = profile },
+			    on_region, a, NULL))
+		loop_run(a->loop);
+	aws_files_free(files);
 }
 
 static void on_creds(void *arg, struct creds *c, const struct err *why)
@@ -156,47 +179,61 @@ static void on_creds(void *arg, struct creds *c, const struct err *why)
 	struct ask *a = arg;
 
 	loop_stop(a->loop);
-	if (!c)
-		a->status = no_credentials(why);
-	else if (a->explain)
-		print_explained(a, c);
+	if (c)
+		a->creds = creds_ref(c);
 	else
-		a->status = print_json(c);
+		a->status = command_fail(why);
 }
 
-static int fetch(struct ask *a)
+static void answer(struct ask *a)
 {
-	struct err e;
-	struct http *http = NULL;
-	struct egress *egress = NULL;
+	if (a->explain) {
+		find_region(a);
+		print_explained(a, a->creds);
+	} else {
+		a->status = print_json(a->creds);
+	}
+}
+
+static int make_provider(struct ask *a, struct err *e)
+{
 	const char *profile = wanted_profile(a);
 
-	if (loop_new(&a->loop, &e) != 0)
-		return command_fail(&e);
 	a->mfa = mfa_new(a->loop, false);
-	if (egress_from_env(a->loop, environment(), NULL, NULL, &egress, &e) == 0)
-		http = http_new(a->loop, &e);
-	if (http)
-		http_set_egress(http, egress);
-	if (http)
+	if (egress_from_env(a->loop, environment(), NULL, NULL, &a->egress, e) == 0)
+		a->http = http_new(a->loop, e);
+	if (a->http)
+		http_set_egress(a->http, a->egress);
+	if (a->http)
 		a->provider = chain_new(&(struct chain_opts){ .loop = a->loop,
-							      .http = http,
+							      .http = a->http,
 							      .profile = profile,
 							      .profile_explicit = profile != NULL,
 							      .region = a->options->region,
 							      .ca_file = a->options->ca_bundle,
 							      .environ = environment(),
 							      .mfa = mfa_asker_of(a->mfa) },
-					&e);
-	if (a->provider && provider_get(a->provider, on_creds, a, &e))
+					e);
+	return a->provider ? 0 : -1;
+}
+
+static int fetch(struct ask *a)
+{
+	struct err e;
+
+	if (loop_new(&a->loop, &e) != 0)
+		return command_fail(&e);
+	if (make_provider(a, &e) == 0 && provider_get(a->provider, on_creds, a, &e))
 		loop_run(a->loop);
 	else
 		a->status = command_fail(&e);
+	if (a->creds)
+		answer(a);
+	creds_unref(a->creds);
 	provider_close(a->provider);
 	mfa_free(a->mfa);
-	if (http)
-		http_free(http);
-	egress_free(egress);
+	http_free(a->http);
+	egress_free(a->egress);
 	if (!loop_free(a->loop))
 		command_leave(a->status);
 	return a->status;

@@ -282,7 +282,7 @@ def test_command_without_credentials(command):
     assert out == "" and "aws configure" in err
     _, err = command("--profile", "gone", status=77)
     assert "'gone' could not be found" in err
-    _, err = command("--profile", "corp", status=77,
+    _, err = command("--profile", "corp", status=65,
                      config="[profile corp]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n")
     assert "there is no [sso-session s] with sso_start_url and sso_region" in err
 

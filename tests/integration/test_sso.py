@@ -427,7 +427,7 @@ def test_an_older_sign_in_expires(home):
 def test_refusals_of_the_portal(home, aws, fault, text):
     assert home.login()[0] == 0
     aws.faults(fault)
-    assert text in home.credentials(status=77)
+    assert text in home.credentials(status=69 if fault == "fail-api" else 77)
 
 
 def test_a_throttled_portal_is_asked_again(home, aws):
@@ -445,7 +445,7 @@ def test_token_files_that_are_none(home, text):
 
 def test_a_token_file_that_cannot_be_read(home):
     os.makedirs(home.token_path("corp"))
-    assert TOKEN["corp"] in home.credentials(status=77)
+    assert TOKEN["corp"] in home.credentials(status=74)
 
 
 # --- services that answer nonsense ---
@@ -484,7 +484,8 @@ def test_answers_that_are_none(home, service, op, status, body):
     try:
         if service == "SSO_OIDC":
             home.ages(left_s=-5)
-        said = home.credentials(status=77, **{f"AWS_ENDPOINT_URL_{service}": server.url})
+        cause = 77 if service == "SSO_OIDC" else 76 if status == 200 else 69
+        said = home.credentials(status=cause, **{f"AWS_ENDPOINT_URL_{service}": server.url})
         assert op in said and "11111111-2222-3333-4444-555555555555" in said
     finally:
         server.stop()
@@ -512,7 +513,7 @@ def test_a_new_sign_in_is_the_cure_for_refusals_only(home, profile, service, pat
         finally:
             if server:
                 server.stop()
-    assert op in r.stderr and r.returncode == 77, r
+    assert op in r.stderr and r.returncode == {0: 69, 500: 69, 429: 75, 400: 77}[status], r
     assert (f"login {'--profile ' if profile == 'bob' else ''}{profile}" in r.stderr) == cure
     assert harness.read_json(home.path(path)) == before
 

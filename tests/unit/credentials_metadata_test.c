@@ -1,5 +1,5 @@
-/* credentials/metadata.c, container.c, imds.c: where they ask, and what they make of an answer. The
- * asking itself: tests/integration/test_sources_botocore.py. */
+/* credentials/metadata.c, container.c, imds_talk.c: where they ask, and what they make of an
+ * answer. The asking itself: tests/integration/test_sources_botocore.py. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -138,15 +138,65 @@ static void where_instances_ask(void **state)
 			 0);
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		struct err e = { 0 };
-		char *url;
+		struct imds_at at;
 
-		assert_int_equal(imds_url(cases[i].env, f, cases[i].profile, &url, &e),
+		assert_int_equal(imds_find(cases[i].env, f, cases[i].profile, &at, &e),
 				 cases[i].url ? 0 : -1);
 		if (cases[i].url)
-			assert_string_equal(url, cases[i].url);
+			assert_string_equal(at.url, cases[i].url);
 		else
 			assert_int_equal(e.code, ERR_CONFIG);
-		mem_free(url);
+	}
+	aws_files_free(f);
+}
+
+#define TIMEOUT  "AWS_METADATA_SERVICE_TIMEOUT="
+#define ATTEMPTS "AWS_METADATA_SERVICE_NUM_ATTEMPTS="
+
+static void how_patient_with_instances(void **state)
+{
+	static const struct {
+		const char *env[3], *profile;
+		unsigned try_ms, tries; /* try_ms 0: refused */
+		bool disabled;
+	} cases[] = {
+		{ { NULL }, "a", 1000, 1, false },
+		{ { TIMEOUT "5", ATTEMPTS "3" }, "a", 5000, 3, false },
+		{ { NULL }, "own", 7000, 4, false },
+		{ { TIMEOUT "2", ATTEMPTS "" }, "own", 2000, 4, false },
+		{ { ATTEMPTS "0" }, "own", 7000, 0, true },
+		{ { NULL }, "never", 1000, 0, true },
+		{ { ATTEMPTS "2" }, "never", 1000, 2, false },
+		{ { "AWS_EC2_METADATA_DISABLED=True" }, "a", 1000, 1, true },
+		{ { TIMEOUT "0" }, "a", 0, 0, false },
+		{ { TIMEOUT "1.5" }, "a", 0, 0, false },
+		{ { TIMEOUT "61" }, "a", 0, 0, false },
+		{ { ATTEMPTS "many" }, "a", 0, 0, false },
+		{ { ATTEMPTS "11" }, "a", 0, 0, false },
+	};
+	struct aws_files *f;
+
+	(void)state;
+	assert_int_equal(aws_files_parse("[profile own]\nmetadata_service_timeout = 7\n"
+					 "metadata_service_num_attempts = 4\n"
+					 "[profile never]\nmetadata_service_num_attempts = 0\n",
+					 NULL, &f, NULL),
+			 0);
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct err e = { 0 };
+		struct imds_at at;
+		int result = imds_find(cases[i].env, f, cases[i].profile, &at, &e);
+
+		assert_int_equal(result, cases[i].try_ms ? 0 : -1);
+		assert_int_equal(e.code, cases[i].try_ms ? ERR_NONE : ERR_CONFIG);
+		if (result == 0) {
+			assert_int_equal(at.try_ms, cases[i].try_ms);
+			assert_int_equal(at.tries, cases[i].tries);
+		} else {
+			assert_non_null(strstr(e.msg, "AWS_METADATA_SERVICE_"));
+		}
+		assert_int_equal(imds_disabled(cases[i].env, f, cases[i].profile),
+				 cases[i].disabled);
 	}
 	aws_files_free(f);
 }
@@ -167,6 +217,7 @@ int main(void)
 		cmocka_unit_test(messages),
 		cmocka_unit_test(where_containers_ask),
 		cmocka_unit_test(where_instances_ask),
+		cmocka_unit_test(how_patient_with_instances),
 		cmocka_unit_test(stale_ones_are_asked_for_again),
 	};
 

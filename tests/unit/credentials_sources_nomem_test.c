@@ -13,6 +13,7 @@
 #include "credentials/aws.h"
 #include "credentials/metadata.h"
 #include "credentials/provider_impl.h"
+#include "credentials/region.h"
 #include "net/http.h"
 #include "tests/support/cmocka_all.h"
 #include "tests/support/mem_fail.h"
@@ -42,8 +43,8 @@ static struct service {
 	int fd;
 	pthread_t thread;
 	char base[40], token_file[40];
-	char container[128], container_token[128];
-	const char *env[3];
+	char container[128], container_token[128], imds[128];
+	const char *env[4];
 } service;
 
 /* Up to the end of the body. false: the client has gone. */
@@ -118,6 +119,9 @@ static int start_service(void **state)
 		 "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=%s", service.token_file);
 	service.env[0] = service.container;
 	service.env[1] = service.container_token;
+	snprintf(service.imds, sizeof(service.imds), "AWS_EC2_METADATA_SERVICE_ENDPOINT=%s",
+		 service.base);
+	service.env[2] = service.imds;
 	return pthread_create(&service.thread, NULL, run, NULL);
 }
 
@@ -168,16 +172,19 @@ static void fetch(struct turn *t, struct provider *p)
 
 static void imds_turn(struct turn *t)
 {
-	fetch(t,
-	      imds_new(&(struct imds_opts){ .loop = t->loop, .http = t->http, .url = service.base },
-		       &t->why));
+	struct imds_opts o = { .loop = t->loop, .http = t->http };
+
+	if (imds_find(service.env, NULL, "default", &o.at, &t->why) == 0)
+		fetch(t, imds_new(&o, &t->why));
 }
 
 static void region_turn(struct turn *t)
 {
-	struct imds_opts o = { .loop = t->loop, .http = t->http, .url = service.base };
+	struct region_opts o = {
+		.loop = t->loop, .http = t->http, .environ = service.env, .profile = "default"
+	};
 
-	if (imds_region_get(&o, on_region, t, &t->why))
+	if (region_ask(&o, on_region, t, &t->why))
 		loop_run(t->loop);
 }
 
