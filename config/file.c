@@ -206,10 +206,18 @@ static void read_allow_uid(struct reader *rd, const struct yaml *y, struct confi
 	const struct yaml *item;
 	uint64_t uid;
 
-	copy_texts(rd, y, "allow-uid", &l->allow_uid);
-	for (size_t i = 0; y->kind != YAML_MAP && (item = yaml_nth(y, i)) != NULL; i++)
+	if (!yaml_is_texts(&rd->problems, y, "allow-uid"))
+		return;
+	if (y->kind == YAML_LIST && y->count == 0)
+		problem(&rd->problems, y, "allow-uid: empty: leave it out to allow all");
+	l->allow_uid = mem_alloc(sizeof(*l->allow_uid) * (y->count + 1));
+	if (!l->allow_uid)
+		problem_no_memory(&rd->problems, y);
+	for (size_t i = 0; l->allow_uid && (item = yaml_nth(y, i)) != NULL; i++)
 		if (item->kind == YAML_SCALAR &&
-		    str_number(item->text, 0, UINT32_MAX, &uid, NULL) != 0)
+		    str_number(item->text, 0, UINT32_MAX, &uid, NULL) == 0)
+			l->allow_uid[l->allow_uid_count++] = (long)uid;
+		else
 			problem(&rd->problems, item, "allow-uid: a user id expected, as in 1000");
 }
 
@@ -252,36 +260,13 @@ static void read_check_sni(struct reader *rd, const struct yaml *y, struct confi
 		problem(&rd->problems, y, "check-sni: true or false expected");
 }
 
-static void read_user(struct reader *rd, const struct yaml *y, struct config_listener *l)
-{
-	static const char *const known[] = { "name", "hash", NULL };
-	struct config_user *u = &l->user[l->user_count];
-
-	if (y->kind != YAML_MAP || !yaml_get(y, "name") || !yaml_get(y, "hash")) {
-		problem(&rd->problems, y,
-			"a user is { name: alice, hash: ... }; awsocks passwd prints the line");
-		return;
-	}
-	l->user_count++;
-	copy_text(rd, yaml_get(y, "name"), "name", &u->name);
-	copy_text(rd, yaml_get(y, "hash"), "hash", &u->hash);
-	for (size_t i = 0; i < y->count; i++)
-		if (strcmp(y->key[i]->text, "name") != 0 && strcmp(y->key[i]->text, "hash") != 0)
-			problem_unknown_key(&rd->problems, y->key[i], "a user", known);
-}
-
+/* A list, or the name of a file with one. */
 static void read_users(struct reader *rd, const struct yaml *y, struct config_listener *l)
 {
-	if (y->kind != YAML_LIST || y->count == 0) {
-		problem(&rd->problems, y,
-			"users: a list expected, as in - { name: alice, hash: ... }");
-		return;
-	}
-	l->user = mem_alloc(sizeof(*l->user) * y->count);
-	if (!l->user)
-		problem_no_memory(&rd->problems, y);
-	for (size_t i = 0; l->user && i < y->count; i++)
-		read_user(rd, y->item[i], l);
+	if (y->kind == YAML_SCALAR)
+		copy_text(rd, y, "users", &l->users_file);
+	else
+		users_read(&rd->problems, y, &l->users);
 }
 
 static void read_count(struct reader *rd, const struct yaml *y, const char *what, uint64_t *into)
@@ -303,19 +288,18 @@ static void read_max_per_peer(struct reader *rd, const struct yaml *y, struct co
 static const struct listener_key {
 	const char *name;
 	void (*read)(struct reader *, const struct yaml *, struct config_listener *);
-	bool unbuilt;
 } listener_keys[] = {
-	{ "address", read_address, false },
-	{ "name", read_name, false },
-	{ "rules", read_rules, false },
-	{ "allow-from", read_allow_from, false },
-	{ "allow-uid", read_allow_uid, true },
-	{ "mode", read_mode, false },
-	{ "guard", read_guard, false },
-	{ "check-sni", read_check_sni, false },
-	{ "users", read_users, true },
-	{ "max-connections", read_max_connections, false },
-	{ "max-per-peer", read_max_per_peer, false },
+	{ "address", read_address },
+	{ "name", read_name },
+	{ "rules", read_rules },
+	{ "allow-from", read_allow_from },
+	{ "allow-uid", read_allow_uid },
+	{ "mode", read_mode },
+	{ "guard", read_guard },
+	{ "check-sni", read_check_sni },
+	{ "users", read_users },
+	{ "max-connections", read_max_connections },
+	{ "max-per-peer", read_max_per_peer },
 };
 enum { LISTENER_KEYS = sizeof(listener_keys) / sizeof(listener_keys[0]) };
 
@@ -330,8 +314,6 @@ static void read_listener_key(struct reader *rd, const struct yaml *key, const s
 		known[i] = k->name;
 		if (strcmp(key->text, k->name) != 0)
 			continue;
-		if (k->unbuilt && !l->unbuilt)
-			l->unbuilt = k->name;
 		if (yaml_is_null(y)) /* an empty allow-from or users must not mean "all" */
 			problem(&rd->problems, key, "%s: no value", k->name);
 		else
@@ -359,8 +341,11 @@ static void read_listener(struct reader *rd, const struct yaml *y)
 		problem(&rd->problems, yaml_get(y, "mode"), "mode: only a unix: socket has one");
 	else if (l->allow_from.count && l->address && str_starts(l->address, "unix:"))
 		problem(&rd->problems, yaml_get(y, "allow-from"),
-			"allow-from: clients of a unix: socket have no address; its mode: says who "
-			"may use it");
+			"allow-from: clients of a unix: socket have no address; its mode: and "
+			"allow-uid: say who may use it");
+	else if (l->allow_uid_count && l->address && !str_starts(l->address, "unix:"))
+		problem(&rd->problems, yaml_get(y, "allow-uid"),
+			"allow-uid: only clients of a unix: socket have one");
 }
 
 /* A name twice would make rules and logs ambiguous. */
@@ -473,12 +458,9 @@ static void listener_free(struct config_listener *l)
 	mem_free(l->name);
 	mem_free(l->rules);
 	texts_free(&l->allow_from);
-	texts_free(&l->allow_uid);
-	for (size_t i = 0; i < l->user_count; i++) {
-		mem_free(l->user[i].name);
-		mem_free_str(l->user[i].hash);
-	}
-	mem_free(l->user);
+	mem_free(l->allow_uid);
+	mem_free(l->users_file);
+	users_free(&l->users);
 }
 
 void config_free(struct config_file *f)
@@ -505,14 +487,4 @@ const struct config_profile *config_profile(const struct config_file *f, const c
 		if (strcmp(f->profile[i].name, name) == 0)
 			return &f->profile[i];
 	return NULL;
-}
-
-int config_unbuilt(const struct config_file *f, struct err *e)
-{
-	for (size_t i = 0; f && i < f->listener_count; i++)
-		if (f->listener[i].unbuilt)
-			return err_set(e, ERR_USAGE,
-				       "%s:%u: %s: of a listener is not built yet in this version",
-				       f->name, f->listener[i].line, f->listener[i].unbuilt);
-	return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "base/problems.h"
 #include "config/settings.h"
+#include "config/users.h"
 
 enum config_guard { GUARD_AUTO = 0, GUARD_ON, GUARD_OFF }; /* auto: on unless plain loopback TCP */
 
@@ -17,9 +18,6 @@ struct config_profile {
 	struct settings settings;   /* LEVEL_PROFILE */
 	const struct yaml *routing; /* its rules, for router_add_tree(); NULL: none; the file's */
 };
-struct config_user {
-	char *name, *hash;
-};
 struct config_texts {
 	char **item;
 	size_t count;
@@ -28,14 +26,15 @@ struct config_texts {
 struct config_listener {
 	unsigned line;
 	char *address, *name, *rules; /* name and rules may be NULL */
-	struct config_texts allow_from, allow_uid;
+	struct config_texts allow_from;
+	long *allow_uid;
+	size_t allow_uid_count;
 	int mode;                               /* of a Unix socket; -1: not given */
 	uint64_t max_connections, max_per_peer; /* 0: not given */
 	enum config_guard guard;
 	bool check_sni;
-	struct config_user *user;
-	size_t user_count;
-	const char *unbuilt; /* the first key given whose part is not built yet; NULL: none */
+	struct config_users users;
+	char *users_file; /* instead of them; may be NULL */
 };
 struct config_file {
 	char *name;                 /* as in messages */
@@ -54,6 +53,4 @@ MUST_CHECK int config_parse(const char *text, size_t n, const char *name, struct
 			    problem_fn *report, void *arg, struct err *e);
 void config_free(struct config_file *);
 const struct config_profile *config_profile(const struct config_file *, const char *name);
-/* A listener asks for something that is not built yet: ERR_USAGE. */
-MUST_CHECK int config_unbuilt(const struct config_file *, struct err *);
 #endif

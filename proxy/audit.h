@@ -7,8 +7,8 @@
  * docs/AUDIT.md describes each member; a test holds that table against what is written.
  *
  * action: "allow" (a rule let it go; error says if it failed), "block" (a rule
- * said block), "refuse" (not let in, malformed, too slow, against the host guard, or UDP for a
- * route that cannot carry it).
+ * said block), "refuse" (not let in, malformed, too slow, without the right password, against the
+ * host guard, or UDP for a route that cannot carry it).
  *
  * A UDP association ("socks5-udp") has several lines of one id: one for each destination when it
  * is met first and whenever what becomes of its datagrams changes, at most 64 that pass and 64 that
@@ -36,8 +36,8 @@ struct audit_record { /* zeroed is empty; texts are owned, NULL where unknown */
 	bool has_peer_id; /* a Unix socket: the kernel told who it is */
 	long uid, pid;
 	/* exe: the path of the program behind a Unix socket; inside the fence, where that cannot be
-	 * read, the process's short name, which has no '/'. user: who proved it by a password. Both
-	 * owned; NULL where unknown. */
+	 * read, the process's short name, which has no '/'. user: who gave its password, or tried
+	 * to. Both owned; NULL where unknown. */
 	char *exe, *user;
 	uint16_t port;
 	enum audit_action action;

@@ -2,8 +2,8 @@
 #define PROXY_CLIENT_H
 /*
  * One client from accept until its relay runs. session.c holds its states,
- * handshake.c reads its request, tunnel.c connects it, hello.c looks at the first TLS
- * message; http_session.c serves plain HTTP requests instead, and handover.c sends it to
+ * handshake.c reads its request, login.c its password, tunnel.c connects it, hello.c looks at the
+ * first TLS message; http_session.c serves plain HTTP requests instead, and handover.c sends it to
  * another loop.
  */
 #include "base/buf.h"
@@ -11,6 +11,8 @@
 #include "net/http1.h"
 #include "proxy/attempt.h"
 #include "proxy/audit.h"
+#include "proxy/auth.h"
+#include "proxy/limits.h"
 #include "proxy/proxy_impl.h"
 
 struct http_session;
@@ -24,6 +26,7 @@ enum { CLIENT_DIAL_MS = 120000 }; /* a back stop: backends have their own, short
 enum client_state {
 	CLIENT_GREETING =
 		0,       /* the first byte decides; a SOCKS4 or HTTP request; a SOCKS5 greeting */
+	CLIENT_LOGIN,    /* SOCKS5: user name and password */
 	CLIENT_REQUEST,  /* the SOCKS5 request */
 	CLIENT_DIALING,  /* SOCKS, CONNECT: the attempt is under way */
 	CLIENT_REPLYING, /* connected: the answer is on its way to the client */
@@ -63,6 +66,10 @@ struct client {
 	char peer[ADDR_TEXT];
 	bool has_peer_id;
 	long uid, pid;
+	uint8_t peer_key[LIMITS_KEY];
+	struct auth_ask ask; /* a password is being checked: nothing in `in` is looked at */
+	bool admitted;       /* HTTP: the request at the start of `in` has been let in */
+	char *user;          /* who it is, or says it is; NULL: nobody of that name */
 	struct http_session *http;
 	struct udp_associate *udp; /* until it takes over */
 };
@@ -87,6 +94,16 @@ void client_hand_over(struct client *);
 
 /* Goes on with what is in `in`, as far as there is something to do before the request is whole. */
 void client_advance(struct client *);
+
+/* ---- login.c: listeners with opts.users ---- */
+
+/* CLIENT_LOGIN: goes on with what is in `in`. */
+void client_login(struct client *);
+/* Is its password being checked now? */
+bool client_logs_in(const struct client *);
+/* May this request be served? false: it waits, and is looked at again, or the client has been
+ * refused, and may be no more. */
+bool client_admit(struct client *, const struct http1_head *);
 
 /* ---- tunnel.c ---- */
 

@@ -45,6 +45,9 @@ static void leave(void *arg)
 	h->has_peer_id = c->has_peer_id;
 	h->uid = c->uid;
 	h->pid = c->pid;
+	memcpy(h->peer_key, c->peer_key, sizeof(h->peer_key));
+	h->user = c->user;
+	c->user = NULL;
 	h->wall_ms = c->rec.wall_ms;
 	h->mono_ms = c->rec.mono_ms;
 	h->placed = c->member.placed;
@@ -76,6 +79,7 @@ static void turn_away(struct proxy *p, const struct handover *h, const char *why
 				  .pid = h->pid };
 
 	audit_text(&r.peer, h->peer);
+	audit_text(&r.user, h->user);
 	audit_text(&r.error, why);
 	record_program(&r);
 	proxy_record(p, &r);
@@ -93,6 +97,10 @@ static void serve(struct client *c, struct handover *h)
 	c->has_peer_id = h->has_peer_id;
 	c->uid = h->uid;
 	c->pid = h->pid;
+	memcpy(c->peer_key, h->peer_key, sizeof(c->peer_key));
+	c->user = h->user;
+	h->user = NULL;
+	c->admitted = true; /* it was let in there, or would not be here */
 	c->member.placed = h->placed;
 	c->member.peer = h->share;
 	move(&h->in, &c->in);
@@ -123,5 +131,6 @@ void proxy_take_over(struct proxy *p, struct handover *h)
 		turn_away(p, h, e.msg);
 	buf_free(&h->in);
 	buf_free(&h->out);
+	mem_free(h->user);
 	mem_free(h);
 }

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "net/addr.h"
 #include "net/loop.h"
+#include "proxy/limits.h"
 
 struct limits_peer;
 struct proxy;
@@ -27,6 +28,8 @@ struct handover {
 	char peer[ADDR_TEXT];
 	bool has_peer_id;
 	long uid, pid;
+	uint8_t peer_key[LIMITS_KEY];
+	char *user;  /* who has logged in; NULL: nobody */
 	bool placed; /* as in struct member */
 	struct limits_peer *share;
 	struct buf in;   /* what was read and not used */

@@ -273,7 +273,7 @@ static void next_request(void *arg)
 	struct http1_head head;
 	struct err e;
 
-	if (h->state != HTTP_IDLE || !http_body_flush(&h->down, c->stream))
+	if (h->state != HTTP_IDLE || client_logs_in(c) || !http_body_flush(&h->down, c->stream))
 		return; /* busy, or an answer of ours is still on its way */
 	if (!buf_len(&c->in) || c->proxy->closing) {
 		if (c->eof || c->proxy->closing)
@@ -300,7 +300,11 @@ static void next_request(void *arg)
 		return;
 	case HTTP1_DONE: break;
 	}
-	if (!http1_text_is(head.method, "CONNECT")) {
+	if (http1_text_is(head.method, "CONNECT"))
+		client_record(c, CLIENT_CONNECT);
+	if (!client_admit(c, &head))
+		return;
+	if (c->proto != CLIENT_CONNECT) {
 		request(h, &head);
 		return;
 	}

@@ -24,7 +24,7 @@ enum { BUCKETS = 4096, CLIENTS_AUTO_MAX = 65536, SPARE = 64 };
 struct limits_peer {
 	struct limits_peer *next; /* in its bucket */
 	struct peers *of;
-	uint8_t key[9];
+	uint8_t key[LIMITS_KEY];
 	bool said; /* in the log */
 	size_t count;
 };
@@ -141,13 +141,13 @@ static void peers_free(struct peers *t)
 }
 
 /* A tag for the kind, then what tells peers of that kind apart. */
-static void key_of(uint8_t key[static 9], const struct addr *a, long uid)
+void limits_key(const struct addr *a, long uid, uint8_t key[static LIMITS_KEY])
 {
 	const struct sockaddr_in *v4 = (const void *)&a->ss;
 	const struct sockaddr_in6 *v6 = (const void *)&a->ss;
 	int64_t id = uid;
 
-	memset(key, 0, 9);
+	memset(key, 0, LIMITS_KEY);
 	if (a->ss.ss_family == AF_INET) {
 		key[0] = 4;
 		memcpy(key + 1, &v4->sin_addr, 4);
@@ -164,18 +164,18 @@ static void key_of(uint8_t key[static 9], const struct addr *a, long uid)
 }
 
 /* FNV-1a from a secret start, then a multiply that carries it into all bits. */
-static struct limits_peer **bucket_of(struct peers *t, const uint8_t key[static 9])
+static struct limits_peer **bucket_of(struct peers *t, const uint8_t key[static LIMITS_KEY])
 {
 	uint64_t h = t->seed;
 
-	for (size_t i = 0; i < 9; i++)
+	for (size_t i = 0; i < LIMITS_KEY; i++)
 		h = (h ^ key[i]) * 0x100000001b3u;
 	h ^= h >> 32;
 	h = (h ^ t->seed) * 0x9e3779b97f4a7c15u;
 	return &t->bucket[(h >> 32) % BUCKETS];
 }
 
-static struct limits_peer *peer_of(struct peers *t, const uint8_t key[static 9])
+static struct limits_peer *peer_of(struct peers *t, const uint8_t key[static LIMITS_KEY])
 {
 	struct limits_peer **bucket = bucket_of(t, key), *p;
 
@@ -193,8 +193,8 @@ static struct limits_peer *peer_of(struct peers *t, const uint8_t key[static 9])
 }
 
 /* Under the lock. *say: nobody was told yet. */
-static struct limits_peer *count_one(struct peers *t, const uint8_t key[static 9], bool *say,
-				     struct err *e)
+static struct limits_peer *count_one(struct peers *t, const uint8_t key[static LIMITS_KEY],
+				     bool *say, struct err *e)
 {
 	struct limits_peer *p = peer_of(t, key);
 
@@ -217,14 +217,14 @@ int limits_peer_take(struct limits_listener *l, const struct addr *a, long uid,
 		     struct limits_peer **out, struct err *e)
 {
 	struct peers *t = !l ? NULL : l->peers ? l->peers : l->limits->peers;
-	uint8_t key[9];
+	uint8_t key[LIMITS_KEY];
 	char text[ADDR_TEXT];
 	bool say = false;
 
 	*out = NULL;
 	if (!t)
 		return 0;
-	key_of(key, a, uid);
+	limits_key(a, uid, key);
 	pthread_mutex_lock(&t->lock);
 	*out = count_one(t, key, &say, e);
 	pthread_mutex_unlock(&t->lock);

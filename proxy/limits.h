@@ -15,6 +15,7 @@
  */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -53,6 +54,9 @@ bool limits_enter(struct limits_listener *);
 /* Gives it back. */
 void limits_leave(struct limits_listener *);
 
+/* What tells peers apart, as said at limits_peer_take(). */
+enum { LIMITS_KEY = 9 };
+void limits_key(const struct addr *, long uid, uint8_t key[static LIMITS_KEY]);
 /* Counts one client more of the peer: its IPv4 address, the /64 network of its IPv6 address, or
  * (Unix) the user `uid`; -1: not known, which is a user of its own. -1: it has its share already
  * (ERR_LIMIT) or memory is out. *out may be NULL when nothing is counted. */

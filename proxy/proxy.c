@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "proxy/audit.h"
+#include "proxy/auth.h"
 #include "proxy/client.h"
 #include "proxy/limits.h"
 #include "proxy/peer.h"
@@ -30,6 +31,7 @@ int proxy_new(struct proxy **out, const struct proxy_opts *opts, struct err *e)
 	if (!p)
 		return err_set(e, ERR_NOMEM, "proxy");
 	p->opts = *opts;
+	p->opts.users = auth_users_ref(opts->users);
 	if (!p->opts.handshake_ms)
 		p->opts.handshake_ms = HANDSHAKE_MS;
 	if (!p->opts.idle_ms)
@@ -159,6 +161,12 @@ void proxy_accept(struct proxy *p, int fd, const struct addr *peer)
 		count_one(&p->opts.counts->accepted);
 }
 
+void proxy_set_users(struct proxy *p, struct auth_users *users)
+{
+	auth_users_unref(p->opts.users);
+	p->opts.users = auth_users_ref(users);
+}
+
 size_t proxy_clients(const struct proxy *p)
 {
 	return p->count;
@@ -238,6 +246,7 @@ static void gone(void *arg)
 
 	timer_disarm(p->opts.loop, &p->grace);
 	timer_disarm(p->opts.loop, &p->sweep);
+	auth_users_unref(p->opts.users);
 	mem_free(p);
 	closed(closed_arg);
 }

@@ -16,6 +16,8 @@
 
 struct addr;
 struct audit;
+struct auth;
+struct auth_users;
 struct backend;
 struct handover;
 struct limits_listener;
@@ -52,6 +54,10 @@ struct proxy_opts {
 	 * (or for none, where that was an address). */
 	bool check_sni;
 	struct audit *audit; /* NULL: none */
+	/* Who may use it (proxy/auth.h); NULL: whoever connects. A reference of the proxy's own is
+	 * taken. SOCKS4, which has no passwords, is refused then. */
+	struct auth_users *users;
+	struct auth *auth; /* of this loop; with users */
 	/* How many are served (proxy/limits.h); NULL: as many as come. Whoever accepts has entered
 	 * it for each client that is given to proxy_accept() or proxy_turn_away(). */
 	struct limits_listener *limits;
@@ -87,4 +93,6 @@ void proxy_turn_away(struct proxy *, int fd, const struct addr *peer, const char
  * proxy is gone then. Call it once. */
 void proxy_close(struct proxy *, unsigned grace_ms, void (*closed)(void *arg), void *arg);
 size_t proxy_clients(const struct proxy *); /* connected now */
+/* Others from now on, for a proxy that has some; who is in stays. */
+void proxy_set_users(struct proxy *, struct auth_users *);
 #endif

@@ -1,9 +1,9 @@
 /*
  * One client's states: its bytes, its limits, its end. handshake.c reads its request,
- * tunnel.c connects it.
+ * login.c its password, tunnel.c connects it.
  *
  *   accept -> GREETING -+-> REQUEST -+-> DIALING -> REPLYING -> relay, or UDP association
- *                       |  (SOCKS5)  |
+ *               (LOGIN)-+  (SOCKS5)  |
  *                       +------------+   (SOCKS4, CONNECT)
  *                       +-> HTTP -> ...  (plain requests: http_session.c)
  *                                                   \-> HELLO -> relay   (check_sni: hello.c)
@@ -53,8 +53,10 @@ static const struct {
 	unsigned next;
 	int limit_ms;
 } states[CLIENT_STATE_COUNT] = {
-	[CLIENT_GREETING] = { "greeting", TO(REQUEST) | TO(DIALING) | TO(HTTP) | TO(LEAVING) | ENDS,
+	[CLIENT_GREETING] = { "greeting",
+			      TO(LOGIN) | TO(REQUEST) | TO(DIALING) | TO(HTTP) | TO(LEAVING) | ENDS,
 			      HANDSHAKE },
+	[CLIENT_LOGIN] = { "login", TO(REQUEST) | ENDS, SAME },
 	[CLIENT_REQUEST] = { "request", TO(DIALING) | TO(REPLYING) | TO(LEAVING) | ENDS, SAME },
 	[CLIENT_DIALING] = { "dialing", TO(REPLYING) | ENDS, CLIENT_DIAL_MS },
 	[CLIENT_REPLYING] = { "replying", TO(HELLO) | TO(CLOSING), REPLY_MS },
@@ -124,6 +126,7 @@ void client_record(struct client *c, enum client_proto proto)
 	r->listener = c->proxy->opts.listener;
 	r->action = AUDIT_REFUSE;
 	audit_text(&r->peer, c->peer);
+	audit_text(&r->user, c->user);
 	r->has_peer_id = c->has_peer_id;
 	r->uid = c->uid;
 	r->pid = c->pid;
@@ -146,6 +149,7 @@ void client_account(struct client *c, const struct err *why)
 static void drop_remote(struct client *c)
 {
 	loop_unpost(&c->leave);
+	auth_cancel(&c->ask);
 	attempt_cancel(&c->attempt);
 	udp_associate_free(c->udp);
 	c->udp = NULL;
@@ -161,6 +165,7 @@ void client_free(struct client *c)
 {
 	drop_remote(c);
 	timer_disarm(c->proxy->opts.loop, &c->timer);
+	mem_free(c->user);
 	buf_free(&c->in);
 	buf_free(&c->out);
 	audit_record_free(&c->rec);
@@ -199,6 +204,8 @@ static int socks_refusal(struct client *c, const struct err *why, struct err *e)
 
 	if (c->proto == CLIENT_SOCKS4)
 		n = socks4_reply(reply, SOCKS4_REJECTED, NULL);
+	else if (c->state == CLIENT_LOGIN)
+		reply[0] = 1; /* RFC 1929, 2 */
 	else if (c->state != CLIENT_GREETING)
 		n = socks5_reply(reply, err_socks_reply(why->code), NULL);
 	return buf_add(&c->out, reply, n, e);
@@ -232,6 +239,7 @@ static void timed_out(void *arg)
 
 	switch (c->state) {
 	case CLIENT_GREETING:
+	case CLIENT_LOGIN:
 	case CLIENT_REQUEST:
 		err_set(&e, ERR_TIMEOUT, "no whole request within %u ms",
 			c->proxy->opts.handshake_ms);
@@ -260,8 +268,7 @@ static void timed_out(void *arg)
 static void credit_handshake(struct client *c)
 {
 	/* While we dial, bytes for the far side may wait in `in`, but no more are asked for. */
-	if (c->state == CLIENT_GREETING || c->state == CLIENT_REQUEST ||
-	    (c->state == CLIENT_DIALING && !buf_len(&c->in)))
+	if (c->state <= CLIENT_REQUEST || (c->state == CLIENT_DIALING && !buf_len(&c->in)))
 		client_credit(c);
 }
 
@@ -302,6 +309,7 @@ static void on_eof(void *arg)
 	c->eof = true;
 	switch (c->state) {
 	case CLIENT_GREETING:
+	case CLIENT_LOGIN:
 	case CLIENT_REQUEST:
 		err_set(&e, ERR_CLOSED, "the client went away before its request was whole");
 		client_end(c, &e, false);
@@ -417,6 +425,7 @@ int client_new(struct proxy *p, int fd, const struct addr *peer, struct limits_p
 	c->has_peer_id = who.has_peer_id;
 	c->uid = who.uid;
 	c->pid = who.pid;
+	limits_key(peer, who.has_peer_id ? who.uid : -1, c->peer_key);
 	client_credit(c);
 	return 0;
 }

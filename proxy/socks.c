@@ -24,15 +24,35 @@ static uint16_t port_at(const uint8_t *p)
 	return (uint16_t)(p[0] << 8 | p[1]);
 }
 
-enum socks_step socks5_greeting(const uint8_t *p, size_t n, size_t *used, uint8_t *method,
-				struct err *e)
+enum socks_step socks5_greeting(const uint8_t *p, size_t n, uint8_t wanted, size_t *used,
+				uint8_t *method, struct err *e)
 {
 	if (n && p[0] != 5)
 		return bad(e, ERR_PROTO, "SOCKS5: wrong version in the greeting");
 	if (n < 2 || n < 2u + p[1])
 		return SOCKS_MORE;
 	*used = 2u + p[1];
-	*method = memchr(p + 2, SOCKS_NO_AUTH, p[1]) ? SOCKS_NO_AUTH : SOCKS_NO_METHOD;
+	*method = memchr(p + 2, wanted, p[1]) ? wanted : SOCKS_NO_METHOD;
+	return SOCKS_DONE;
+}
+
+enum socks_step socks5_login(const uint8_t *p, size_t n, size_t *used, struct socks_login *l,
+			     struct err *e)
+{
+	size_t at;
+
+	if (n && p[0] != 1)
+		return bad(e, ERR_PROTO, "SOCKS5: wrong version of the user name and password");
+	if (n < 2 || n < 2u + p[1] + 1u)
+		return SOCKS_MORE;
+	at = 2u + p[1];
+	if (n < at + 1 + p[at])
+		return SOCKS_MORE;
+	l->name = (const char *)p + 2;
+	l->name_n = p[1];
+	l->password = (const char *)p + at + 1;
+	l->password_n = p[at];
+	*used = at + 1 + l->password_n;
 	return SOCKS_DONE;
 }
 

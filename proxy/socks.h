@@ -18,8 +18,8 @@
 #include "net/addr.h"
 
 enum socks_step { SOCKS_BAD = -1, SOCKS_MORE = 0, SOCKS_DONE = 1 };
-enum { SOCKS_NO_AUTH = 0x00, SOCKS_NO_METHOD = 0xff }; /* RFC 1928, 3 */
-enum { SOCKS4_GRANTED = 90, SOCKS4_REJECTED = 91 };    /* the only two this proxy sends */
+enum { SOCKS_NO_AUTH = 0x00, SOCKS_LOGIN = 0x02, SOCKS_NO_METHOD = 0xff }; /* RFC 1928, 3 */
+enum { SOCKS4_GRANTED = 90, SOCKS4_REJECTED = 91 }; /* the only two this proxy sends */
 enum { SOCKS4_USER_MAX = 255, SOCKS_ADDRESS_MAX = 19, SOCKS_REPLY_MAX = 22 };
 
 struct socks_dest {
@@ -30,10 +30,17 @@ struct socks_dest {
 	bool udp; /* of a request: UDP ASSOCIATE instead of CONNECT */
 };
 
-/* VER NMETHODS METHODS. DONE: *used bytes, *method is SOCKS_NO_AUTH where the
+/* VER NMETHODS METHODS. DONE: *used bytes, *method is the wanted one where the
  * client offers it, otherwise SOCKS_NO_METHOD. */
-enum socks_step socks5_greeting(const uint8_t *p, size_t n, size_t *used, uint8_t *method,
-				struct err *);
+enum socks_step socks5_greeting(const uint8_t *p, size_t n, uint8_t wanted, size_t *used,
+				uint8_t *method, struct err *);
+/* VER ULEN UNAME PLEN PASSWD (RFC 1929, 2). The texts are pieces of the input. */
+struct socks_login {
+	const char *name, *password;
+	size_t name_n, password_n;
+};
+enum socks_step socks5_login(const uint8_t *p, size_t n, size_t *used, struct socks_login *,
+			     struct err *);
 /* VER CMD RSV ATYP DST.ADDR DST.PORT. RSV is ignored, since nothing hangs on it. */
 enum socks_step socks5_request(const uint8_t *p, size_t n, size_t *used, struct socks_dest *,
 			       struct err *);

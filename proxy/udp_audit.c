@@ -84,6 +84,7 @@ static void write_line(struct proxy *p, const struct audit_record *of, const str
 	char text[ADDR_TEXT];
 
 	audit_text(&r.peer, of->peer);
+	audit_text(&r.user, of->user);
 	audit_text(&r.host, v->host);
 	if (v->decision) {
 		char route[80];

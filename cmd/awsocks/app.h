@@ -19,6 +19,7 @@
 
 struct app;
 struct audit;
+struct auth_users;
 struct backend;
 struct cJSON;
 struct options;
@@ -42,6 +43,11 @@ struct app_listener_opts {
 	/* Peers that are let in, as CIDR texts; none: all. */
 	const char *const *allow_from;
 	size_t allow_from_count;
+	/* Who has to give a password, by reference; NULL: nobody. */
+	struct auth_users *users;
+	/* Of a Unix socket: users of the system that are let in; none: all that its mode allows. */
+	const long *allow_uid;
+	size_t allow_uid_count;
 	bool guarded, check_sni;              /* proxy_opts */
 	int mode;                             /* of a Unix socket; 0: 0600 */
 	size_t max_connections, max_per_peer; /* of this listener; 0: no limit of its own */
@@ -65,6 +71,9 @@ MUST_CHECK int app_listen(struct app *, const struct app_listener_opts *, struct
 /* The same without an address: serves one connection, whose other end is *fd. */
 MUST_CHECK int app_serve_pair(struct app *, const struct app_listener_opts *, int *fd,
 			      struct err *);
+/* Other users for the listeners, by their number in the order of app_listen() (for those that have
+ * users; NULL: the same ones). Passwords that were right are forgotten. */
+MUST_CHECK int app_set_users(struct app *, struct auth_users *const *users, size_t n, struct err *);
 /* Makes the threads of the workers besides the caller's own. After the last app_listen(). */
 MUST_CHECK int app_start_workers(struct app *, struct err *);
 struct loop *app_loop(struct app *); /* of the main thread */

@@ -56,6 +56,9 @@ struct app_listener {
 	struct pattern *allow; /* peers that are let in; NULL: all */
 	char **allow_text;     /* as they were given */
 	size_t allow_count;
+	long *allow_uid; /* the same for those of a Unix socket */
+	size_t allow_uid_count;
+	struct auth_users *users; /* worker 0's; each proxy has its own reference. NULL: none */
 };
 
 enum app_stage {
@@ -108,7 +111,8 @@ void app_creds_describe(const struct app_profile *, struct cJSON *into);
 /* app_listen.c */
 void app_listeners_close(struct app *); /* worker 0 accepts no more */
 void app_listeners_free(struct app *);  /* after their seats have closed */
-bool listener_lets_in(const struct app_listener *, const struct addr *peer); /* any thread */
+/* NULL, or why not; any thread. */
+const char *listener_turns_away(const struct app_listener *, int fd, const struct addr *peer);
 /* app.c */
 void app_closed_one(struct app *); /* one of those that this stage waits for */
 void app_worker_ended(struct worker *);

@@ -4,6 +4,7 @@
  * the address is there and the system spreads connections over several.
  */
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -12,19 +13,35 @@
 #include "cmd/awsocks/app_impl.h"
 #include "net/listen.h"
 #include "net/tcp.h"
+#include "proxy/auth.h"
 #include "proxy/limits.h"
+#include "proxy/peer.h"
 #include "proxy/proxy.h"
 #include "routing/pattern.h"
 
 enum { RETRY_MS = 1000 };
 
-bool listener_lets_in(const struct app_listener *l, const struct addr *peer)
+/* A Unix socket's peer has no address, but the kernel knows its user. */
+static bool lets_in_uid(const struct app_listener *l, int fd)
+{
+	long uid, pid;
+
+	if (!l->allow_uid_count)
+		return true;
+	if (!peer_id(fd, &uid, &pid))
+		return false;
+	for (size_t i = 0; i < l->allow_uid_count; i++)
+		if (l->allow_uid[i] == uid)
+			return true;
+	return false;
+}
+
+static bool lets_in_address(const struct app_listener *l, const struct addr *peer)
 {
 	struct subject who;
 	char host[ADDR_TEXT];
 
-	/* A Unix socket's peer has no address: its file's mode says who may. */
-	if (!l->allow_count || peer->ss.ss_family == AF_UNIX)
+	if (!l->allow_count)
 		return true;
 	addr_format_host(peer, host);
 	subject_init(&who, host, addr_port(peer));
@@ -32,6 +49,13 @@ bool listener_lets_in(const struct app_listener *l, const struct addr *peer)
 		if (pattern_matches(&l->allow[i], &who))
 			return true;
 	return false;
+}
+
+const char *listener_turns_away(const struct app_listener *l, int fd, const struct addr *peer)
+{
+	if (peer->ss.ss_family == AF_UNIX)
+		return lets_in_uid(l, fd) ? NULL : "not in allow-uid";
+	return lets_in_address(l, peer) ? NULL : "not in allow-from";
 }
 
 static int take_allow(struct app_listener *l, const struct app_listener_opts *o, struct err *e)
@@ -52,6 +76,18 @@ static int take_allow(struct app_listener *l, const struct app_listener_opts *o,
 	return 0;
 }
 
+static int take_uids(struct app_listener *l, const struct app_listener_opts *o, struct err *e)
+{
+	if (!o->allow_uid_count)
+		return 0;
+	l->allow_uid = mem_alloc(o->allow_uid_count * sizeof(*l->allow_uid));
+	if (!l->allow_uid)
+		return err_set(e, ERR_NOMEM, "allow-uid");
+	memcpy(l->allow_uid, o->allow_uid, o->allow_uid_count * sizeof(*l->allow_uid));
+	l->allow_uid_count = o->allow_uid_count;
+	return 0;
+}
+
 static void listener_free(struct app_listener *l)
 {
 	for (size_t i = 0; i < l->allow_count; i++) {
@@ -60,6 +96,8 @@ static void listener_free(struct app_listener *l)
 	}
 	mem_free(l->allow_text);
 	mem_free(l->allow);
+	mem_free(l->allow_uid);
+	auth_users_unref(l->users);
 	mem_free(l->seat);
 	limits_listener_free(l->limits);
 	mem_free(l);
@@ -105,9 +143,10 @@ static struct app_listener *listener_new(struct app *a, const struct app_listene
 	l->mode = o->mode ? (mode_t)o->mode : 0600;
 	l->guarded = o->guarded;
 	l->check_sni = o->check_sni;
+	l->users = auth_users_ref(o->users);
 	if (!str_fmt(l->name, sizeof(l->name), "%s", o->name))
 		(void)err_set(e, ERR_CONFIG, "listener name too long: %.80s", o->name);
-	else if (take_allow(l, o, e) == 0 && make_limits(l, o, e) == 0) {
+	else if (take_allow(l, o, e) == 0 && take_uids(l, o, e) == 0 && make_limits(l, o, e) == 0) {
 		/* From here on app_stop() ends it: there may be seats. */
 		list_add_tail(&a->listeners, &l->node);
 		return make_seats(l, e) == 0 ? l : NULL;
@@ -198,6 +237,34 @@ int app_listen(struct app *a, const struct app_listener_opts *o, struct err *e)
 	log_warn("listen", "%s: %s: waiting until this host has that address", l->name, e->msg);
 	l->complained = EADDRNOTAVAIL;
 	timer_arm(a->loop, &l->retry, RETRY_MS, try_again, l);
+	return 0;
+}
+
+static int set_users(struct app_listener *l, struct auth_users *users, struct err *e)
+{
+	if (!l->users)
+		return 0;
+	if (users && users != l->users) {
+		auth_users_unref(l->users);
+		l->users = auth_users_ref(users);
+	}
+	for (size_t i = 0; i < l->app->workers; i++)
+		if (seat_send_users(&l->seat[i], l->users, e) != 0)
+			return -1;
+	return 0;
+}
+
+int app_set_users(struct app *a, struct auth_users *const *users, size_t n, struct err *e)
+{
+	size_t i = 0;
+
+	LIST_EACH (node, &a->listeners) {
+		struct app_listener *l = CONTAINER_OF(node, struct app_listener, node);
+
+		if (set_users(l, i < n ? users[i] : NULL, e) != 0)
+			return -1;
+		i++;
+	}
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "cmd/awsocks/mfa.h"
 #include "net/tcp.h"
 #include "proxy/audit.h"
+#include "proxy/auth.h"
 #include "proxy/limits.h"
 
 static void describe_profile(const struct app_profile *p, struct cJSON *array)
@@ -143,6 +144,8 @@ void app_describe_listeners(struct app *a, struct cJSON *array)
 		describe_allow(l, o);
 		if (l->rules)
 			l->rules(l->router_arg, cJSON_AddArrayToObject(o, "rules"));
+		if (l->users)
+			cJSON_AddNumberToObject(o, "users", (double)auth_users_count(l->users));
 		cJSON_AddItemToArray(array, o);
 	}
 }

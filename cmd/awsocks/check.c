@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "base/yaml.h"
 #include "cmd/awsocks/cmd.h"
+#include "cmd/awsocks/open_listeners.h"
 #include "cmd/awsocks/project.h"
 #include "cmd/awsocks/rules.h"
 #include "cmd/awsocks/text_file.h"
@@ -103,6 +104,7 @@ static void check_all_rules(struct tally *t, struct setup *s)
 	before = t->problems;
 	if (before == 0)
 		check_set(t, &q);
+	check_users(s, problem_found, t);
 	for (size_t i = 0; s->config && i < s->config->listener_count; i++) {
 		q.listener_rules = s->config->listener[i].rules;
 		if (q.listener_rules)

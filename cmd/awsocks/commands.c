@@ -112,7 +112,14 @@ const struct command commands[] = {
 	  "and the variables that make curl use the socket. With --bridge all tools can: see\n"
 	  "awsocks help bridge.\n",
 	  bwrap_args_options, false },
-	{ "passwd", NULL, "", "a password line for users:", NULL, NULL, false },
+	{ "passwd", cmd_passwd, "[NAME]", "a line for users: from a password",
+	  "Asks for the password twice on the terminal, or reads one line of standard input, and\n"
+	  "prints the line for users: of a listener in config.yaml, or for the file of --users:\n"
+	  "\n"
+	  "    awsocks passwd alice >> users.yaml\n"
+	  "\n"
+	  "NAME is your own login name unless given. awsocks reload reads the file again.\n",
+	  NULL, false },
 	{ "vm", NULL, "", "the VM of --mode vm", NULL, NULL, false },
 	{ "cal", NULL, "", "coding-agent VMs", NULL, NULL, false },
 	{ "help", cmd_help, "[COMMAND]", "this, or one command's options", NULL, NULL, false },

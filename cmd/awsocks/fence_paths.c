@@ -23,6 +23,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/awsocks/fence.h"
+#include "cmd/awsocks/open_listeners.h"
 #include "cmd/awsocks/project.h"
 #include "credentials/profile.h"
 
@@ -332,7 +333,13 @@ static int add_rules(struct fence_paths *p, const struct setup *s, struct err *e
 		if (file &&
 		    (setup_path(s, file, path, e) != 0 || add_file(p, path, FENCE_READ, e) != 0))
 			return -1;
+		file = s->config->listener[i].users_file;
+		if (file &&
+		    (setup_path(s, file, path, e) != 0 || add_file(p, path, FENCE_READ, e) != 0))
+			return -1;
 	}
+	if (users_option_path(s, path, e) != 0 || add_file(p, path, FENCE_READ, e) != 0)
+		return -1;
 	return add_project(p, o, e);
 }
 

@@ -17,6 +17,7 @@
 #include "config/options.h"
 #include "net/host_guard.h"
 #include "net/listen.h"
+#include "proxy/auth.h"
 #include "proxy/handover.h"
 #include "proxy/limits.h"
 #include "proxy/proxy.h"
@@ -95,12 +96,13 @@ static void give(struct seat *s, int fd, const struct addr *peer)
 static void on_accept(void *arg, int fd, const struct addr *peer)
 {
 	struct seat *s = arg;
+	const char *why = listener_turns_away(s->listener, fd, peer);
 	char text[ADDR_TEXT];
 
-	if (!listener_lets_in(s->listener, peer)) {
+	if (why) {
 		addr_format(peer, text);
-		log_warn("listen", "%s: %s is not in allow-from: refused", s->listener->name, text);
-		proxy_turn_away(s->proxy, fd, peer, "not in allow-from");
+		log_warn("listen", "%s: %s is %s: refused", s->listener->name, text, why);
+		proxy_turn_away(s->proxy, fd, peer, why);
 	} else if (s->listener->handing) {
 		give(s, fd, peer);
 	} else {
@@ -231,6 +233,38 @@ int seat_send_socket(struct seat *s, struct listen_bound *b, struct err *e)
 	return 0;
 }
 
+/* ---- users ---- */
+
+/* Other users on their way to a worker. */
+struct users_parcel {
+	struct loop_mail mail;
+	struct seat *to;
+	struct auth_users *users;
+};
+
+static void users_received(void *arg)
+{
+	struct users_parcel *p = arg;
+
+	if (p->to->proxy)
+		proxy_set_users(p->to->proxy, p->users);
+	auth_forget(p->to->worker->auth);
+	auth_users_unref(p->users);
+	mem_free(p);
+}
+
+int seat_send_users(struct seat *s, struct auth_users *users, struct err *e)
+{
+	struct users_parcel *p = mem_alloc(sizeof(*p));
+
+	if (!p)
+		return err_set(e, ERR_NOMEM, "users");
+	p->to = s;
+	p->users = auth_users_ref(users);
+	loop_send(s->worker->loop, &p->mail, users_received, p);
+	return 0;
+}
+
 /* ---- routes ---- */
 
 static void taken_over(void *arg)
@@ -296,6 +330,8 @@ int seat_open(struct seat *s, struct worker *w, struct app_listener *l, struct e
 		.still_ms = (unsigned)o->idle_timeout,
 		.exchange_ms = (unsigned)o->idle_timeout,
 		.idle_ms = between_requests((unsigned)o->idle_timeout),
+		.users = l->users,
+		.auth = w->auth,
 		.limits = l->limits,
 		.ended = on_ended,
 		.hand_over = w->index ? hand_over : NULL,

@@ -32,7 +32,7 @@ MUST_CHECK int setup_load(struct setup *, int argc, char *const *argv, const str
 /* Builds ->profile. Without names: the profile `default` if there is one, otherwise the
  * nameless one, which has the defaults only. setup_free() in any case. */
 MUST_CHECK int setup_profiles(struct setup *, const char *const *names, size_t n, struct err *);
-/* Options of the asked profiles, or listeners, whose part is not built yet. */
+/* Options of the asked profiles whose part is not built yet. */
 MUST_CHECK int setup_unbuilt(const struct setup *, struct err *);
 /* A path that config.yaml gives, relative to where config.yaml is. */
 MUST_CHECK int setup_path(const struct setup *, const char *path, char out[static PATH_TEXT],

@@ -22,6 +22,7 @@
 #include "cmd/awsocks/cmd.h"
 #include "cmd/awsocks/confine.h"
 #include "cmd/awsocks/control.h"
+#include "cmd/awsocks/open_listeners.h"
 #include "cmd/awsocks/rule_slots.h"
 #include "cmd/awsocks/run_files.h"
 #include "cmd/awsocks/setup.h"
@@ -105,7 +106,8 @@ static int reload(void *arg, struct err *e)
 
 	if (r->stopping)
 		return err_set(e, ERR_CLOSED, "awsocks is stopping");
-	if (app_reopen_logs(r->app, e) != 0 || rule_slots_reload(r->rules, e) != 0)
+	if (app_reopen_logs(r->app, e) != 0 || reload_users(r->app, &r->setup, e) != 0 ||
+	    rule_slots_reload(r->rules, e) != 0)
 		return -1;
 	log_info("start", "reloaded");
 	return 0;
@@ -174,130 +176,6 @@ static int open_control(struct run *r, struct err *e)
 		 "give --control PATH): %s",
 		 why.msg);
 	return 0;
-}
-
-/* --- listeners ------------------------------------------------------------ */
-
-/* One listener, from the command line or from config.yaml. */
-struct wanted {
-	const char *address, *name, *rules;
-	const char *const *allow_from;
-	size_t allow_from_count;
-	enum config_guard guard;
-	bool check_sni;
-	int mode;                               /* of a Unix socket; -1: not given */
-	uint64_t max_connections, max_per_peer; /* 0: not given */
-};
-
-static bool is_plain_loopback(const struct addr *at)
-{
-	return at->ss.ss_family != AF_UNIX && addr_is_loopback(at);
-}
-
-static int check_exposure(const struct wanted *w, const struct addr *at, struct err *e)
-{
-	if (addr_is_loopback(at) || w->allow_from_count)
-		return 0;
-	return err_set(e, ERR_CONFIG,
-		       "%s is open to others: say who may use it, as in --allow-from "
-		       "192.168.64.0/24 (or allow-from: [\"192.168.64.0/24\"] in config.yaml)",
-		       w->address);
-}
-
-static int open_listener(struct run *r, size_t index, const struct wanted *w, struct err *e)
-{
-	struct app_listener_opts o = {
-		.name = w->name,
-		.allow_from = w->allow_from,
-		.allow_from_count = w->allow_from_count,
-		.max_connections = (size_t)w->max_connections,
-		.max_per_peer = (size_t)w->max_per_peer,
-		.check_sni = w->check_sni,
-	};
-	bool plain;
-
-	if (addr_parse(w->address, &o.address, e) != 0 || check_exposure(w, &o.address, e) != 0)
-		return err_wrap(e, "listen");
-	if (o.address.ss.ss_family == AF_UNIX &&
-	    path_make_parents(w->address + strlen("unix:"), e) != 0)
-		return err_wrap(e, "listen at %s", w->address);
-	o.mode = w->mode > 0 ? w->mode : 0;
-	plain = is_plain_loopback(&o.address);
-	o.guarded = w->guard == GUARD_ON || (w->guard == GUARD_AUTO && !plain);
-	if (rule_slots_add(r->rules, w->rules, plain && !w->rules, plain && !o.guarded, e) != 0)
-		return -1;
-	o.router = rule_slots_router;
-	o.router_arg = rule_slots_arg(r->rules, index);
-	o.rules = rule_slots_describe;
-	return app_listen(r->app, &o, e);
-}
-
-/* --listen counts when it was given, or when config.yaml has no listeners. */
-static bool uses_listen(const struct run *r)
-{
-	return !r->setup.config || !r->setup.config->listener_count ||
-	       options_of(r)->origin[OPT_ID_listen].level > LEVEL_BUILTIN;
-}
-
-static int open_given(struct run *r, size_t *count, struct err *e)
-{
-	const struct options *o = options_of(r);
-	const char **allow = mem_alloc((o->allow_from.count + 1) * sizeof(*allow));
-	int result = allow ? 0 : err_set(e, ERR_NOMEM, "listeners");
-
-	for (size_t i = 0; result == 0 && i < o->allow_from.count; i++)
-		allow[i] = o->allow_from.item[i].text;
-	for (size_t i = 0; result == 0 && i < o->listen.count; i++) {
-		const char *address = o->listen.item[i].text;
-		struct wanted w = {
-			.address = address,
-			.name = *count ? address : "default",
-			.allow_from = allow,
-			/* Networks say nothing about a Unix socket; its mode does. */
-			.allow_from_count = str_starts(address, "unix:") ? 0 : o->allow_from.count,
-			.mode = -1,
-		};
-
-		result = open_listener(r, (*count)++, &w, e);
-	}
-	mem_free(allow);
-	return result;
-}
-
-static int open_configured(struct run *r, size_t *count, struct err *e)
-{
-	const struct config_file *c = r->setup.config;
-
-	for (size_t i = 0; c && i < c->listener_count; i++) {
-		const struct config_listener *l = &c->listener[i];
-		struct wanted w = {
-			.address = l->address,
-			.name = l->name  ? l->name
-				: *count ? l->address
-					 : "default",
-			.rules = l->rules,
-			.allow_from = (const char *const *)l->allow_from.item,
-			.allow_from_count = l->allow_from.count,
-			.guard = l->guard,
-			.check_sni = l->check_sni,
-			.mode = l->mode,
-			.max_connections = l->max_connections,
-			.max_per_peer = l->max_per_peer,
-		};
-
-		if (open_listener(r, (*count)++, &w, e) != 0)
-			return err_wrap(e, "%s:%u", c->name, l->line);
-	}
-	return 0;
-}
-
-static int open_listeners(struct run *r, struct err *e)
-{
-	size_t count = 0;
-
-	if (uses_listen(r) && open_given(r, &count, e) != 0)
-		return -1;
-	return open_configured(r, &count, e);
 }
 
 /* --- --no-lazy ------------------------------------------------------------ */
@@ -426,7 +304,7 @@ static int prepare(struct run *r, struct err *e)
 		return -1;
 	if (r->stopping) /* a signal came meanwhile, and all is closed */
 		return 0;
-	if (open_listeners(r, e) != 0 || open_control(r, e) != 0)
+	if (open_listeners(r->app, r->rules, &r->setup, e) != 0 || open_control(r, e) != 0)
 		return -1;
 	if (start_workers(r, e) != 0)
 		return -1;

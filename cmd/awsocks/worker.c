@@ -27,6 +27,7 @@
 #include "config/options.h"
 #include "net/host_guard.h"
 #include "net/tcp.h"
+#include "proxy/auth.h"
 #include "proxy/proxy.h"
 
 int worker_new(struct worker **out, struct app *a, unsigned index, struct err *e)
@@ -45,7 +46,8 @@ int worker_new(struct worker **out, struct app *a, unsigned index, struct err *e
 	direct.loop = w->loop;
 	direct.limit_ms = (unsigned)a->profile[0].options->connect_timeout;
 	w->guard = host_guard_new(w->loop, e);
-	w->direct = w->guard ? direct_backend_new(&direct, e) : NULL;
+	w->auth = w->guard ? auth_new(w->loop, e) : NULL;
+	w->direct = w->auth ? direct_backend_new(&direct, e) : NULL;
 	return w->direct ? 0 : -1;
 }
 
@@ -185,6 +187,7 @@ bool worker_free(struct worker *w)
 	if (w->direct) /* app_new() failed; the loop's end lets it end */
 		backend_close(w->direct, nothing, NULL);
 	host_guard_free(w->guard);
+	auth_free(w->auth);
 	all_ended = loop_free(w->loop);
 	mem_free(w);
 	return all_ended;

@@ -24,6 +24,8 @@
 struct addr;
 struct app;
 struct app_listener;
+struct auth;
+struct auth_users;
 struct backend;
 struct host_guard;
 struct listen_bound;
@@ -37,6 +39,7 @@ struct worker {
 	struct loop *loop;
 	struct backend *direct;
 	struct host_guard *guard; /* of the guarded listeners */
+	struct auth *auth;        /* of the listeners with users */
 	struct list seats;
 	pthread_t thread;
 	bool running; /* as a thread of its own */
@@ -91,4 +94,7 @@ MUST_CHECK int seat_open(struct seat *, struct worker *, struct app_listener *, 
 MUST_CHECK int seat_serve(struct seat *, struct listen_bound *, struct err *);
 /* The same for a seat whose thread runs: done there. -1: out of memory, and the socket is gone. */
 MUST_CHECK int seat_send_socket(struct seat *, struct listen_bound *, struct err *);
+/* Other users for its proxy, which must have some; its worker's passwords are forgotten. Done on
+ * its thread. -1: out of memory. */
+MUST_CHECK int seat_send_users(struct seat *, struct auth_users *, struct err *);
 #endif

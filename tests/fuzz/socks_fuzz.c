@@ -17,7 +17,7 @@ static enum socks_step decode(int kind, const uint8_t *p, size_t n, size_t *used
 	enum socks_step step;
 
 	if (kind == 0)
-		step = socks5_greeting(p, n, used, method, &e);
+		step = socks5_greeting(p, n, SOCKS_NO_AUTH, used, method, &e);
 	else
 		step = (kind == 1 ? socks5_request : socks4_request)(p, n, used, d, &e);
 	assert(step != SOCKS_BAD || (e.code && e.msg[0] && err_socks_reply(e.code)));

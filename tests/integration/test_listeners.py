@@ -59,7 +59,7 @@ def test_networks_do_not_shut_a_unix_socket(awsocks, short):
 
 
 @pytest.mark.parametrize("listener, why", [
-    ('address: "unix:/x/y.sock", allow-from: ["10.0.0.0/8"]', "its mode: says who"),
+    ('address: "unix:/x/y.sock", allow-from: ["10.0.0.0/8"]', "its mode: and allow-uid: say who"),
     ('address: "127.0.0.1:1", mode: "0600"', "only a unix: socket"),
     ('address: "unix:/x/y.sock", mode: "0777"', "not executable"),
     ('address: "unix:/x/y.sock", mode: rw', "octal number"),

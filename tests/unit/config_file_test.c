@@ -69,7 +69,6 @@ static void a_whole_file(void **state)
 	assert_int_equal(f->listener[2].mode, 0600);
 	assert_int_equal(f->listener[2].guard, GUARD_ON);
 	assert_true(f->listener[2].check_sni && !f->listener[1].check_sni);
-	assert_int_equal(config_unbuilt(f, &e), 0);
 	config_free(f);
 }
 
@@ -173,18 +172,49 @@ static void every_problem_is_told(void **state)
 	assert_int_equal(problems, 6);
 }
 
-static void keys_that_are_not_built(void **state)
+#define HASH "$scrypt$ln=14,r=8,p=1$U29kaXVtQ2hsb3JpZGU$cCO9yzr9c0hGHAbNgf046/2o+7qQT44+"
+
+static void who_may_use_a_listener(void **state)
 {
-	static const char text[] =
-		"listeners:\n  - { address: \":1\", users: [{ name: a, hash: b }] }\n";
+	static const char text[] = "listeners:\n"
+				   "  - { address: \":1\", users: [{ name: a, hash: \"" HASH
+				   "\" }] }\n"
+				   "  - { address: \":2\", users: users.yaml }\n"
+				   "  - { address: \"unix:/x\", allow-uid: [0, 1000] }\n";
 	struct config_file *f;
 	struct err e;
 
 	(void)state;
 	assert_int_equal(config_parse(text, sizeof(text) - 1, "c", &f, NULL, NULL, &e), 0);
-	assert_int_equal(config_unbuilt(f, &e), -1);
-	assert_string_equal(e.msg, "c:2: users: of a listener is not built yet in this version");
+	assert_int_equal(f->listener[0].users.count, 1);
+	assert_string_equal(f->listener[0].users.item[0].name, "a");
+	assert_string_equal(f->listener[0].users.item[0].hash, HASH);
+	assert_null(f->listener[0].users_file);
+	assert_string_equal(f->listener[1].users_file, "users.yaml");
+	assert_int_equal(f->listener[2].allow_uid_count, 2);
+	assert_int_equal(f->listener[2].allow_uid[1], 1000);
 	config_free(f);
+}
+
+static void files_of_users(void **state)
+{
+	static const char good[] = "- { name: a, hash: \"" HASH "\" }\n"
+				   "- { name: b, hash: \"" HASH "\" }\n",
+			  twice[] = "- { name: a, hash: \"" HASH "\" }\n"
+				    "- { name: a, hash: \"" HASH "\" }\n",
+			  weak[] = "- { name: a, hash: plain }\n";
+	struct config_users u;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(users_parse(good, sizeof(good) - 1, "u", &u, &e), 0);
+	assert_int_equal(u.count, 2);
+	users_free(&u);
+	assert_int_equal(users_parse(twice, sizeof(twice) - 1, "u", &u, &e), -1);
+	assert_string_equal(e.msg, "u:2:11: two users have the name 'a'");
+	assert_int_equal(users_parse(weak, sizeof(weak) - 1, "u", &u, &e), -1);
+	assert_non_null(strstr(e.msg, "u:1:20: hash: a hash begins with $scrypt$"));
+	assert_int_equal(users_parse("", 0, "u", &u, &e), -1);
 }
 
 int main(void)
@@ -194,7 +224,8 @@ int main(void)
 		cmocka_unit_test(nothing_in_it),
 		cmocka_unit_test(refused),
 		cmocka_unit_test(every_problem_is_told),
-		cmocka_unit_test(keys_that_are_not_built),
+		cmocka_unit_test(who_may_use_a_listener),
+		cmocka_unit_test(files_of_users),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

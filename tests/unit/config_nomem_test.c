@@ -46,9 +46,10 @@ static void a_rule_file(void **state)
 static const char config[] =
 	"defaults: { region: x, listen: [\":1\", \":2\"], routing: { default: direct } }\n"
 	"profiles: { a: { name: n }, b: }\n"
-	"listeners:\n  - { address: \":1\", name: l, rules: r, allow-from: [10.0.0.0/8], "
-	"allow-uid: 1,\n"
-	"      users: [{ name: u, hash: h }] }\n";
+	"listeners:\n  - { address: \":1\", name: l, rules: r, allow-from: [10.0.0.0/8],\n"
+	"      users: [{ name: u, hash: \"$scrypt$ln=14,r=8,p=1$U29kaXVtQ2hsb3JpZGU$"
+	"cCO9yzr9c0hGHAbNgf046/2o+7qQT44+\" }] }\n"
+	"  - { address: \"unix:/x\", allow-uid: 1, users: f }\n";
 
 static void a_configuration(void **state)
 {

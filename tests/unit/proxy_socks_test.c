@@ -75,7 +75,7 @@ static enum socks_step decode(enum kind kind, const char *in, size_t n, size_t *
 
 	memcpy(p, in, n);
 	if (kind == GREETING)
-		step = socks5_greeting(p, n, used, method, e);
+		step = socks5_greeting(p, n, SOCKS_NO_AUTH, used, method, e);
 	else
 		step = (kind == FIVE ? socks5_request : socks4_request)(p, n, used, d, e);
 	if (step == SOCKS_DONE && d->name) /* into the copy that goes now */
