@@ -1,6 +1,6 @@
 # awsocks. One Makefile, no recursion into folders.
 #
-#   make                build/awsocks and build/awsocks-localaws
+#   make                build/awsocks, build/awsocks-localaws and the static build/awsocks-bridge
 #   make setup          installs what building and testing need (apt or brew)
 #   make test-unit      the quick loop
 #   make test           sets up what it needs, then everything (see CONTRIBUTING.md)
@@ -71,11 +71,12 @@ NEED    := $(if $(PKG_LIBS),,need-setup)
 	demo install clean setup need-setup man
 .SECONDARY:
 .DELETE_ON_ERROR:
-all: $B/awsocks $B/awsocks-localaws
+all: $B/awsocks $B/awsocks-localaws $B/awsocks-bridge
 lib: $B/libawsocks.a
 
 prog_objs = $(patsubst %.c,$B/obj/%.o,$(filter-out $(NOT_OURS),$(wildcard cmd/$1/*.c)))
-$B/awsocks: $(call prog_objs,awsocks) $B/libawsocks.a
+BRIDGE_OBJ := $(filter-out %/main.o,$(call prog_objs,bridge))
+$B/awsocks: $(call prog_objs,awsocks) $(BRIDGE_OBJ) $B/libawsocks.a
 	$(LINK) $^ $(LIBS) -o $@
 $B/awsocks-localaws: $(call prog_objs,localaws) $B/libawsocks.a
 	$(LINK) $^ $(LIBS) -o $@
@@ -89,8 +90,11 @@ $B/unit/%: $B/obj/tests/unit/%.o $(SUPPORT) $B/libawsocks.a
 $B/unit/%_nomem_test: $B/obj/tests/unit/%_nomem_test.o $(MEM_FAIL) $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
 # What a program's own files are tested by: cmd/NAME/*.c without its main.c.
-cmd_objs = $(filter-out %/main.o,$(call prog_objs,$1))
+cmd_objs = $(filter-out %/main.o,$(call prog_objs,$1)) $(if $(filter awsocks,$1),$(BRIDGE_OBJ))
 $B/unit/localaws_%_test: $B/obj/tests/unit/localaws_%_test.o $(call cmd_objs,localaws) $(SUPPORT) $B/libawsocks.a
+	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
+$B/unit/bridge_%_test: $B/obj/tests/unit/bridge_%_test.o $(BRIDGE_OBJ) $B/obj/cmd/awsocks/proxy_vars.o \
+		$B/obj/cmd/awsocks/proxy_vars_merge.o $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
 $B/unit/awsocks_%_cli: $B/obj/tests/unit/awsocks_%_cli.o $(call cmd_objs,awsocks) $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
@@ -108,6 +112,24 @@ need-setup:
 	echo "pkg-config finds not all. Run 'make setup' (apt or Homebrew; asks for sudo when needed)."; false
 setup:
 	@sh tests/setup.sh test
+
+# awsocks-bridge: one file that needs no other, for empty roots and small VMs. musl where it is,
+# otherwise glibc, which is larger. Sanitizers and macOS have no static programs: there it is an
+# ordinary one. What it may use is what is listed here; anything more does not link.
+STATIC_CC  := $(if $(SAN),,$(if $(filter Linux,$(OS)),$(shell command -v musl-gcc || echo $(CC))))
+BRIDGE_SRC := $(filter-out $(NOT_OURS),$(wildcard cmd/bridge/*.c cmd/awsocks/proxy_vars*.c net/sock_*.c)) \
+              net/addr.c net/listen_bind.c base/clock.c base/err.c base/log.c base/mem.c base/str.c
+BRIDGE_SRC := $(filter-out net/sock_relay%,$(BRIDGE_SRC))
+STATIC_CFLAGS = $(LANG_FLAGS) $(WARN) -O2 -g -ffunction-sections -fdata-sections -fstack-protector-strong -MMD -MP
+$B/static/%.o: %.c
+	@mkdir -p $(@D); echo "  STATIC-CC $<"; $(STATIC_CC) $(STATIC_CFLAGS) -c $< -o $@
+ifeq ($(STATIC_CC),)
+$B/awsocks-bridge: $(BRIDGE_SRC:%.c=$B/obj/%.o)
+	$(LINK) $^ -lpthread -o $@
+else
+$B/awsocks-bridge: $(BRIDGE_SRC:%.c=$B/static/%.o)
+	$(STATIC_CC) -static -Wl,--gc-sections,-z,relro,-z,noexecstack,-s $^ -lpthread -o $@
+endif
 
 # Unit tests: every tests/unit/*_test.c is a program of its own.
 test-unit: $(TESTS)
@@ -175,7 +197,7 @@ man: $B/awsocks
 	$B/awsocks man docs/awsocks.1.in >$B/awsocks.1 && mv $B/awsocks.1 docs/awsocks.1
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/doc/awsocks
-	install -m 755 $B/awsocks $B/awsocks-localaws $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $B/awsocks $B/awsocks-localaws $B/awsocks-bridge $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(wildcard docs/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 LICENSE $(DOCS) $(DESTDIR)$(PREFIX)/share/doc/awsocks
 

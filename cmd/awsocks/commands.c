@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "cmd/awsocks/own.h"
+#include "cmd/bridge/cmd_bridge.h"
+#include "cmd/bridge/options.h"
 
 const struct command commands[] = {
 	{ "start", cmd_start, "[PROFILE...] [options]",
@@ -102,7 +104,8 @@ const struct command commands[] = {
 	  "is\n"
 	  "not found, 126 when it cannot be run.\n",
 	  exec_options, false },
-	{ "bridge", NULL, "", "the helper inside sandboxes and VMs", NULL, NULL, false },
+	{ "bridge", cmd_bridge, bridge_args_usage, "the helper inside sandboxes and VMs",
+	  bridge_args_help, NULL, false },
 	{ "bwrap-args", cmd_bwrap_args, "--listener NAME [--bridge] [--null | --quote]",
 	  "bubblewrap arguments for a Unix listener",
 	  "    bwrap --ro-bind / / $(awsocks bwrap-args --listener box --bridge) COMMAND\n"

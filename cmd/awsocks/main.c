@@ -3,17 +3,16 @@
  * the way into each. No subcommand, an option in its place, or a word that is
  * none (a profile) means start.
  */
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/suggest.h"
 #include "cmd/awsocks/cmd.h"
 #include "cmd/awsocks/lib_memory.h"
+#include "cmd/bridge/cmd_bridge.h"
 
 static const char *next_command(const void *arg, size_t i)
 {
@@ -50,20 +49,6 @@ static int other_word(int argc, char **argv)
 	return command_fail(&e);
 }
 
-/* A descriptor below 3 that the caller closed would be given to a socket or
- * to the loop, and our log, or what connect reads, would go there. Read-only,
- * so that writing fails as on a closed one. */
-static void fill_standard_descriptors(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDONLY);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		close(fd);
-}
-
 /* Becomes, or starts, a program of the user's: that gets mask, limits and signals as the user has
  * them. These commands have no secrets. */
 static bool runs_program(const struct command *c)
@@ -86,7 +71,8 @@ int main(int argc, char **argv)
 	const struct command *c = *word && *word != '-' ? command_find(word) : NULL;
 
 	lib_memory_hook();
-	fill_standard_descriptors();
+	/* A socket that got the number of one the caller closed would get our log. */
+	standard_descriptors_fill();
 	if (!runs_program(c))
 		keep_to_ourselves();
 	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)

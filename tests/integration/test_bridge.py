@@ -1,0 +1,354 @@
+"""awsocks bridge: bytes, ends, limits, and an other end that comes and goes."""
+import hashlib
+import os
+import re
+import socket
+import threading
+
+import pytest
+
+import client
+import harness
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def bridge(tmp_path, processes):
+    """bridge("--listen", ..., "--to", ...) -> Process with .listeners, once it listens."""
+    started = []
+
+    def start(*options, listen=("127.0.0.1:0",), name="awsocks-bridge"):
+        argv = [harness.program(name), "bridge"]
+        for address in listen:
+            argv += ["--listen", address]
+        p = harness.Process([*argv, *options], tmp_path, f"bridge{len(started) or ''}")
+        started.append(p)
+        processes.append(p)
+        found = p.wait_for(lambda: ready(p, len(listen)), what="the bridge")
+        p.listeners = [place(address) for address in found]
+        p.listener = p.listeners[0]
+        return p
+
+    def ready(p, count):
+        found = re.findall(r" bridge: (\S+) -> ", p.log())
+        return found if len(found) == count else None
+    yield start
+    for p in started:
+        if p.running():
+            assert p.stop() == 0, p.log()
+        p.check_clean()
+
+
+def place(address):
+    """What client.dial() takes."""
+    if address.startswith("unix:"):
+        return address.removeprefix("unix:")
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def text_of(address):
+    return f"unix:{address}" if isinstance(address, str) else f"{address[0]}:{address[1]}"
+
+
+class Server:
+    """Each connection is served by serve(socket) in a thread of its own."""
+
+    def __init__(self, serve, address=("127.0.0.1", 0), backlog=512):
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        self.socket = socket.socket(family)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(address)
+        self.socket.listen(backlog)
+        self.address = self.socket.getsockname()
+        self.serve = serve
+        self.accepted = 0
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            try:
+                s, _ = self.socket.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            s.settimeout(harness.LIMIT_S)
+            threading.Thread(target=self._serve, args=(s,), daemon=True).start()
+
+    def _serve(self, s):
+        with s:
+            self.serve(s)
+
+    def stop(self):
+        # accept() in the other thread holds the socket: only a shutdown ends it.
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        if isinstance(self.address, str):
+            os.unlink(self.address)
+
+
+def echo(s):
+    while data := s.recv(1 << 16):
+        s.sendall(data)
+
+
+def digest_then_pattern(size):
+    """Reads to the end, answers with the digest, then sends `size` bytes of its own."""
+    def serve(s):
+        h = hashlib.sha256()
+        while data := s.recv(1 << 18):
+            h.update(data)
+        s.sendall(h.hexdigest().encode())
+        for piece in harness.pattern(size):
+            s.sendall(piece)
+    return serve
+
+
+def send_pattern(s, size):
+    for piece in harness.pattern(size):
+        s.sendall(piece)
+    s.shutdown(socket.SHUT_WR)
+
+
+def read_digest(s):
+    h = hashlib.sha256()
+    while data := s.recv(1 << 18):
+        h.update(data)
+    return h.hexdigest()
+
+
+@pytest.mark.parametrize("name", ["awsocks-bridge", "awsocks"])
+@pytest.mark.parametrize("far", ["tcp", "unix"])
+def test_64_mib_each_way_and_half_closes(bridge, tmp_path, far, name):
+    """TCP and Unix on both sides: what one side has sent to its end arrives whole, and is answered after that end."""
+    size = 64 * MIB
+    server = Server(digest_then_pattern(size), str(tmp_path / "far") if far == "unix" else ("127.0.0.1", 0))
+    p = bridge("--to", text_of(server.address), listen=("127.0.0.1:0", f"unix:{tmp_path}/near"), name=name)
+    assert oct(os.stat(tmp_path / "near").st_mode)[-3:] == "600"
+    for listener in p.listeners:
+        with client.dial(listener) as s:
+            send_pattern(s, size)
+            assert client.read_exactly(s, 64).decode() == harness.pattern_digest(size)
+            assert read_digest(s) == harness.pattern_digest(size)
+    assert p.stop() == 0
+    assert not os.path.exists(tmp_path / "near")
+    server.stop()
+
+
+def test_both_ways_at_once(bridge):
+    server = Server(echo)
+    p = bridge("--to", text_of(server.address))
+    with client.dial(p.listener) as s:
+        sender = threading.Thread(target=send_pattern, args=(s, 32 * MIB))
+        sender.start()
+        assert read_digest(s) == harness.pattern_digest(32 * MIB)
+        sender.join()
+    server.stop()
+
+
+def test_a_stalled_reader_stops_its_writer(bridge):
+    """What nobody reads is not taken into memory; the other connections do not notice."""
+    go_on = threading.Event()
+
+    def serve(s):
+        if s.recv(1) == b"w":
+            go_on.wait(harness.LIMIT_S)
+            s.sendall(read_digest(s).encode())
+        else:
+            echo(s)
+    server = Server(serve)
+    p = bridge("--to", text_of(server.address))
+    with client.dial(p.listener) as stalled, client.dial(p.listener) as other:
+        stalled.sendall(b"w")
+        other.sendall(b"e")
+        stalled.setblocking(False)
+        sent = blocked = 0
+        while blocked < 50:             # the kernel's buffers and one of the bridge's are full
+            try:
+                sent += stalled.send(bytes(1 << 16))
+                blocked = 0
+            except BlockingIOError:
+                blocked += 1
+                other.sendall(b"x" * 1000)
+                assert client.read_exactly(other, 1000) == b"x" * 1000
+        assert sent < 64 * MIB
+        go_on.set()
+        stalled.setblocking(True)
+        stalled.shutdown(socket.SHUT_WR)
+        assert client.read_to_end(stalled).decode() == hashlib.sha256(bytes(sent)).hexdigest()
+    server.stop()
+
+
+def test_a_broken_end_breaks_the_other(bridge):
+    """A reset is not passed on as an end: nobody takes half a file for a whole one."""
+    def serve(s):
+        s.sendall(b"half of it")
+        s.recv(1)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    server = Server(serve)
+    p = bridge("--to", text_of(server.address))
+    with client.dial(p.listener) as s:
+        assert client.read_exactly(s, 10) == b"half of it"
+        s.sendall(b"x")
+        with pytest.raises(ConnectionResetError):
+            client.read_to_end(s)
+    server.stop()
+
+
+@pytest.fixture
+def intranet(localaws, awsocks, repository, web, tmp_path):
+    """awsocks at a Unix socket, which reaches http://intranet.example/; start() makes it anew."""
+    aws = localaws("--resolve", f"intranet.example=127.0.0.1:{web.port}")
+    path = tmp_path / "proxy"
+    path.mkdir(mode=0o700)
+    web.repository = repository
+
+    def start():
+        return awsocks(aws=aws, listen=f"unix:{path}/proxy.sock", audit=False)
+    return start
+
+
+def test_real_clients_through_awsocks(bridge, intranet, web, tmp_path):
+    """curl and git, HTTP and SOCKS, to both kinds of listener."""
+    proxy = intranet()
+    p = bridge("--to", proxy.address, listen=("127.0.0.1:0", f"unix:{tmp_path}/near.sock"))
+    at = text_of(p.listener)
+    for url in (f"http://{at}", f"socks5h://{at}", f"socks5h://localhost{tmp_path}/near.sock"):
+        assert client.fetch_digest(url, "http://intranet.example/bytes/300000", tmp_path) == \
+            harness.pattern_digest(300000)
+    clone = tmp_path / "clone"
+    harness.run(["git", "-c", f"http.proxy=http://{at}", "clone", "-q", "http://intranet.example/git/project.git", clone])
+    assert web.repository.same_as(clone)
+
+
+def test_awsocks_restarts_under_a_running_client(bridge, intranet, tmp_path):
+    """A download ends with the old one, early and visibly; what asks meanwhile is held, and served by the new one."""
+    proxy = intranet()
+    p = bridge("--to", proxy.address)
+    url = f"http://{text_of(p.listener)}"
+    with client.socks5(p.listener, "intranet.example", 80) as s:
+        s.sendall(b"GET /slow/100000/20 HTTP/1.1\r\nHost: intranet.example\r\n\r\n")
+        assert client.read_head(s).startswith(b"HTTP/1.1 200")
+        assert proxy.stop() == 0
+        assert_closed(s)
+    held = [threading.Thread(target=lambda i=i: got.append(
+        client.fetch_digest(url, "http://intranet.example/bytes/1000", held_folder(tmp_path, i)))) for i in range(5)]
+    got = []
+    for t in held:
+        t.start()
+    p.wait_for(lambda: "connections wait for it" in p.log(), what="the outage")
+    intranet()
+    for t in held:
+        t.join(harness.LIMIT_S)
+    assert got == [harness.pattern_digest(1000)] * 5
+    p.wait_for(lambda: "answers again" in p.log(), what="the return in the log")
+
+
+def held_folder(tmp_path, i):
+    folder = tmp_path / f"held{i}"
+    folder.mkdir()
+    return folder
+
+
+def assert_closed(s):
+    """Ends, as an end or as a reset; what came before is not looked at."""
+    try:
+        client.read_to_end(s)
+    except ConnectionResetError:
+        pass
+
+
+def test_the_other_end_comes_late_and_restarts(bridge, tmp_path):
+    """Clients are held while it is away; those that were connected end; a new one is served once it is back."""
+    path = str(tmp_path / "host.sock")
+    p = bridge("--to", f"unix:{path}")
+    early = client.dial(p.listener)
+    early.sendall(b"early")
+    p.wait_for(lambda: "connections wait for it" in p.log(), what="the outage")
+    server = Server(echo, path)
+    assert client.read_exactly(early, 5) == b"early"
+    server.stop()
+    # the old server's thread still serves `early`; a new client waits for the next one
+    late = [client.dial(p.listener) for _ in range(20)]
+    for s in late:
+        s.sendall(b"late")
+    p.wait_for(lambda: p.log().count("connections wait for it") == 2, what="the second outage")
+    server = Server(echo, path)
+    for s in late:
+        assert client.read_exactly(s, 4) == b"late"
+        s.close()
+    early.close()
+    p.wait_for(lambda: p.log().count("answers again") == 2, what="both returns in the log")
+    server.stop()
+
+
+def test_waiting_is_bounded(bridge, tmp_path):
+    """In time and in number, with one line in the log for each."""
+    p = bridge("--to", f"unix:{tmp_path}/none", "--wait", "1s", "--max-waiting", "3")
+    waiting = [client.dial(p.listener) for _ in range(10)]
+    for s in waiting:
+        with s:
+            assert_closed(s)
+    log = p.log()
+    assert log.count("3 connections wait for it: further ones are closed") == 1
+    assert log.count("what waited for it is closed") == 1
+    assert "bind the socket's directory" in log
+
+
+def test_no_waiting_for_what_will_not_change(bridge):
+    """A path that cannot be one is refused at once."""
+    p = bridge("--to", f"unix:{os.path.abspath(__file__)}/sock"[:100])
+    for _ in range(3):
+        with client.dial(p.listener) as s:
+            assert_closed(s)
+    assert p.log().count("connections are closed") == 1
+
+
+def test_over_the_limit_clients_wait(bridge):
+    """A flood waits in the backlog; those who are in go on, and each that leaves lets one in."""
+    server = Server(echo)
+    p = bridge("--to", text_of(server.address), "--max-connections", "3")
+    clients = [client.dial(p.listener) for _ in range(40)]
+    for i, s in enumerate(clients):
+        s.sendall(b"%03d" % i)
+    for i, s in enumerate(clients):
+        assert client.read_exactly(s, 3) == b"%03d" % i
+        assert server.accepted <= i + 3
+        s.close()
+    assert p.log().count("further clients wait") <= 40
+    server.stop()
+
+
+def test_a_stale_socket_is_replaced_and_a_live_one_is_not(bridge, tmp_path):
+    path = str(tmp_path / "near.sock")
+    dead = socket.socket(socket.AF_UNIX)
+    dead.bind(path)
+    dead.close()
+    p = bridge("--to", f"unix:{tmp_path}/none", listen=(f"unix:{path}",))
+    r = harness.run([harness.program("awsocks-bridge"), "bridge", "--listen", f"unix:{path}", "--to", "127.0.0.1:1"],
+                    check=False)
+    assert r.returncode == 65
+    assert b"another process listens there" in r.stderr
+    assert p.running() and os.path.exists(path)
+
+
+@pytest.mark.parametrize("options, message", [
+    ([], "--to ADDR is missing"),
+    (["--to", "nonsense"], "--to: "),
+    (["--to", "example.com:80"], "--to: 'example.com:80' is not an address"),
+    (["--to", "127.0.0.1:1", "--listen", "127.0.0.1:1"], "its own other end"),
+    (["--to", "127.0.0.1:1", "--listen", "0.0.0.0:1"], "its own other end"),
+    (["--to", "127.0.0.1:1", "--wait", "soon"], "--wait: 'soon'"),
+    (["--to", "127.0.0.1:1", "--mode", "0999"], "--mode: '0999'"),
+    (["--to", "127.0.0.1:1", "--env"], "--env is for a COMMAND"),
+    (["--to", "127.0.0.1:1", "--nonsense"], "unknown option --nonsense"),
+    (["--to", "127.0.0.1:1", "ls"], "'ls': a command stands behind --"),
+    (["--to", "127.0.0.1:1", "--"], "a command is expected behind --"),
+    (["--to", "127.0.0.1:1", "--listen", "unix:/" + "x" * 200], "--listen: Unix socket path"),
+])
+def test_wrong_usage(options, message):
+    r = harness.run([harness.program("awsocks-bridge"), "bridge", *options], check=False)
+    assert r.returncode == 64
+    assert message in r.stderr.decode()
+    assert r.stderr.count(b"\n") == 1
