@@ -80,6 +80,7 @@ struct ssm_opts {
 	bool auto_start;         /* the instance, when it is stopped */
 	bool auto_stop;          /* at the end what was started; after idle_stop_ms too */
 	unsigned idle_stop_ms;   /* 0: at the end only */
+	const char *notes;       /* directory for notes of what is to be stopped; NULL: none */
 	const char *ca_file;     /* of the data channel; NULL: system store */
 	bool no_sign;            /* leave the websocket upgrade unsigned */
 	enum ssm_transport transport;
@@ -94,9 +95,10 @@ struct ssm_opts {
 	unsigned stream_idle_ms;  /* half-closed and quiet; 5 min */
 	unsigned gap_limit_ms;    /* a gap that takes longer to repair ends its session; 60 s */
 	unsigned keep_alive_ms;   /* between signs of life of sessions with streams; 0: none */
-	unsigned dial_ms;         /* limit of one dial, waiting included; 30 s */
-	unsigned dials_max;       /* waiting at one time; 1024 */
-	ssm_choose_fn *choose;    /* NULL: none */
+	unsigned init_ms;      /* of the first initialisation, but for an instance's start; 60 s */
+	unsigned dial_ms;      /* limit of one dial, waiting included; 30 s */
+	unsigned dials_max;    /* waiting at one time; 1024 */
+	ssm_choose_fn *choose; /* NULL: none */
 	void *choose_arg;
 };
 

@@ -21,7 +21,7 @@
 #include "base/str.h"
 
 enum {
-	FIRST_INIT_MS = 60000,
+	INIT_MS = 60000,
 	SESSIONS = 4,
 	SESSIONS_TOTAL = 16,
 	SESSION_IDLE_MS = 300000,
@@ -108,7 +108,7 @@ static bool ssm_first_init(const struct backend *b)
 
 	if (s->fsm.was_active || fsm_outer(s->fsm.state) != BACKEND_INITIALIZING)
 		return false;
-	return loop_now_ms(s->loop) < s->init_ms + FIRST_INIT_MS;
+	return loop_now_ms(s->loop) < s->init_ms + s->init_limit_ms;
 }
 
 static void ssm_wake(struct backend *b)
@@ -174,6 +174,7 @@ static void ssm_describe(struct backend *b, struct cJSON *into)
 	if (s->life.progress[0])
 		cJSON_AddStringToObject(into, "progress", s->life.progress);
 	cJSON_AddStringToObject(into, "instance", s->target);
+	cJSON_AddBoolToObject(into, "to_be_stopped", s->life.ours && s->life.auto_stop);
 	cJSON_AddStringToObject(into, "region", s->region);
 	cJSON_AddStringToObject(into, "transport", ssm_transport_name(s));
 	cJSON_AddNumberToObject(into, "dials", s->dials);
@@ -193,6 +194,7 @@ static void free_all(struct ssm *s)
 	mem_free(s->ca_file);
 	ssm_target_free(s);
 	ssm_ssh_free(s);
+	lifecycle_free(s);
 	mem_free(s);
 }
 
@@ -204,6 +206,7 @@ static void on_over(void *arg)
 
 	timer_disarm(s->loop, &s->limit);
 	timer_disarm(s->loop, &s->lone_limit);
+	timer_disarm(s->loop, &s->init_limit);
 	timer_disarm(s->loop, &s->life.idle);
 	free_all(s);
 	closed(closed_arg);
@@ -310,9 +313,9 @@ static void fill_env(struct ssm *s, const struct ssm_opts *o)
 	};
 	random_uuid(s->client_id);
 	s->shared_starts = o->starts;
-	lifecycle_init(s, o);
 	s->choose = o->choose;
 	s->choose_arg = o->choose_arg;
+	s->init_limit_ms = o->init_ms ? o->init_ms : INIT_MS;
 	s->dial_ms = o->dial_ms ? o->dial_ms : DIAL_MS;
 	s->dials_max = o->dials_max ? o->dials_max : DIALS_MAX;
 }
@@ -346,7 +349,7 @@ static int fill(struct ssm *s, const struct ssm_opts *o, struct err *e)
 	if (copy(&s->region, o->region, e) != 0 ||
 	    copy(&s->ssm_endpoint, o->ssm_endpoint, e) != 0 ||
 	    copy(&s->ec2_endpoint, o->ec2_endpoint, e) != 0 || ssm_target_new(s, o, e) != 0 ||
-	    copy(&s->ca_file, o->ca_file, e) != 0 ||
+	    lifecycle_init(s, o, e) != 0 || copy(&s->ca_file, o->ca_file, e) != 0 ||
 	    take_ssmmessages(s, o->ssmmessages_endpoint, e) != 0)
 		return -1;
 	fill_env(s, o);

@@ -6,6 +6,7 @@
 #include "backend/ssm/ssh_pool.h"
 #include "backend/ssm/ssm_impl.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/str.h"
 
 enum {
@@ -23,16 +24,24 @@ static uint64_t now_ms(const struct ssm *s)
 	return loop_now_ms(s->loop);
 }
 
-void lifecycle_init(struct ssm *s, const struct ssm_opts *o)
+int lifecycle_init(struct ssm *s, const struct ssm_opts *o, struct err *e)
 {
 	s->life.auto_start = o->auto_start;
 	s->life.auto_stop = o->auto_stop;
 	s->life.idle_stop_ms = o->idle_stop_ms;
+	s->life.notes = mem_strdup(o->notes);
+	return s->life.notes || !o->notes ? 0 : err_set(e, ERR_NOMEM, "ssm backend");
+}
+
+void lifecycle_free(struct ssm *s)
+{
+	note_leave(&s->life.note);
+	mem_free(s->life.notes);
 }
 
 bool lifecycle_needs_state(const struct ssm *s)
 {
-	return s->life.auto_start;
+	return s->life.auto_start || (s->query.id && lifecycle_has_note(s, s->query.id));
 }
 
 bool lifecycle_must_wait(const struct ssm *s, const struct ec2_instance *i)
@@ -69,6 +78,16 @@ static void again(struct ssm *s, void (*fn)(void *))
 		l->poll_ms = POLL_MAX_MS;
 }
 
+/* The last time when the time is up. */
+static void again_until(struct ssm *s, void (*fn)(void *), uint64_t until_ms)
+{
+	uint64_t left = until_ms > now_ms(s) ? until_ms - now_ms(s) : 0;
+
+	if (left < s->life.poll_ms)
+		s->life.poll_ms = (unsigned)left;
+	again(s, fn);
+}
+
 /* --- starting --- */
 
 static void look(void *arg);
@@ -84,6 +103,7 @@ static void on_start(void *arg, const char *before, const char *code, const stru
 		l->ours = true;
 		log_info("ssm", "%s: instance %s has been started%s", s->base.name, l->id,
 			 l->auto_stop ? "" : ", and is left running at the end");
+		lifecycle_note(s);
 	}
 	if (s->closed) {
 		begin_stop(s);
@@ -114,8 +134,10 @@ static void start(struct ssm *s)
 		fsm_failed(&s->fsm, s->step, &e);
 }
 
-static void runs(struct ssm *s)
+static void runs(struct ssm *s, const struct ec2_instance *i)
 {
+	lifecycle_adopt(s, i);
+	s->life.connect_ms = CONNECT_MS;
 	s->life.connect_until_ms = now_ms(s) + CONNECT_MS;
 	fsm_done(&s->fsm, s->step, FSM_CONNECTING);
 }
@@ -136,7 +158,7 @@ static void on_look(void *arg, const struct ec2_instance *list, size_t n, const 
 		(void)err_set(&e, ERR_TARGET, "instance %s is %s", list->id, list->state);
 		fsm_failed(&s->fsm, s->step, &e);
 	} else if (strcmp(list->state, "running") == 0 && !s->life.stopping) {
-		runs(s);
+		runs(s, list);
 	} else {
 		lifecycle_tell(s, s->target, list->state);
 		if (strcmp(list->state, "stopped") == 0 && s->life.auto_start)
@@ -170,8 +192,10 @@ void lifecycle_enter_starting(void *arg, unsigned attempt)
 
 static void ask(void *arg);
 
+/* As GetConnectionStatus says, or as we believe: StartSession has the last word. */
 static void connected(struct ssm *s)
 {
+	s->env.patient_until_ms = s->life.connect_until_ms;
 	fsm_done(&s->fsm, s->step, list_empty(&s->queue) ? FSM_ACTIVE : FSM_SESSION);
 }
 
@@ -188,13 +212,14 @@ static void on_asked(void *arg, bool is_connected, const char *aws_code, const s
 	} else if (now_ms(s) >= s->life.connect_until_ms) {
 		(void)err_set(
 			&e, ERR_TARGET,
-			"instance %.64s runs, but has not connected to SSM within 3 min: has it "
-			"the agent, a role and a way to AWS?",
-			s->target);
+			"instance %.64s is not connected to SSM, and has not been for %u s: is it "
+			"running, has it the agent, a role and a way to AWS?",
+			s->target, s->life.connect_ms / 1000);
 		fsm_failed(&s->fsm, s->step, &e);
 	} else {
-		lifecycle_tell(s, s->target, "running, its agent is not connected to SSM yet");
-		again(s, ask);
+		lifecycle_tell(s, s->target, "not connected to SSM yet");
+		ssm_relook(s);
+		again_until(s, ask, s->life.connect_until_ms);
 	}
 }
 
@@ -215,6 +240,19 @@ void lifecycle_enter_connecting(void *arg, unsigned attempt)
 	s->step = attempt;
 	s->life.poll_ms = POLL_FIRST_MS;
 	ask(s);
+}
+
+bool lifecycle_waits_for_agent(struct ssm *s)
+{
+	uint64_t end = s->init_ms + s->init_limit_ms;
+
+	if (s->fsm.was_active || now_ms(s) >= end)
+		return false;
+	s->life.connect_ms = s->init_limit_ms;
+	s->life.connect_until_ms = end;
+	lifecycle_tell(s, s->target, "not connected to SSM yet");
+	fsm_done(&s->fsm, s->step, FSM_CONNECTING);
+	return true;
 }
 
 /* --- idle --- */
@@ -300,10 +338,13 @@ static void on_stop(void *arg, const char *before, const char *code, const struc
 		return;
 	}
 	l->ours = false;
-	if (before)
+	if (before) {
 		log_info("ssm", "%s: instance %s is being stopped", s->base.name, l->id);
-	else
+		note_remove(&l->note);
+	} else {
 		left_running(s, why);
+		note_leave(&l->note);
+	}
 	end_stop(s);
 }
 
@@ -318,6 +359,7 @@ static void call_stop(void *arg)
 	if (l->power)
 		return;
 	left_running(s, &e);
+	note_leave(&l->note);
 	l->ours = false;
 	end_stop(s);
 }

@@ -106,8 +106,13 @@ static void enter_dead(struct session *s)
 static void on_limit(void *arg)
 {
 	struct session *s = arg;
+	uint64_t patient_ms = s->env->patient_until_ms;
 	struct err e;
 
+	if (s->state == SESSION_STARTING && now_ms(s) < patient_ms && session_held(s->env, &e)) {
+		timer_arm(s->env->loop, &s->limit, patient_ms - now_ms(s), on_limit, s);
+		return;
+	}
 	(void)err_set(&e, ERR_TIMEOUT, "%s", states[s->state].late ? states[s->state].late : "");
 	if (s->state == SESSION_STARTING)
 		(void)session_held(s->env, &e); /* then that is the cause */

@@ -43,6 +43,9 @@ struct session_env { /* what all sessions of a backend share; outlives them */
 	 * May be NULL. It must not end a session. */
 	void (*not_connected)(void *arg);
 	void *not_connected_arg;
+	/* An instance that was just started: until then it is asked again and again, also beyond
+	 * the limit of a StartSession. Of the loop's clock; 0: not. */
+	uint64_t patient_until_ms;
 	size_t payload_size;
 	unsigned stream_idle_ms, gap_limit_ms;
 	unsigned keep_alive_ms; /* 0: none is sent */

@@ -47,7 +47,8 @@ struct ssm {
 	void *choose_arg;
 	unsigned dial_ms, dials_max, dials;
 	struct fsm fsm;
-	struct loop_timer limit, lone_limit;
+	struct loop_timer limit, lone_limit, init_limit;
+	unsigned init_limit_ms; /* of the first initialisation */
 	struct loop_post wake;
 	struct list queue; /* struct ssm_dial.node */
 	struct pool *pool;

@@ -23,7 +23,7 @@ enum fsm_state {
 	FSM_CREDS,      /* credentials are being fetched */
 	FSM_INSTANCE,   /* which instance is meant */
 	FSM_STARTING,   /* until it runs (lifecycle.h) */
-	FSM_CONNECTING, /* until its agent is connected, and a little longer */
+	FSM_CONNECTING, /* until its agent is connected (lifecycle.h has the limit) */
 	FSM_ONLINE,     /* GetConnectionStatus: nobody waits yet */
 	FSM_SESSION,    /* the first session, for the first dial that waits */
 	FSM_ACTIVE,

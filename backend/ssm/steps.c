@@ -57,14 +57,33 @@ static void on_creds(void *arg, struct creds *creds, const struct err *why)
 	}
 }
 
+/* What has a limit of its own is left to it: an instance that is being started, a session, a person
+ * who is asked which instance. */
+static void on_init_limit(void *arg)
+{
+	struct ssm *s = arg;
+	enum fsm_state at = s->fsm.state;
+	struct err e;
+
+	if (at != FSM_CREDS && at != FSM_ONLINE && (at != FSM_INSTANCE || s->choices))
+		return;
+	(void)err_set(&e, ERR_TIMEOUT,
+		      "the first initialisation is not done within %u s (--init-timeout), it is "
+		      "at its step '%s'",
+		      s->init_limit_ms / 1000, fsm_name(at));
+	fsm_failed(&s->fsm, s->step, &e);
+}
+
 static void enter_creds(void *arg, unsigned attempt)
 {
 	struct ssm *s = arg;
 	struct err e;
 
 	s->step = attempt;
-	if (!s->init_ms)
+	if (!s->init_ms) {
 		s->init_ms = loop_now_ms(s->loop);
+		timer_arm(s->loop, &s->init_limit, s->init_limit_ms, on_init_limit, s);
+	}
 	s->asking = provider_get(aws_provider(s->env.api.aws), on_creds, s, &e);
 	if (!s->asking)
 		fsm_failed(&s->fsm, attempt, &e);
@@ -94,7 +113,7 @@ static void on_status(void *arg, bool connected, const char *aws_code, const str
 		fsm_failed(&s->fsm, s->step, why);
 	} else if (connected) {
 		fsm_done(&s->fsm, s->step, FSM_ACTIVE);
-	} else {
+	} else if (!lifecycle_waits_for_agent(s)) {
 		(void)err_set(
 			&e, ERR_TARGET,
 			"instance %s is not connected to SSM: is it running, has it the agent, a "

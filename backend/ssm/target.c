@@ -108,6 +108,8 @@ static void take(struct ssm *s, const struct ec2_instance *i)
 	struct err e;
 
 	str_fmt(s->ssh_env.zone, sizeof(s->ssh_env.zone), "%s", i->zone);
+	if (strcmp(i->state, "running") == 0)
+		lifecycle_adopt(s, i);
 	if (lifecycle_must_wait(s, i)) {
 		str_fmt(s->target, sizeof(s->target), "%s", i->id);
 		fsm_done(&s->fsm, s->step, FSM_STARTING);
@@ -234,7 +236,8 @@ void ssm_look(struct ssm *s, unsigned attempt)
 
 static bool waits(const struct ssm *s)
 {
-	return !s->closed && (s->fsm.state == FSM_SESSION || ssm_takes_dials(s));
+	return !s->closed && (s->fsm.state == FSM_SESSION || s->fsm.state == FSM_CONNECTING ||
+			      ssm_takes_dials(s));
 }
 
 static void moved(struct ssm *s, const struct ec2_instance *i)
@@ -258,7 +261,10 @@ static void take_again(struct ssm *s, const struct ec2_instance *i)
 		fsm_done(&s->fsm, s->step, FSM_STARTING);
 	} else {
 		lifecycle_tell(s, i->id,
-			       runs ? "running, but sessions are still refused" : i->state);
+			       !runs ? i->state
+			       : s->fsm.state == FSM_CONNECTING
+				       ? "not connected to SSM yet"
+				       : "running, but sessions are still refused");
 	}
 }
 

@@ -189,6 +189,7 @@ static int make_backend(struct app *a, struct app_profile *p, const struct aws_f
 	struct ssh_files f;
 	struct ssm_opts opts = { 0 };
 	const char **warm = NULL, **filter = NULL;
+	char notes[PATH_TEXT];
 	int result = -1;
 	bool elsewhere;
 
@@ -216,6 +217,7 @@ static int make_backend(struct app *a, struct app_profile *p, const struct aws_f
 	opts.gap_limit_ms = (unsigned)o->gap_limit;
 	opts.keep_alive_ms = (unsigned)o->keep_alive;
 	opts.dial_ms = (unsigned)o->connect_timeout;
+	opts.init_ms = (unsigned)o->init_timeout;
 	opts.no_sign = !o->sign_data_channel;
 	if (p->session) {
 		opts.transport = SSM_SESSION;
@@ -230,6 +232,9 @@ static int make_backend(struct app *a, struct app_profile *p, const struct aws_f
 	opts.choose_arg = a->chooser;
 	if (target_query(o, &opts.target, &filter, e) != 0)
 		goto out;
+	/* also without --auto-stop, to tell what was left running */
+	if (path_state_file(STARTED_DIR, notes, NULL) == 0)
+		opts.notes = notes;
 	if (o->warm.count && !(warm = mem_alloc(o->warm.count * sizeof(*warm)))) {
 		(void)err_set(e, ERR_NOMEM, "warm");
 		goto out;

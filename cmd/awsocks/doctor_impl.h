@@ -20,8 +20,10 @@ struct doctor {
 	bool session_was_active;
 	struct session *session;
 	struct loop_post end; /* of the session, whose target is not connected */
-	struct err held;      /* ... as AWS says it */
-	int status;           /* to exit with */
+	struct loop_timer end_limit;
+	bool interrupted;
+	struct err held; /* ... as AWS says it */
+	int status;      /* to exit with */
 };
 
 /* A line for people. */

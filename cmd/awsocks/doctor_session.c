@@ -4,11 +4,13 @@
 #include "backend/ssm/session.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "cmd/awsocks/cmd.h"
 #include "cmd/awsocks/doctor_impl.h"
+#include "cmd/awsocks/in_process.h"
 #include "config/options.h"
 #include "net/ws.h"
 
-enum { SSH_PORT = 22 };
+enum { SSH_PORT = 22, END_MS = 3000 };
 
 static void on_active(void *arg)
 {
@@ -54,11 +56,35 @@ static void on_not_connected(void *arg)
 	loop_post(d->aws.loop, &d->end, end_session, d);
 }
 
+static void on_end_limit(void *arg)
+{
+	struct doctor *d = arg;
+
+	session_drop(d->session);
+}
+
+/* AWS is told that the session is over; when asked twice, a person waits. */
+static void on_signal(void *arg)
+{
+	struct doctor *d = arg;
+
+	if (!d->session)
+		return;
+	if (d->interrupted) {
+		session_drop(d->session);
+		return;
+	}
+	d->interrupted = true;
+	timer_arm(d->aws.loop, &d->end_limit, END_MS, on_end_limit, d);
+	session_end(d->session);
+}
+
 static void on_freed(void *arg)
 {
 	struct doctor *d = arg;
 
 	loop_unpost(&d->end);
+	timer_disarm(d->aws.loop, &d->end_limit);
 	d->session = NULL;
 	loop_stop(d->aws.loop);
 }
@@ -125,17 +151,31 @@ static void on_ws_freed(void *arg)
 	loop_stop(d->aws.loop);
 }
 
+static int interrupted(struct doctor *d)
+{
+	struct err e;
+
+	(void)err_set(&e, ERR_CLOSED, "interrupted; its session has been ended");
+	d->status = command_fail(&e);
+	return -1;
+}
+
 static int try_session(struct doctor *d, const struct session_env *env)
 {
 	enum api_document document = document_of(d->options);
 	struct session_goal goal = { document, "localhost", SSH_PORT };
+	struct end_signals signals;
 	struct err e;
 
 	d->session = session_new(env, &goal, &handler, d, &e);
 	if (!d->session)
 		return doctor_broken(d, "session", &e, "the message says what is missing here");
+	end_signals_open(&signals, d->aws.loop, on_signal, d);
 	while (d->session)
 		loop_run(d->aws.loop);
+	end_signals_close(&signals);
+	if (d->interrupted)
+		return interrupted(d);
 	if (d->aws.err.code != ERR_NONE)
 		return session_failed(d);
 	doctor_good("document", names[document]);

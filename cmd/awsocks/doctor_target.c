@@ -3,9 +3,11 @@
 #include <string.h>
 
 #include "backend/ssm/fleet.h"
+#include "backend/ssm/note.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/awsocks/doctor_impl.h"
+#include "cmd/awsocks/paths.h"
 #include "cmd/awsocks/target_query.h"
 
 static void on_instances(void *arg, const struct ec2_instance *list, size_t n,
@@ -20,6 +22,14 @@ static void on_instances(void *arg, const struct ec2_instance *list, size_t n,
 		      why && strstr(why->msg, "UnauthorizedOperation") ? "UnauthorizedOperation"
 								       : "",
 		      why);
+}
+
+static bool is_left_behind(const struct doctor *d)
+{
+	char notes[PATH_TEXT];
+
+	return path_state_file(STARTED_DIR, notes, NULL) == 0 &&
+	       note_look(notes, d->target) == NOTE_LEFT;
 }
 
 static int judge_instance(struct doctor *d, const struct ec2_query *q)
@@ -47,8 +57,11 @@ static int judge_instance(struct doctor *d, const struct ec2_query *q)
 		return doctor_broken(d, "instance", &e, "start it, or give --auto-start");
 	}
 	(void)str_fmt(d->target, sizeof(d->target), "%s", d->instance.id);
-	(void)str_fmt(text, sizeof(text), "%s %.64s, running in %s", d->target, d->instance.name,
-		      d->instance.zone);
+	(void)str_fmt(text, sizeof(text), "%s %.64s, running in %s%s", d->target, d->instance.name,
+		      d->instance.zone,
+		      is_left_behind(d) ? "; started by an awsocks that was killed before it could "
+					  "stop it: --auto-stop takes it over"
+					: "");
 	doctor_good("permissions", "ec2:DescribeInstances");
 	doctor_good("instance", text);
 	return 0;

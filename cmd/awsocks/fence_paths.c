@@ -408,6 +408,23 @@ static int add_log(struct fence_paths *p, const char *file, bool rotates, struct
 	return add_file(p, file, rights, e);
 }
 
+/* Made now: later nothing can be made beside it. */
+static int add_notes(struct fence_paths *p, const struct setup *s, struct err *e)
+{
+	char dir[PATH_TEXT], end[PATH_MAX];
+	bool needed = false;
+
+	for (size_t i = 0; i < s->count; i++)
+		needed = needed || s->profile[i].options.auto_stop;
+	if (path_state_file(STARTED_DIR, dir, NULL) != 0)
+		return 0;
+	if (needed)
+		(void)mkdir(dir, 0700); /* writing there will tell */
+	if (!realpath(dir, end))
+		return 0;
+	return fence_paths_add(p, end, FENCE_READ | (needed ? FENCE_WRITE | FENCE_MAKE : 0), e);
+}
+
 static int add_written(struct fence_paths *p, const struct options *o, struct err *e)
 {
 	const unsigned rights = FENCE_WRITE | FENCE_MAKE;
@@ -432,7 +449,7 @@ int fence_paths_collect(struct fence_paths *p, const struct setup *s, const char
 	mem_free(closed);
 	if (result != 0 || add_environment(p, e) != 0 || add_aws(p, s, e) != 0 ||
 	    add_file(p, s->config_path, FENCE_READ, e) != 0 || add_rules(p, s, e) != 0 ||
-	    add_sockets(p, s, control, e) != 0)
+	    add_sockets(p, s, control, e) != 0 || add_notes(p, s, e) != 0)
 		return -1;
 	return add_written(p, &s->profile[0].options, e);
 }

@@ -87,7 +87,11 @@ static void print_backend(const struct cJSON *b)
 		printf(" (%s)", step);
 	if (*text_of(b, "instance"))
 		printf("  %s", text_of(b, "instance"));
+	if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(b, "to_be_stopped")))
+		printf(", started here, to be stopped");
 	printf("\n");
+	if (*text_of(b, "progress"))
+		printf("  %-16s %s\n", "", text_of(b, "progress"));
 	if (*reason)
 		printf("  %-16s %s\n", "", reason);
 	print_credentials(cJSON_GetObjectItemCaseSensitive(b, "credentials"));

@@ -355,6 +355,14 @@ static bool may_move(struct api_call *c, const struct move *moves, const char *d
 	return true;
 }
 
+static void launched_now(const struct api_call *c, struct instance *in)
+{
+	char date[25];
+
+	clock_iso(world_wall_ms(c->w), date);
+	(void)str_fmt(in->launch, sizeof(in->launch), "%s", date);
+}
+
 static void move(struct api_call *c, const char *op, const struct move *moves, uint64_t delay_ms)
 {
 	struct buf *b = &c->reply->body;
@@ -370,6 +378,8 @@ static void move(struct api_call *c, const char *op, const struct move *moves, u
 		struct instance *in = api_instance(c, id), before = *in;
 		const struct move *m = &moves[in->state];
 
+		if (m->via == INSTANCE_PENDING && in->state == INSTANCE_STOPPED)
+			launched_now(c, in);
 		if (m->via != in->state)
 			instance_change(in, m->via, m->to, world_now_ms(c->w), delay_ms);
 		put(b, "<item>");

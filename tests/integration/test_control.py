@@ -361,7 +361,8 @@ def test_no_lazy_failures(localaws, tmp_path, processes):
              (aws.env(), "i-0aaaaaaaaaaaaaaaa", 69),
              ({**aws.env(), "AWS_ENDPOINT_URL": f"http://127.0.0.1:{harness.free_port()}"}, conftest.INSTANCE, 69))
     for env, instance, status in cases:
-        p = start(tmp_path, processes, "--no-lazy", "--listen", "127.0.0.1:0", "--instance-id", instance, env=env)
+        p = start(tmp_path, processes, "--no-lazy", "--init-timeout", "2s", "--listen", "127.0.0.1:0",
+                  "--instance-id", instance, env=env)
         assert p.child.wait(60) == status, p.log()
         p.check_clean()
 

@@ -1,5 +1,10 @@
 """awsocks targets and awsocks doctor: what is there, and the first broken link, each broken once."""
+import contextlib
 import json
+import signal
+import socket
+import subprocess
+import threading
 
 import cli as command
 import conftest
@@ -153,3 +158,89 @@ def test_a_clock_that_is_wrong_is_told(localaws, run):
     status, text = doctor(run, aws, "--name", "demo")
     assert status == 0, text
     assert "s off AWS's" in text
+
+
+# --- interrupted ---
+
+@contextlib.contextmanager
+def running(run, aws, *args, env=None):
+    with subprocess.Popen([harness.program("awsocks"), *args], env={**run.env, **env_of(aws), **(env or {})},
+                          cwd=run.cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+        try:
+            yield p
+        finally:
+            p.kill()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("where", ["handshake", "not connected yet"])
+def test_a_signal_ends_the_session(localaws, run, signum, where):
+    """The agent does not come: the session is open, and ends with the program."""
+    aws = localaws("--fault", "slow-start=600000")
+    if where != "handshake":
+        aws.faults("not-connected")
+    args = ("connect", ID, "22") if where != "handshake" else ("doctor", "--name", "demo")
+    with running(run, aws, *args) as p:
+        harness.wait_for(lambda: aws.stats()["StartSession"], what="the session")
+        if where == "handshake":
+            harness.wait_for(lambda: aws.stats()["websockets"], what="the data channel")
+        p.send_signal(signum)
+        _, err = p.communicate(timeout=harness.LIMIT_S)
+    if where == "handshake":
+        assert p.returncode == 69 and b"interrupted; its session has been ended" in err
+        assert aws.stats()["TerminateSession"] == 1
+    assert p.returncode >= 0
+    assert aws.stats()["sessions_open"] == 0
+
+
+class Mute:
+    """Passes AWS calls on, but leaves those of one operation without an answer."""
+
+    def __init__(self, aws, operation):
+        self.asked = 0
+        self.aws, self.operation = listener(aws.endpoint), operation.encode()
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.held = []
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self.one, args=self.socket.accept()[:1], daemon=True).start()
+
+    def one(self, conn):
+        self.held.append(conn)
+        with contextlib.suppress(OSError), socket.create_connection(self.aws) as out:
+            while data := conn.recv(65536):
+                if self.operation in data:
+                    self.asked += 1
+                    return
+                out.sendall(data)
+                conn.sendall(out.recv(65536))
+
+    def close(self):
+        self.socket.close()
+        for conn in self.held:
+            conn.close()
+
+
+def listener(url):
+    return conftest.listener_of(url.split("//")[1])
+
+
+@pytest.mark.parametrize("args, operation, status", [
+    (("doctor", "--name", "demo"), "StartSession", 69), (("connect", ID, "22"), "StartSession", 0),
+    (("doctor", "--name", "demo"), "GetCallerIdentity", -signal.SIGTERM),
+    (("targets",), "DescribeInstances", -signal.SIGTERM)])
+def test_a_signal_ends_it_when_aws_says_nothing(localaws, run, args, operation, status):
+    aws = localaws()
+    mute = Mute(aws, operation)
+    try:
+        with running(run, aws, *args, env={"AWS_ENDPOINT_URL": mute.url}) as p:
+            harness.wait_for(lambda: mute.asked, what=f"{operation}")
+            p.send_signal(signal.SIGTERM)
+            p.communicate(timeout=harness.LIMIT_S)
+        assert p.returncode == status
+    finally:
+        mute.close()

@@ -1,7 +1,10 @@
 """The instance's life: found by what is known of it, started, waited for, stopped when it was started here, and
 found anew when it has been replaced."""
 import json
+import os
 import signal
+
+import pytest
 
 import client
 import conftest
@@ -80,7 +83,7 @@ def test_started_and_stopped_again(localaws, awsocks, web):
     fetch(proxy)
     assert backend(proxy)["state"] == "active"
     assert "progress" not in backend(proxy)
-    for word in ("is pending", "is running, its agent is not connected to SSM yet", "sessions are still refused"):
+    for word in ("is pending", "is not connected to SSM yet", "sessions are still refused"):
         assert word in proxy.log(), word
     assert (aws.stats()["StartInstances"], aws.stats()["StartSession"]) == (1, 3)
     assert proxy.stop() == 0
@@ -127,6 +130,71 @@ def test_a_second_signal_leaves_it(localaws, awsocks, web):
     proxy.signal(signal.SIGTERM)
     harness.wait_for(lambda: not proxy.running(), what="the end")
     assert states(aws)[ID] == "pending"
+    assert notes(proxy) == [ID]        # the next one stops it, as below
+
+
+def notes(proxy):
+    """What is written down to be stopped."""
+    folder = os.path.join(proxy.env["XDG_STATE_HOME"], "awsocks", "started")
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+def doctor(proxy, aws):
+    r = harness.run([harness.program("awsocks"), "doctor", "--name", "box"], env={**proxy.env, **aws.env()})
+    return r.stdout.decode()
+
+
+def test_who_is_killed_leaves_a_note(localaws, awsocks, web):
+    """SIGKILL leaves the instance running; the next awsocks takes it over, and stops it at its end."""
+    aws = emulator(localaws, web, *instance(name="box", state="stopped"))
+    options = ["--name", "box", "--auto-start"]
+    killed = awsocks(*options, "--auto-stop", aws=aws, target=False)
+    fetch(killed)
+    assert backend(killed)["to_be_stopped"]
+    text = harness.run([harness.program("awsocks"), "status"], env=killed.env).stdout.decode()
+    assert f"{ID}, started here, to be stopped" in text
+    assert "was killed" not in doctor(killed, aws)
+    killed.kill()
+    assert (states(aws)[ID], notes(killed)) == ("running", [ID])
+    assert f"{ID} box, running in us-east-1a; started by an awsocks that was killed" in doctor(killed, aws)
+
+    state = {"XDG_STATE_HOME": killed.env["XDG_STATE_HOME"]}
+    other = awsocks(*options, aws=aws, target=False, env=state)        # does not stop, and says so
+    fetch(other)
+    assert "--auto-stop takes it over" in other.log()
+    assert other.stop() == 0
+    assert states(aws)[ID] == "running"
+
+    heir = awsocks(*options, "--auto-stop", aws=aws, target=False, env=state)
+    fetch(heir)
+    assert backend(heir)["to_be_stopped"]
+    assert heir.stop() == 0
+    assert (states(aws)[ID], notes(heir)) == ("stopped", [])
+    assert (aws.stats()["StartInstances"], aws.stats()["StopInstances"]) == (1, 1)
+
+
+def test_before_it_listens_it_waits_for_the_agent(localaws, awsocks, web):
+    aws = emulator(localaws, web, *instance(name="box", state="stopped"), "--fault", "connect-delay=1500")
+    api_of(aws).client("ec2").start_instances(InstanceIds=[ID])
+    proxy = awsocks("--name", "box", "--no-lazy", aws=aws, target=False)
+    assert f"instance {ID} is not connected to SSM yet" in proxy.log()
+    assert backend(proxy)["state"] == "active"
+    fetch(proxy)
+
+
+@pytest.mark.parametrize("faults, status, words", [
+    ("connect-delay=1000000", 69, ("is not connected to SSM, and has not been for 1 s", "the agent, a role")),
+    ("deny-ec2", 77, ("UnauthorizedOperation",))])
+def test_before_it_listens_it_ends_when_it_cannot(localaws, tmp_path, faults, status, words):
+    """69: it is not there within --init-timeout; 77, at once: AWS says no."""
+    aws = localaws(*instance(name="box", state="stopped"), "--fault", "connect-delay=1000000")
+    api_of(aws).client("ec2").start_instances(InstanceIds=[ID])
+    aws.faults(faults)
+    r = harness.run([harness.program("awsocks"), "--no-lazy", "--init-timeout", "1s", "--name", "box", "--listen",
+                     "127.0.0.1:0"], env={**conftest.clean_environment(tmp_path), **aws.env()}, check=False)
+    assert r.returncode == status
+    for word in words:
+        assert word in r.stderr.decode()
 
 
 def test_unused_it_is_stopped_and_started_again(localaws, awsocks, web):

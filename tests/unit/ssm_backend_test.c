@@ -513,10 +513,10 @@ static void not_lazy(void **state)
 		W->not_connected = cases[i].not_connected;
 		backend_start(B, started_cb, &c);
 		assert_int_equal(c.dones, 0);
-		RUN_UNTIL(c.dones == 1, 1000);
+		RUN_UNTIL(c.dones == 1, cases[i].not_connected ? 61000 : 1000);
 		assert_int_equal(c.why.code, cases[i].code);
 		assert_int_equal(W->starts, 0);
-		assert_int_equal(W->statuses, 1);
+		assert_int_equal(W->statuses > 1, cases[i].not_connected);
 		finish();
 		assert_int_equal(c.dones, 1);
 	}

@@ -84,6 +84,12 @@ struct ec2_call {
 	ec2_fn *fn;
 	void *arg;
 };
+struct ec2_power {
+	struct list node;
+	ec2_power_fn *fn;
+	void *arg;
+	bool start;
+};
 struct parcel { /* from the agent to the client */
 	struct list node;
 	uint64_t at;
@@ -115,12 +121,12 @@ struct world {
 	struct ws_context ws_context;
 	struct provider provider;
 	struct aws_client aws;
-	struct list calls, creds_calls, ec2_calls, sockets;
+	struct list calls, creds_calls, ec2_calls, power_calls, sockets;
 	struct message_codec *codec;
 	struct agent *agents[SESSIONS_MAX];
 	int agent_count;
 	/* counters */
-	int starts, resumes, terminates, statuses, lookups;
+	int starts, resumes, terminates, statuses, lookups, power_ons, power_offs;
 	char last_start[600];
 	/* behaviour */
 	const char *start_code, *start_text; /* StartSession is refused */
@@ -129,6 +135,9 @@ struct world {
 	const char *status_code;             /* GetConnectionStatus is refused */
 	const char *stream_url;              /* instead of the right one */
 	const char *version;                 /* agent; NULL: new */
+	const char *power_code;              /* StartInstances and StopInstances are refused */
+	bool quiet_power;                    /* they are not answered */
+	bool quiet_creds;
 	bool not_connected, no_creds, ws_refused, mute, quiet_aws, mute_acks;
 	bool quiet_resume; /* ResumeSession is not answered */
 	unsigned latency;  /* ms, one way */
@@ -289,6 +298,51 @@ void ec2_cancel(struct ec2_call *c)
 	free(c);
 }
 
+struct ec2_power *ec2_power(struct aws_client *a, const char *endpoint, const char *id, bool start,
+			    unsigned limit_ms, ec2_power_fn *fn, void *arg, struct err *e)
+{
+	struct ec2_power *p = calloc(1, sizeof(*p));
+
+	(void)a;
+	(void)endpoint;
+	(void)limit_ms;
+	(void)e;
+	assert_string_equal(id, W->instances[0].id);
+	p->fn = fn;
+	p->arg = arg;
+	p->start = start;
+	list_add_tail(&W->power_calls, &p->node);
+	return p;
+}
+void ec2_power_cancel(struct ec2_power *p)
+{
+	if (!p)
+		return;
+	list_del(&p->node);
+	free(p);
+}
+
+/* As EC2 has it: what is pending cannot be stopped, what is stopping cannot be started. */
+static void power_answer(struct ec2_power *p)
+{
+	char before[EC2_STATE_TEXT], *now = W->instances[0].state;
+	const char *odd = p->start ? "stopping" : "pending", *code = W->power_code;
+	struct err e;
+
+	snprintf(before, sizeof(before), "%s", now);
+	if (!code && strcmp(now, odd) == 0)
+		code = "IncorrectInstanceState";
+	W->power_ons += p->start;
+	W->power_offs += !p->start;
+	(void)err_set(&e, ERR_AWS, "ec2: %s", code ? code : "");
+	if (!code && p->start && strcmp(now, "stopped") == 0)
+		snprintf(now, EC2_STATE_TEXT, "pending");
+	if (!code && !p->start && strcmp(now, "running") == 0)
+		snprintf(now, EC2_STATE_TEXT, "stopping");
+	p->fn(p->arg, code ? NULL : before, code ? code : "", code ? &e : NULL);
+	free(p);
+}
+
 static void aws_error(struct aws_call *c, const char *code, const char *text)
 {
 	struct err e;
@@ -400,7 +454,9 @@ static void answer_others(void)
 {
 	struct list *it;
 
-	while ((it = list_pop(&W->creds_calls)) != NULL) {
+	while (!W->quiet_power && (it = list_pop(&W->power_calls)) != NULL)
+		power_answer(CONTAINER_OF(it, struct ec2_power, node));
+	while (!W->quiet_creds && (it = list_pop(&W->creds_calls)) != NULL) {
 		struct provider_call *c = CONTAINER_OF(it, struct provider_call, node);
 		struct creds *creds = creds_new("AKID", "secret", "session", 0, NULL, "test", NULL);
 		struct err e;
@@ -778,6 +834,7 @@ static void world_begin(void)
 	list_init(&W->calls);
 	list_init(&W->creds_calls);
 	list_init(&W->ec2_calls);
+	list_init(&W->power_calls);
 	list_init(&W->sockets);
 	W->codec = message_codec_new(NULL);
 }
@@ -787,6 +844,7 @@ static void world_end(void)
 	run(5);
 	assert_true(list_empty(&W->sockets));
 	assert_true(list_empty(&W->calls));
+	assert_true(list_empty(&W->power_calls));
 	assert_true(list_empty(&W->loop.posts));
 	assert_int_equal(W->loop.timer_count, 0);
 	for (int i = 0; i < W->agent_count; i++) {
