@@ -75,7 +75,7 @@ all: $B/awsocks $B/awsocks-localaws $B/awsocks-bridge
 lib: $B/libawsocks.a
 
 prog_objs = $(patsubst %.c,$B/obj/%.o,$(filter-out $(NOT_OURS),$(wildcard cmd/$1/*.c)))
-BRIDGE_OBJ := $(filter-out %/main.o,$(call prog_objs,bridge))
+BRIDGE_OBJ := $(filter-out %/main.o $B/obj/cmd/bridge/alone_%,$(call prog_objs,bridge))
 $B/awsocks: $(call prog_objs,awsocks) $(BRIDGE_OBJ) $B/libawsocks.a
 	$(LINK) $^ $(LIBS) -o $@
 $B/awsocks-localaws: $(call prog_objs,localaws) $B/libawsocks.a
@@ -118,7 +118,8 @@ setup:
 # ordinary one. What it may use is what is listed here; anything more does not link.
 STATIC_CC  := $(if $(SAN),,$(if $(filter Linux,$(OS)),$(shell command -v musl-gcc || echo $(CC))))
 BRIDGE_SRC := $(filter-out $(NOT_OURS),$(wildcard cmd/bridge/*.c cmd/awsocks/proxy_vars*.c net/sock_*.c)) \
-              net/addr.c net/listen_bind.c base/clock.c base/err.c base/log.c base/mem.c base/str.c
+              cmd/awsocks/env_shell.c cmd/awsocks/env_text.c net/addr.c net/listen_bind.c \
+              $(patsubst %,base/%.c,buf clock err log mem memx str suggest)
 BRIDGE_SRC := $(filter-out net/sock_relay%,$(BRIDGE_SRC))
 STATIC_CFLAGS = $(LANG_FLAGS) $(WARN) -O2 -g -ffunction-sections -fdata-sections -fstack-protector-strong -MMD -MP
 $B/static/%.o: %.c

@@ -1,16 +1,15 @@
 /*
- * `awsocks connect HOST PORT`: standard input and output to a destination
- * through a running awsocks, as an ssh ProxyCommand.
+ * `awsocks connect HOST PORT`: standard input and output to a destination, as an ssh ProxyCommand.
  *
- *     stdin/stdout <== net/relay ==> proxy listener, after a SOCKS5 handshake
+ * Through a running awsocks it is what awsocks-bridge does too (cmd/bridge/through.c). The listener
+ * is found by --to, then $AWSOCKS, then by asking the control socket. Here is the same on awsocks'
+ * own loop, for --standalone:
+ *
+ *     stdin/stdout <== net/relay ==> a proxy's end, after a SOCKS5 handshake
  *
  * An instance's id for a host is another matter: connect_instance.c.
- *
- * The listener is found by --to, then $AWSOCKS, then by asking the control
- * socket. Greeting and request go out together: the listener is ours.
  */
 #include <cjson/cJSON.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,15 +23,16 @@
 #include "cmd/awsocks/connect.h"
 #include "cmd/awsocks/paths.h"
 #include "cmd/awsocks/setup.h"
+#include "cmd/bridge/ask.h"
+#include "cmd/bridge/through.h"
 #include "net/addr.h"
-#include "net/dialer.h"
 #include "net/loop.h"
 #include "net/relay.h"
 #include "net/stdio_stream.h"
 #include "net/tcp.h"
 #include "stream/stream.h"
 
-enum { LISTENER_LIMIT_MS = 5000, REPLY_LIMIT_MS = 60000 };
+enum { REPLY_LIMIT_MS = 60000 };
 
 struct connection {
 	struct loop *loop;
@@ -76,17 +76,6 @@ static int relay(struct connection *c, const uint8_t *early, size_t n)
 
 /* --- the handshake ---------------------------------------------------- */
 
-static const char *reply_text(unsigned code)
-{
-	static const char *const text[] = {
-		"succeeded",           "failed (see awsocks' log)",   "refused by a rule",
-		"network unreachable", "host unreachable or unknown", "connection refused",
-		"timed out",           "command not supported",       "address type not supported",
-	};
-
-	return code < sizeof(text) / sizeof(text[0]) ? text[code] : "unknown reply";
-}
-
 static void fail(struct connection *c)
 {
 	timer_disarm(c->loop, &c->limit);
@@ -115,45 +104,22 @@ static void on_writable(void *arg)
 	(void)arg; /* the request fits a socket's buffer */
 }
 
-/* Length of the two answers at p; 0: more is needed (RFC 1928, 3 and 6). */
-static size_t answers_length(const uint8_t *p, size_t n)
-{
-	size_t address;
-
-	if (n < 7)
-		return 0;
-	address = p[5] == 1 ? 4 : p[5] == 4 ? 16 : (size_t)p[6] + 1;
-	return n >= 2 + 4 + address + 2 ? 2 + 4 + address + 2 : 0;
-}
-
 static void on_data(void *arg, const uint8_t *p, size_t n)
 {
 	struct connection *c = arg;
 	const uint8_t *at;
 	size_t used;
+	int granted;
 
 	if (buf_add(&c->in, p, n, &c->err) != 0) {
 		fail(c);
 		return;
 	}
 	at = buf_ptr(&c->in);
-	if (buf_len(&c->in) >= 2 && (at[0] != 5 || at[1] != 0)) {
-		(void)err_set(&c->err, ERR_PROTO, "the listener does not speak SOCKS5");
+	granted = ask_answer(at, buf_len(&c->in), c->args->host, c->args->port, &used, &c->err);
+	if (granted < 0)
 		fail(c);
-		return;
-	}
-	if (buf_len(&c->in) >= 4 && at[3] != 0) {
-		(void)err_set(&c->err,
-			      at[3] == 5   ? ERR_REFUSED
-			      : at[3] == 2 ? ERR_DENIED
-					   : ERR_DIAL,
-			      at[3] == 2 ? "%s:%u: %s (awsocks route shows which)" : "%s:%u: %s",
-			      c->args->host, c->args->port, reply_text(at[3]));
-		fail(c);
-		return;
-	}
-	used = answers_length(at, buf_len(&c->in));
-	if (!used)
+	if (granted <= 0)
 		return;
 	timer_disarm(c->loop, &c->limit);
 	if (relay(c, at + used, buf_len(&c->in) - used) != 0)
@@ -179,23 +145,18 @@ static void on_limit(void *arg)
 /* Greeting and request at once. Takes fd. */
 static void ask(struct connection *c, int fd)
 {
-	uint8_t request[3 + 5 + 255 + 2];
-	size_t n = strlen(c->args->host);
+	uint8_t request[ASK_REQUEST];
+	size_t n = ask_request(c->args->host, c->args->port, request);
 
 	c->proxy = tcp_stream_new(c->loop, fd, &c->err);
 	if (!c->proxy) {
 		end(c);
 		return;
 	}
-	memcpy(request, "\x05\x01\x00\x05\x01\x00\x03", 7);
-	request[7] = (uint8_t)n;
-	memcpy(request + 8, c->args->host, n);
-	request[8 + n] = (uint8_t)(c->args->port >> 8);
-	request[9 + n] = (uint8_t)c->args->port;
 	stream_attach(c->proxy, &handler, c);
 	stream_credit(c->proxy, RELAY_WINDOW);
 	timer_arm(c->loop, &c->limit, REPLY_LIMIT_MS, on_limit, c);
-	if (stream_write(c->proxy, request, n + 10) != n + 10)
+	if (stream_write(c->proxy, request, n) != n)
 		fail(c);
 }
 
@@ -232,14 +193,6 @@ int connect_over(struct loop *loop, int fd, const struct connect_args *a, struct
 }
 
 /* --- the command ------------------------------------------------------ */
-
-/* "http://H:P", "socks5h://H:P", "H:P", "unix:/path". */
-static const char *without_scheme(const char *s)
-{
-	const char *at = strstr(s, "://");
-
-	return at ? at + 3 : s;
-}
 
 /* The address of the listener with that name, or of the first (name NULL). NULL: none. */
 static const char *pick_listener(const struct cJSON *status, const char *name)
@@ -283,51 +236,21 @@ static int find_listener(const struct connect_args *a, struct addr *at, struct e
 	char text[ADDR_TEXT];
 
 	if (a->to && strchr(a->to, ':'))
-		return addr_parse(without_scheme(a->to), at, e) == 0 ? 0 : err_wrap(e, "--to");
+		return through_parse(a->to, at, e) == 0 ? 0 : err_wrap(e, "--to");
 	if (!a->to && from_env && *from_env)
-		return addr_parse(without_scheme(from_env), at, e) == 0 ? 0
-									: err_wrap(e, "AWSOCKS");
+		return through_parse(from_env, at, e) == 0 ? 0 : err_wrap(e, "AWSOCKS");
 	if (listener_from_control(a->control, a->to, text, e) != 0)
 		return -1;
 	return addr_parse(text, at, e);
 }
 
-struct dialing {
-	struct loop *loop;
-	int fd;
-	struct err err;
-};
-
-static void on_dialed(void *arg, int fd, const struct addr *to, const struct err *why)
+static int by_listener(const struct connect_args *a, struct err *e)
 {
-	struct dialing *d = arg;
-
-	(void)to;
-	d->fd = fd;
-	if (fd < 0 && why)
-		d->err = *why;
-	loop_stop(d->loop);
-}
-
-static int through_listener(const struct connect_args *a, struct err *e)
-{
-	struct net_dial_opts opts = { .limit_ms = LISTENER_LIMIT_MS };
-	struct dialing d = { .fd = -1 };
 	struct addr at;
-	int result = -1;
 
-	if (find_listener(a, &at, e) != 0 || loop_new(&d.loop, e) != 0)
+	if (find_listener(a, &at, e) != 0)
 		return -1;
-	if (net_dial_addr(d.loop, &at, &opts, on_dialed, &d, &d.err))
-		loop_run(d.loop);
-	if (d.fd >= 0) {
-		result = connect_over(d.loop, d.fd, a, NULL, e);
-	} else {
-		*e = d.err;
-		(void)err_wrap(e, "the awsocks listener");
-	}
-	(void)loop_free(d.loop); /* it never looks up a name */
-	return result;
+	return through_listener(&at, a->host, a->port, e);
 }
 
 static int parse(int argc, char **argv, struct connect_args *a, struct err *e)
@@ -380,7 +303,7 @@ int cmd_connect(int argc, char **argv)
 
 	if (parse(argc, argv, &a, &e) == 0 && (a.instance     ? connect_instance(&a, &e)
 					       : a.standalone ? connect_standalone(&a, &e)
-							      : through_listener(&a, &e)) == 0)
+							      : by_listener(&a, &e)) == 0)
 		return 0;
 	fprintf(stderr, "awsocks: %s\n", e.msg);
 	return err_exit_status(e.code);

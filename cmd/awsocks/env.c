@@ -1,13 +1,11 @@
-/* `awsocks env`: the variables of proxy_vars.h in the words of a shell (env_shell.h). */
+/* `awsocks env`: what it is asked for, and where the proxy is; env_text.h has the words. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cmd/awsocks/env.h"
-#include "cmd/awsocks/env_shell.h"
+#include "cmd/awsocks/env_text.h"
 #include "cmd/awsocks/own.h"
-
-enum { OUTPUT_MAX = 64 * 1024, MERGED_MAX = 16 * 1024, MARKS = 64 };
 
 const struct arg_opt env_options[] = {
 	{ "shell", 0, "SHELL", NULL, NULL,
@@ -30,124 +28,12 @@ const struct arg_opt env_options[] = {
 	{ NULL, 0, NULL, NULL, NULL, NULL },
 };
 
-struct output {
-	struct buf text;
-	enum env_shell shell;
-	/* by proxy_vars_name()'s number: has a value now, has one without --all, is merged */
-	bool listed[MARKS], usual[MARKS], merged[MARKS];
-};
-
-static int put(struct output *o, const char *name, const char *value, struct err *e)
+static int print(const struct buf *text)
 {
-	return *value ? env_shell_set(&o->text, o->shell, name, value, e)
-		      : env_shell_unset(&o->text, o->shell, name, e);
-}
-
-/* A variable that the user's own words may stand in. ours NULL: without ours. */
-static int put_merged(struct output *o, const char *name, const char *ours, struct err *e)
-{
-	/* What a file is read into has other variables than this process. */
-	const char *existing = env_shell_is_file(o->shell) ? NULL : getenv(name);
-	char merged[MERGED_MAX];
-
-	if (proxy_vars_merge(name, existing, ours, merged, sizeof(merged), e) != 0)
-		return -1;
-	return put(o, name, merged, e);
-}
-
-static bool *mark_of(bool marks[static MARKS], const char *name)
-{
-	size_t i = 0;
-
-	while (i + 1 < MARKS && proxy_vars_name(i) && strcmp(proxy_vars_name(i), name) != 0)
-		i++;
-	return &marks[i];
-}
-
-static int set(void *arg, const char *name, const char *value, enum proxy_var_kind kind,
-	       struct err *e)
-{
-	struct output *o = arg;
-
-	*mark_of(o->listed, name) = true;
-	return kind == PROXY_VAR_MERGE ? put_merged(o, name, value, e) : put(o, name, value, e);
-}
-
-static int mark_usual(void *arg, const char *name, const char *value, enum proxy_var_kind kind,
-		      struct err *e)
-{
-	struct output *o = arg;
-
-	(void)value;
-	(void)e;
-	*mark_of(o->usual, name) = true;
-	*mark_of(o->merged, name) = kind == PROXY_VAR_MERGE;
-	return 0;
-}
-
-/* Which are set without --all, and which of them are merged. */
-static int learn_usual(struct output *o, struct err *e)
-{
-	const struct proxy_vars_opts any = { .host = "127.0.0.1", .port = 1 };
-
-	return proxy_vars_each(&any, mark_usual, o, e);
-}
-
-/* The usual ones that this environment has and that are not set now: whatever set them, they
- * name another proxy. Those of --all may be the user's own. */
-static int unset_stale(struct output *o, struct err *e)
-{
-	const char *name, *existing;
-
-	for (size_t i = 0; i < MARKS && (name = proxy_vars_name(i)) != NULL; i++) {
-		existing = getenv(name);
-		if (o->listed[i] || !o->usual[i] || !existing)
-			continue;
-		if (o->merged[i] ? put_merged(o, name, NULL, e) != 0 : put(o, name, "", e) != 0)
-			return -1;
-	}
-	return 0;
-}
-
-static int unset_all(struct output *o, struct err *e)
-{
-	const char *name;
-
-	for (size_t i = 0; i < MARKS && (name = proxy_vars_name(i)) != NULL; i++)
-		if (o->merged[i] ? put_merged(o, name, NULL, e) != 0 : put(o, name, "", e) != 0)
-			return -1;
-	return 0;
-}
-
-static int print(struct output *o)
-{
-	size_t n = buf_len(&o->text);
-	bool ok = fwrite(buf_ptr(&o->text), 1, n, stdout) == n && fflush(stdout) == 0;
+	bool ok = fwrite(buf_ptr(text), 1, buf_len(text), stdout) == buf_len(text) &&
+		  fflush(stdout) == 0;
 
 	return ok ? 0 : err_exit_status(ERR_IO);
-}
-
-static int print_vars(struct output *o, const struct env_request *q, struct err *e)
-{
-	struct env_vars v;
-
-	if (env_vars_find(q, &v, e) != 0 || env_shell_begin(&o->text, o->shell, e) != 0 ||
-	    proxy_vars_each(&v.opts, set, o, e) != 0)
-		return -1;
-	if (!env_shell_is_file(o->shell) && unset_stale(o, e) != 0)
-		return -1;
-	if (env_shell_end(&o->text, o->shell, e) != 0)
-		return -1;
-	if (!*v.place.host)
-		env_say_unix_limits(&v.place);
-	return print(o);
-}
-
-static int print_unset(struct output *o, struct err *e)
-{
-	if (env_shell_is_file(o->shell))
-		return err_set(e, ERR_USAGE, "--unset: a file cannot unset a variable");
-	return unset_all(o, e) != 0 ? -1 : print(o);
 }
 
 static int choose_shell(const char *given, enum env_shell *out, struct err *e)
@@ -173,10 +59,27 @@ struct asked {
 	bool unset;
 };
 
+/* Into text; what the user should know goes to standard error. */
+static int fill(const struct asked *a, struct buf *text, struct err *e)
+{
+	enum env_shell shell;
+	struct env_vars v;
+
+	if (choose_shell(a->shell, &shell, e) != 0)
+		return -1;
+	if (a->unset)
+		return env_text_unset(text, shell, e);
+	if (env_vars_find(&a->request, &v, e) != 0 || env_text_set(text, shell, &v.opts, e) != 0)
+		return -1;
+	if (!*v.place.host)
+		env_say_unix_limits(&v.place);
+	return 0;
+}
+
 static int run(const struct asked *a, const struct args *args, struct err *e)
 {
-	struct output o = { 0 };
 	struct env_vars v;
+	struct buf text;
 	int rc;
 
 	if (args->count)
@@ -188,13 +91,11 @@ static int run(const struct asked *a, const struct args *args, struct err *e)
 		return err_set(e, ERR_USAGE, "--for goes with neither --shell nor --unset");
 	if (a->tool)
 		return env_vars_find(&a->request, &v, e) != 0 ? -1 : env_for(a->tool, &v, e);
-	if (choose_shell(a->shell, &o.shell, e) != 0)
-		return -1;
-	buf_init(&o.text, OUTPUT_MAX);
-	rc = learn_usual(&o, e);
+	buf_init(&text, ENV_TEXT_MAX);
+	rc = fill(a, &text, e);
 	if (rc == 0)
-		rc = a->unset ? print_unset(&o, e) : print_vars(&o, &a->request, e);
-	buf_free(&o.text);
+		rc = print(&text);
+	buf_free(&text);
 	return rc;
 }
 

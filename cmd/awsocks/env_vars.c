@@ -35,24 +35,10 @@ static const char *program(char out[static PATH_TEXT])
 	return "awsocks";
 }
 
-static int all_proxy(const char *word, enum proxy_vars_all *out, struct err *e)
-{
-	if (!word || strcmp(word, "http") == 0)
-		*out = PROXY_VARS_ALL_HTTP;
-	else if (strcmp(word, "socks5h") == 0)
-		*out = PROXY_VARS_ALL_SOCKS5H;
-	else if (strcmp(word, "none") == 0)
-		*out = PROXY_VARS_ALL_NONE;
-	else
-		return err_set(e, ERR_USAGE, "--all-proxy '%.40s': http, socks5h or none expected",
-			       word);
-	return 0;
-}
-
 int env_vars_find(const struct env_request *q, struct env_vars *v, struct err *e)
 {
 	*v = (struct env_vars){ .opts.extra = q->extra, .opts.no_ssh = q->no_ssh };
-	if (all_proxy(q->all_proxy, &v->opts.all_proxy, e) != 0 ||
+	if (proxy_vars_all_find(q->all_proxy, &v->opts.all_proxy, e) != 0 ||
 	    env_place_find(&q->where, &v->place, e) != 0)
 		return -1;
 	v->opts.program = program(v->program);

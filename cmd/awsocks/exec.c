@@ -14,8 +14,7 @@
 #include "base/str.h"
 #include "cmd/awsocks/env.h"
 #include "cmd/awsocks/own.h"
-
-enum { VALUE_MAX = 16 * 1024 };
+#include "cmd/bridge/cmd_bridge.h"
 
 /* As shells and env(1) have it (POSIX XCU 2.8.2). */
 enum { CANNOT_RUN = 126, NOT_FOUND = 127 };
@@ -30,20 +29,6 @@ const struct arg_opt exec_options[] = {
 	{ NULL, 0, NULL, NULL, NULL, NULL },
 };
 
-static int set(void *arg, const char *name, const char *value, enum proxy_var_kind kind,
-	       struct err *e)
-{
-	char merged[VALUE_MAX];
-
-	(void)arg;
-	if (kind == PROXY_VAR_MERGE) {
-		if (proxy_vars_merge(name, getenv(name), value, merged, sizeof(merged), e) != 0)
-			return -1;
-		value = merged;
-	}
-	return setenv(name, value, 1) == 0 ? 0 : err_sys(e, errno, "%s", name);
-}
-
 static int become(char **command)
 {
 	int sys;
@@ -57,30 +42,30 @@ static int become(char **command)
 /* The command behind a bridge from a port that the system chooses. */
 static int run_bridge(const struct env_vars *v, char **command, int count, struct err *e)
 {
-	const struct command *bridge = command_find("bridge");
-	char to[HOST_MAX + 16];
+	const char *kind[] = { "http", "socks5h", "none" };
+	char to[HOST_MAX + 16], all_proxy[32];
 	char *before[] = { (char[]){ "bridge" },
 			   (char[]){ "--listen" },
 			   (char[]){ "127.0.0.1:0" },
 			   (char[]){ "--to" },
 			   to,
 			   (char[]){ "--env" },
+			   all_proxy,
+			   v->opts.extra ? (char[]){ "--all" } : (char[]){ "--no-all" },
+			   v->opts.no_ssh ? (char[]){ "--no-ssh" } : (char[]){ "--ssh" },
 			   (char[]){ "--" } };
 	enum { BEFORE = sizeof(before) / sizeof(before[0]) };
 	char **argv;
 	int status;
 
-	if (!bridge->run) {
-		env_say_unix_limits(&v->place);
-		return err_set(e, ERR_UNSUPPORTED, "exec: no bridge in this version");
-	}
 	env_place_format(&v->place, to);
+	(void)str_fmt(all_proxy, sizeof(all_proxy), "--all-proxy=%s", kind[v->opts.all_proxy]);
 	argv = mem_alloc(((size_t)count + BEFORE + 1) * sizeof(*argv));
 	if (!argv)
 		return err_set(e, ERR_NOMEM, "exec");
 	memcpy(argv, before, sizeof(before));
 	memcpy(argv + BEFORE, command, (size_t)count * sizeof(*argv));
-	status = bridge->run(count + BEFORE, argv);
+	status = cmd_bridge(count + BEFORE, argv);
 	mem_free(argv);
 	return status;
 }
@@ -93,7 +78,7 @@ static int run(const struct env_request *q, char **command, int count, struct er
 		return -1;
 	if (!*v.place.host)
 		return run_bridge(&v, command, count, e);
-	return proxy_vars_each(&v.opts, set, NULL, e) != 0 ? -1 : become(command);
+	return proxy_vars_export(&v.opts, e) != 0 ? -1 : become(command);
 }
 
 /* Where the command begins: behind "--", or where it is the first word of all. */

@@ -1,6 +1,8 @@
 /* The table of variables; proxy_vars_merge.c has those that share their place with the user's. */
 #include "cmd/awsocks/proxy_vars.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -51,6 +53,20 @@ static const struct var vars[] = {
 const char *proxy_vars_name(size_t i)
 {
 	return i < sizeof(vars) / sizeof(vars[0]) ? vars[i].name : NULL;
+}
+
+int proxy_vars_all_find(const char *word, enum proxy_vars_all *out, struct err *e)
+{
+	if (!word || strcmp(word, "http") == 0)
+		*out = PROXY_VARS_ALL_HTTP;
+	else if (strcmp(word, "socks5h") == 0)
+		*out = PROXY_VARS_ALL_SOCKS5H;
+	else if (strcmp(word, "none") == 0)
+		*out = PROXY_VARS_ALL_NONE;
+	else
+		return err_set(e, ERR_USAGE, "--all-proxy '%.40s': http, socks5h or none expected",
+			       word);
+	return 0;
 }
 
 /* What both Git's shell and ssh's leave as it is. */
@@ -166,4 +182,23 @@ int proxy_vars_each(const struct proxy_vars_opts *o, proxy_var_fn *fn, void *arg
 			return rc;
 	}
 	return 0;
+}
+
+static int export_one(void *arg, const char *name, const char *value, enum proxy_var_kind kind,
+		      struct err *e)
+{
+	char merged[16 * 1024];
+
+	(void)arg;
+	if (kind == PROXY_VAR_MERGE) {
+		if (proxy_vars_merge(name, getenv(name), value, merged, sizeof(merged), e) != 0)
+			return -1;
+		value = merged;
+	}
+	return setenv(name, value, 1) == 0 ? 0 : err_sys(e, errno, "%s", name);
+}
+
+int proxy_vars_export(const struct proxy_vars_opts *o, struct err *e)
+{
+	return proxy_vars_each(o, export_one, NULL, e);
 }

@@ -20,6 +20,8 @@ enum { PROXY_VAR_VALUE = 1024, PROXY_VAR_PROGRAM = 256 };
 
 /* What ALL_PROXY gets. */
 enum proxy_vars_all { PROXY_VARS_ALL_HTTP = 0, PROXY_VARS_ALL_SOCKS5H, PROXY_VARS_ALL_NONE };
+/* By the word that --all-proxy takes; NULL: http. */
+MUST_CHECK int proxy_vars_all_find(const char *word, enum proxy_vars_all *, struct err *);
 
 struct proxy_vars_opts {
 	const char *host; /* an IP address ("::1" without brackets) or a name; NULL: unix_path */
@@ -46,6 +48,8 @@ typedef int proxy_var_fn(void *arg, const char *name, const char *value, enum pr
 /* ERR_USAGE: a host, path or value that does not fit. */
 MUST_CHECK int proxy_vars_each(const struct proxy_vars_opts *, proxy_var_fn *, void *arg,
 			       struct err *);
+/* Sets them in this process's environment, for a program that is to be run. */
+MUST_CHECK int proxy_vars_export(const struct proxy_vars_opts *, struct err *);
 /* All names that proxy_vars_each() may ever use, for --unset; NULL behind the last. */
 const char *proxy_vars_name(size_t i);
 

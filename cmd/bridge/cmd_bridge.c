@@ -8,14 +8,12 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/str.h"
-#include "cmd/awsocks/proxy_vars.h"
 #include "cmd/bridge/child.h"
 #include "cmd/bridge/ev.h"
 #include "cmd/bridge/lo.h"
@@ -98,20 +96,6 @@ static void on_signals(void *arg, unsigned what)
 
 /* ---- the command's variables ---- */
 
-static int set_variable(void *arg, const char *name, const char *value, enum proxy_var_kind kind,
-			struct err *e)
-{
-	char merged[16 * 1024];
-
-	(void)arg;
-	if (kind == PROXY_VAR_MERGE) {
-		if (proxy_vars_merge(name, getenv(name), value, merged, sizeof(merged), e) != 0)
-			return -1;
-		value = merged;
-	}
-	return setenv(name, value, 1) == 0 ? 0 : err_set(e, ERR_NOMEM, "%s", name);
-}
-
 /* The first TCP listener; a Unix one if there is no other. */
 static const struct addr *listener_for_env(const struct session *s)
 {
@@ -134,9 +118,11 @@ static int set_variables(const struct session *s, struct err *e)
 {
 	const struct addr *a = listener_for_env(s);
 	char host[ADDR_TEXT], program[PROXY_VAR_PROGRAM];
-	struct proxy_vars_opts o = { .host = host, .port = addr_port(a) };
+	struct proxy_vars_opts o = s->args->vars;
 	ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
 
+	o.host = host;
+	o.port = addr_port(a);
 	if (n > 0 && n < (ssize_t)sizeof(program) - 1) {
 		program[n] = '\0';
 		o.program = program;
@@ -148,7 +134,7 @@ static int set_variables(const struct session *s, struct err *e)
 	} else {
 		host_of(a, host);
 	}
-	return proxy_vars_each(&o, set_variable, NULL, e);
+	return proxy_vars_export(&o, e);
 }
 
 /* ---- from the beginning to the end ---- */

@@ -23,6 +23,7 @@ const char bridge_args_help[] =
 	"  --listen ADDR            where to listen, up to 16 times; port 0: a free one\n"
 	"  --to ADDR                the other end\n"
 	"  --env                    sets the variables that make COMMAND use the first listener\n"
+	"  --all-proxy KIND, --all, --no-ssh        with --env: as for awsocks env\n"
 	"  --wait DURATION          how long a connection waits for the other end (30s)\n"
 	"  --max-waiting N          how many may (256)\n"
 	"  --max-connections N      at a time; further clients wait (4096, or a quarter of the\n"
@@ -104,15 +105,17 @@ static int set_value(struct bridge_args *a, const char *name, const char *value,
 		return parse_count(value, &a->bridge.max, e);
 	if (strcmp(name, "mode") == 0)
 		return parse_mode(value, &a->bridge.mode, e);
+	if (strcmp(name, "all-proxy") == 0)
+		return proxy_vars_all_find(value, &a->vars.all_proxy, e);
 	a->log_level = value;
 	return 0;
 }
 
 static bool takes_value(const char *name)
 {
-	static const char *const names[] = { "listen",      "to",   "wait",
-					     "max-waiting", "mode", "max-connections",
-					     "log-level",   NULL };
+	static const char *const names[] = { "listen",          "to",        "wait",
+					     "max-waiting",     "mode",      "all-proxy",
+					     "max-connections", "log-level", NULL };
 
 	for (const char *const *n = names; *n; n++)
 		if (strcmp(*n, name) == 0)
@@ -128,6 +131,12 @@ static bool *find_flag(struct bridge_args *a, const char *name, bool *negated)
 		name += strlen("no-");
 	if (strcmp(name, "env") == 0)
 		return &a->env;
+	if (strcmp(name, "all") == 0)
+		return &a->vars.extra;
+	if (strcmp(name, "ssh") == 0) {
+		*negated = !*negated;
+		return &a->vars.no_ssh;
+	}
 	return strcmp(name, "die-with-parent") == 0 ? &a->die_with_parent : NULL;
 }
 

@@ -4,11 +4,13 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "cmd/awsocks/proxy_vars.h"
 #include "cmd/bridge/bridge.h"
 
 struct bridge_args {
 	struct bridge_opts bridge;
-	bool env; /* sets the command's variables */
+	bool env;                    /* sets the command's variables, */
+	struct proxy_vars_opts vars; /* these but host, port and program */
 	bool die_with_parent;
 	const char *log_level; /* NULL: warn with a command, info without */
 	char **command;        /* NULL: none; ends in NULL */

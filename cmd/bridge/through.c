@@ -131,8 +131,8 @@ static int relay(struct ev *ev, struct lane_shared *shared, int fd, struct err *
 	}
 	rc = ev_run(ev, e);
 	pair_close(&pair, false);
-	/* Whoever reads has left, or the far end: both end what is going on, and are no news. */
-	if (rc == 0 && r.sys && r.sys != EPIPE && r.sys != ECONNRESET)
+	/* Whoever reads has left: no news to anybody. */
+	if (rc == 0 && r.sys && r.sys != EPIPE)
 		return err_sys(e, r.sys, "connection");
 	return rc;
 }
