@@ -23,7 +23,6 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/random.h"
 #include "base/str.h"
 #include "credentials/aws_error.h"
 #include "credentials/creds.h"
@@ -53,9 +52,7 @@ struct aws_client {
 	struct list calls;
 	struct endpoint_clock clock[CLOCKS_MAX];
 	size_t clocks, last_clock;
-	struct aws_retry retry;
-	struct aws_bucket bucket;
-	struct aws_rate rate;
+	struct aws_budget budget;
 };
 
 struct aws_call {
@@ -67,8 +64,8 @@ struct aws_call {
 	char *service, *url, *host, *path, *target, *body;
 	char op[64]; /* for messages: "ssm: StartSession" */
 	bool no_retry, no_signature;
-	unsigned tries, cost; /* cost: of the last retry, given back on success */
-	bool renewed, reclocked, paced;
+	struct aws_tries tries;
+	bool renewed, reclocked;
 	uint64_t end_ms;
 	struct creds *creds;
 	struct provider_call *asking;
@@ -91,8 +88,7 @@ struct aws_client *aws_client_new(const struct aws_client_opts *o, struct err *e
 		c->provider = o->provider;
 		c->region = mem_strdup(o->region);
 		c->ca_file = mem_strdup(o->ca_file);
-		c->retry = o->retry;
-		aws_bucket_init(&c->bucket, &c->retry);
+		aws_budget_init(&c->budget, &o->retry);
 		list_init(&c->calls);
 	}
 	if (!c || !c->region || (o->ca_file && !c->ca_file)) {
@@ -227,15 +223,12 @@ static void on_limit(void *arg)
 /* Whether one more of the ordinary tries is allowed; if so it is arranged. */
 static bool again_later(struct aws_call *call, bool timeout)
 {
-	uint32_t random;
+	uint64_t now = loop_now_ms(call->client->loop);
 	unsigned delay;
 
-	if (call->no_retry || ++call->tries >= aws_retry_attempts(&call->client->retry))
-		return false;
-	random_bytes(&random, sizeof(random));
-	delay = aws_retry_delay_ms(call->tries - 1, random);
-	if (loop_now_ms(call->client->loop) + delay >= call->end_ms ||
-	    !aws_bucket_take(&call->client->bucket, timeout, &call->cost))
+	if (call->no_retry || now >= call->end_ms ||
+	    !aws_budget_again(&call->client->budget, &call->tries, timeout, call->end_ms - now,
+			      &delay))
 		return false;
 	timer_arm(call->client->loop, &call->pause, delay, begin_try, call);
 	return true;
@@ -261,14 +254,11 @@ static bool clocks_differ(struct aws_call *call, const struct http_reply *reply)
 	return true;
 }
 
-/* An answer's part in mode adaptive. */
 static void pace(struct aws_call *call, bool throttled)
 {
 	struct aws_client *c = call->client;
 
-	call->paced = false;
-	if (c->retry.mode == AWS_RETRY_ADAPTIVE)
-		aws_rate_answered(&c->rate, loop_now_ms(c->loop), throttled);
+	aws_budget_answered(&c->budget, &call->tries, loop_now_ms(c->loop), throttled);
 }
 
 static bool once_more(struct aws_call *call, const struct http_reply *reply, const char *code)
@@ -334,7 +324,7 @@ static void on_reply(void *arg, const struct http_reply *reply, const struct err
 		refused(call, reply);
 		return;
 	}
-	aws_bucket_give(&call->client->bucket, call->cost);
+	aws_budget_succeeded(&call->client->budget, &call->tries);
 	pace(call, false);
 	end(call,
 	    &(struct aws_reply){
@@ -436,11 +426,8 @@ static void on_creds(void *arg, struct creds *c, const struct err *why)
 static bool waits_for_turn(struct aws_call *call)
 {
 	struct aws_client *c = call->client;
-	unsigned wait_ms = 0;
+	unsigned wait_ms = aws_budget_turn_ms(&c->budget, &call->tries, loop_now_ms(c->loop));
 
-	if (c->retry.mode == AWS_RETRY_ADAPTIVE && !call->paced)
-		wait_ms = aws_rate_wait_ms(&c->rate, loop_now_ms(c->loop));
-	call->paced = true;
 	if (wait_ms)
 		timer_arm(c->loop, &call->pause, wait_ms, begin_try, call);
 	return wait_ms > 0;

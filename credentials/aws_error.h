@@ -34,5 +34,5 @@ bool aws_error_expired(const char *code);
 enum err_code aws_error_class(int status, const char *code);
 /* Before try number `tries` + 1: a random part of min(2^tries, 20) s. */
 unsigned aws_retry_delay_ms(unsigned tries, uint32_t random);
-enum { AWS_TRIES_MAX = 3, AWS_SKEW_MS = 4 * 60 * 1000 };
+enum { AWS_SKEW_MS = 4 * 60 * 1000 };
 #endif

@@ -2,7 +2,9 @@
 
 #include <string.h>
 
+#include "base/random.h"
 #include "base/str.h"
+#include "credentials/aws_error.h"
 #include "credentials/env.h"
 #include "credentials/profile.h"
 
@@ -169,4 +171,46 @@ void aws_rate_answered(struct aws_rate *r, uint64_t now_ms, bool throttled)
 	r->fill = larger(rate, least_fill);
 	r->most = larger(rate, 1);
 	r->tokens = smaller(r->tokens, r->most);
+}
+
+/* ---- the calls of a client ---- */
+
+void aws_budget_init(struct aws_budget *b, const struct aws_retry *r)
+{
+	*b = (struct aws_budget){ .retry = *r };
+	aws_bucket_init(&b->bucket, r);
+}
+
+bool aws_budget_again(struct aws_budget *b, struct aws_tries *t, bool timeout, uint64_t left_ms,
+		      unsigned *pause_ms)
+{
+	uint32_t random;
+
+	if (++t->failed >= aws_retry_attempts(&b->retry))
+		return false;
+	random_bytes(&random, sizeof(random));
+	*pause_ms = aws_retry_delay_ms(t->failed - 1, random);
+	return *pause_ms < left_ms && aws_bucket_take(&b->bucket, timeout, &t->cost);
+}
+
+unsigned aws_budget_turn_ms(struct aws_budget *b, struct aws_tries *t, uint64_t now_ms)
+{
+	unsigned wait_ms = 0;
+
+	if (b->retry.mode == AWS_RETRY_ADAPTIVE && !t->has_turn)
+		wait_ms = aws_rate_wait_ms(&b->rate, now_ms);
+	t->has_turn = true;
+	return wait_ms;
+}
+
+void aws_budget_answered(struct aws_budget *b, struct aws_tries *t, uint64_t now_ms, bool throttled)
+{
+	t->has_turn = false;
+	if (b->retry.mode == AWS_RETRY_ADAPTIVE)
+		aws_rate_answered(&b->rate, now_ms, throttled);
+}
+
+void aws_budget_succeeded(struct aws_budget *b, const struct aws_tries *t)
+{
+	aws_bucket_give(&b->bucket, t->cost);
 }

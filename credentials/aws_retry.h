@@ -48,4 +48,26 @@ struct aws_rate {
 /* How long the next request has to wait: it counts as sent then. */
 unsigned aws_rate_wait_ms(struct aws_rate *, uint64_t now_ms);
 void aws_rate_answered(struct aws_rate *, uint64_t now_ms, bool throttled);
+
+/* All of that, as the calls of one client share it; and a call's own part, zeroed at first. */
+struct aws_budget {
+	struct aws_retry retry;
+	struct aws_bucket bucket;
+	struct aws_rate rate;
+};
+struct aws_tries {
+	unsigned failed; /* tries that did */
+	unsigned cost;   /* of the last retry: given back by success */
+	bool has_turn;
+};
+void aws_budget_init(struct aws_budget *, const struct aws_retry *);
+/* A try has failed: may there be another, and after which pause? None that ends after left_ms. */
+bool aws_budget_again(struct aws_budget *, struct aws_tries *, bool timeout, uint64_t left_ms,
+		      unsigned *pause_ms);
+/* How long the call's next try waits for its turn in mode adaptive; 0: it has it. */
+unsigned aws_budget_turn_ms(struct aws_budget *, struct aws_tries *, uint64_t now_ms);
+/* An answer has come, good or not. */
+void aws_budget_answered(struct aws_budget *, struct aws_tries *, uint64_t now_ms, bool throttled);
+/* It was a good one. */
+void aws_budget_succeeded(struct aws_budget *, const struct aws_tries *);
 #endif

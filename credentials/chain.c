@@ -136,12 +136,26 @@ static bool asks_somebody(const struct plan *p)
 	return p != NULL;
 }
 
+/* The bucket of retries and the rate go on while the settings stay. */
+static int read_retry(struct chain *c, const struct aws_files *files, struct err *e)
+{
+	const struct aws_retry *had = &c->rest.budget.retry;
+	struct aws_retry now;
+
+	if (aws_retry_read(files, profile_name(c->profile, c->env), c->env, &now, e) != 0)
+		return -1;
+	if (now.mode != had->mode || now.attempts != had->attempts)
+		aws_budget_init(&c->rest.budget, &now);
+	return 0;
+}
+
 /* Takes p. */
 static int ask_source(struct chain_call *cc, struct plan *p, struct err *e)
 {
 	struct chain *c = (struct chain *)cc->base.provider;
 
-	cc->source = chain_source(c, cc->files, p, e);
+	if (read_retry(c, cc->files, e) == 0)
+		cc->source = chain_source(c, cc->files, p, e);
 	plan_free(p);
 	if (cc->source)
 		cc->asking = provider_get(cc->source, on_creds, cc, e);
@@ -294,6 +308,7 @@ static void chain_close(struct provider *p)
 	mem_free(c->ca_file);
 	mem_free(c->last);
 	mem_free(c->refused);
+	sso_renewals_free(c->own_renewals);
 	mem_free(c);
 }
 
@@ -347,7 +362,11 @@ struct provider *chain_new(const struct chain_opts *o, struct err *e)
 	c->mfa = o->mfa;
 	c->profile_explicit = o->profile_explicit;
 	list_init(&c->calls);
-	if (!kept(&c->profile, o->profile) || !kept(&c->region, o->region) ||
+	rest_shared_init(&c->rest, &(struct aws_retry){ 0 });
+	if (!o->renewals)
+		c->own_renewals = sso_renewals_new(e);
+	c->renewals = o->renewals ? o->renewals : c->own_renewals;
+	if (!c->renewals || !kept(&c->profile, o->profile) || !kept(&c->region, o->region) ||
 	    !kept(&c->sts_endpoint, o->sts_endpoint) || !kept(&c->ca_file, o->ca_file)) {
 		(void)err_set(e, ERR_NOMEM, "credentials");
 		chain_close(&c->base);

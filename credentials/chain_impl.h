@@ -3,6 +3,7 @@
 /* The inside of the chain: chain.c walks a fetch through its steps, chain_source.c makes the
  * source that a plan means. */
 #include "credentials/provider_impl.h"
+#include "credentials/rest.h"
 #include "credentials/sso.h"
 
 struct aws_files;
@@ -19,7 +20,8 @@ struct chain {
 	char *found_region; /* the instance's, for want of another; NULL: not asked, or not known */
 	char *last;         /* what answered last */
 	char *refused;      /* the access key id that AWS refused last; NULL: none */
-	struct sso_pace pace;
+	struct sso_renewals *renewals, *own_renewals; /* own: NULL where others share them */
+	struct rest_shared rest;
 	struct list calls;
 };
 

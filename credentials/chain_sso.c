@@ -51,7 +51,8 @@ struct provider *chain_sso(struct chain *c, const struct aws_files *files, const
 						  .oidc_url = oidc,
 						  .ca_file = trusted(c, files),
 						  .refused = c->refused,
-						  .pace = &c->pace,
+						  .renewals = c->renewals,
+						  .rest = &c->rest,
 						  .environ = c->env },
 			      e);
 	mem_free(portal);
@@ -75,6 +76,7 @@ struct provider *chain_login(struct chain *c, const struct aws_files *files, con
 				      .url = url,
 				      .ca_file = trusted(c, files),
 				      .refused = c->refused,
+				      .rest = &c->rest,
 				      .environ = c->env },
 		e);
 	mem_free(url);

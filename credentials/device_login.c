@@ -36,6 +36,7 @@ struct device_login {
 	struct sso_token token;
 	struct file_job *job;
 	struct rest_call *rest;
+	struct rest_shared shared;
 	struct loop_timer pause;
 	struct loop_post post;
 	struct err why;
@@ -80,7 +81,8 @@ static void call(struct device_login *d, const char *op, const char *path, struc
 				    &(struct rest_request){ .op = op,
 							    .url = url,
 							    .body = (const char *)buf_ptr(b),
-							    .ca_file = d->ca_file },
+							    .ca_file = d->ca_file,
+							    .shared = &d->shared },
 				    fn, d, &e);
 	if (!d->rest)
 		fail(d, &e);
@@ -480,6 +482,7 @@ struct device_login *device_login_start(const struct device_login_opts *o, struc
 		return NULL;
 	}
 	d->o = *o;
+	rest_shared_init(&d->shared, &o->retry);
 	if (fill(d, e) == 0)
 		d->job = file_job_read(o->loop, d->client_path, on_client_file, d, e);
 	if (d->job)

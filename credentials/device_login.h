@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "credentials/aws_retry.h"
 #include "credentials/sso_files.h"
 
 struct device_login;
@@ -28,6 +29,7 @@ struct device_login_opts {
 	const char *scopes; /* "a,b"; NULL: none are asked for */
 	const char *oidc_url;
 	const char *ca_file; /* NULL: the system's */
+	struct aws_retry retry;
 	const char *const *environ;
 	/* A code to be confirmed; comes again with another one when nobody did in time. */
 	void (*show)(void *arg, const struct device_code *);

@@ -31,6 +31,7 @@ struct login {
 	struct loop *loop;
 	struct http *http;
 	char *profile, *url, *ca_file, *refused, *path, *words;
+	struct rest_shared *rest;
 	struct list calls;
 };
 
@@ -250,7 +251,7 @@ static int form_url(const struct login *l, char out[512], struct err *e)
 		       : err_set(e, ERR_CONFIG, "endpoint too long: %.60s...", l->url);
 }
 
-static char *proof(void *arg, struct err *e)
+static char *proof(void *arg, int64_t wall_ms, struct err *e)
 {
 	struct login_call *lc = arg;
 	char url[512], jti[37];
@@ -258,7 +259,7 @@ static char *proof(void *arg, struct err *e)
 	if (form_url(login_of(lc), url, e) != 0)
 		return NULL;
 	random_uuid(jti);
-	return dpop_proof(lc->key, url, now_ms(login_of(lc)) / 1000, jti, e);
+	return dpop_proof(lc->key, url, wall_ms / 1000, jti, e);
 }
 
 static int body_of(const struct login_file *f, struct buf *b, struct err *e)
@@ -286,7 +287,8 @@ static void renew(struct login_call *lc)
 							     .body = (const char *)buf_ptr(&b),
 							     .proof = proof,
 							     .proof_arg = lc,
-							     .ca_file = l->ca_file },
+							     .ca_file = l->ca_file,
+							     .shared = l->rest },
 				     on_reply, lc, &lc->why);
 	buf_free(&b);
 	if (!lc->rest)
@@ -396,6 +398,7 @@ struct provider *login_new(const struct login_opts *o, struct err *e)
 	l->base.ops = &ops;
 	l->loop = o->loop;
 	l->http = o->http;
+	l->rest = o->rest;
 	list_init(&l->calls);
 	if (fill(l, o, e) != 0) {
 		login_close(&l->base);

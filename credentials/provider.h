@@ -12,6 +12,7 @@ struct provider;
 struct provider_call;
 struct loop;
 struct http;
+struct sso_renewals;
 
 /* c: borrowed, creds_ref() it to keep it. NULL: *why tells. Once, from the loop. */
 typedef void creds_fn(void *arg, struct creds *c, const struct err *why);
@@ -63,7 +64,8 @@ struct chain_opts {
 	/* What the process was given: "NAME=value" ..., NULL at the end. Borrowed until
 	 * the loop is freed; also what a credential_process is given. */
 	const char *const *environ;
-	const struct mfa_asker *mfa; /* NULL: nobody can be asked; lives as long as the chain */
+	struct sso_renewals *renewals; /* of all chains of the loop (sso.h); NULL: its own */
+	const struct mfa_asker *mfa;   /* NULL: nobody can be asked; lives as long as the chain */
 };
 /* The files of ~/.aws are read at each fetch, on the thread pool, so that what `aws
  * configure` writes counts without a restart. */

@@ -9,8 +9,10 @@
 
 #include <cjson/cJSON.h>
 
+#include "base/clock.h"
+#include "base/httpdate.h"
+#include "base/log.h"
 #include "base/mem.h"
-#include "base/random.h"
 #include "base/str.h"
 #include "credentials/aws_error.h"
 #include "credentials/json.h"
@@ -24,9 +26,11 @@ struct rest_call {
 	struct http *http;
 	const char *op;
 	char *url, *body, *bearer, *ca_file;
-	char *(*proof)(void *arg, struct err *);
+	char *(*proof)(void *arg, int64_t now_ms, struct err *);
 	void *proof_arg;
-	unsigned tries;
+	struct rest_shared *shared, own;
+	struct aws_tries tries;
+	bool reclocked;
 	uint64_t end_ms;
 	struct http_call *sending;
 	struct loop_timer pause;
@@ -117,16 +121,13 @@ static void end(struct rest_call *c, const char *body, size_t n, const struct re
 	fn(arg, body, n, error, why ? &copy : NULL);
 }
 
-static bool again_later(struct rest_call *c)
+static bool again_later(struct rest_call *c, bool timeout)
 {
-	uint32_t random;
+	uint64_t now = loop_now_ms(c->loop);
 	unsigned delay;
 
-	if (++c->tries >= AWS_TRIES_MAX)
-		return false;
-	random_bytes(&random, sizeof(random));
-	delay = aws_retry_delay_ms(c->tries - 1, random);
-	if (loop_now_ms(c->loop) + delay >= c->end_ms)
+	if (now >= c->end_ms ||
+	    !aws_budget_again(&c->shared->budget, &c->tries, timeout, c->end_ms - now, &delay))
 		return false;
 	timer_arm(c->loop, &c->pause, delay, begin_try, c);
 	return true;
@@ -137,17 +138,57 @@ static void no_answer(struct rest_call *c, const struct err *why)
 	const struct rest_error none = { 0 };
 	struct err e = *why;
 
-	if (e.code != ERR_TLS && e.code != ERR_NOMEM && again_later(c))
+	if (e.code != ERR_TLS && e.code != ERR_NOMEM && again_later(c, e.code == ERR_TIMEOUT))
 		return;
 	(void)err_wrap(&e, "%s", c->op);
 	end(c, NULL, 0, &none, &e);
+}
+
+/* A proof bears the time. What is refused is not said to be refused for that, so the clocks are
+ * compared. */
+static bool clocks_differ(struct rest_call *c, const struct http_reply *reply)
+{
+	const char *date = http_reply_header(reply, "date");
+	int64_t theirs, skew, off;
+
+	if (!c->proof || c->reclocked || !date || !httpdate_parse(date, &theirs))
+		return false;
+	skew = theirs - clock_wall_ms(loop_clock(c->loop));
+	off = skew - c->shared->skew_ms;
+	if (off > -AWS_SKEW_MS && off < AWS_SKEW_MS)
+		return false;
+	log_warn("aws", "%s: this machine's clock is %+lld s off AWS's; allowing for it", c->op,
+		 (long long)(-skew / 1000));
+	c->shared->skew_ms = skew;
+	c->reclocked = true;
+	return true;
+}
+
+/* True: arranged. */
+static bool once_more(struct rest_call *c, const struct http_reply *reply, const char *code)
+{
+	enum aws_verdict verdict = aws_error_verdict(reply->status, code);
+
+	aws_budget_answered(&c->shared->budget, &c->tries, loop_now_ms(c->loop),
+			    verdict == AWS_THROTTLED);
+	if (verdict == AWS_TRANSIENT || verdict == AWS_THROTTLED)
+		return again_later(c, false);
+	if (!clocks_differ(c, reply))
+		return false;
+	timer_arm(c->loop, &c->pause, 0, begin_try, c);
+	return true;
+}
+
+static void succeeded(struct rest_call *c)
+{
+	aws_budget_answered(&c->shared->budget, &c->tries, loop_now_ms(c->loop), false);
+	aws_budget_succeeded(&c->shared->budget, &c->tries);
 }
 
 static void on_reply(void *arg, const struct http_reply *reply, const struct err *why)
 {
 	struct rest_call *c = arg;
 	struct rest_error error = { 0 };
-	enum aws_verdict verdict;
 	struct err e;
 
 	c->sending = NULL;
@@ -159,13 +200,13 @@ static void on_reply(void *arg, const struct http_reply *reply, const struct err
 	take(error.request_id, sizeof(error.request_id),
 	     http_reply_header(reply, "x-amzn-requestid"));
 	if (reply->status >= 200 && reply->status <= 299) {
+		succeeded(c);
 		end(c, reply->body, reply->body_len, &error, NULL);
 		return;
 	}
 	rest_error_read(reply->body, reply->body_len, http_reply_header(reply, "x-amzn-errortype"),
 			&error);
-	verdict = aws_error_verdict(reply->status, error.code);
-	if ((verdict == AWS_TRANSIENT || verdict == AWS_THROTTLED) && again_later(c))
+	if (once_more(c, reply, error.code))
 		return;
 	say(c, &error, &e);
 	end(c, NULL, 0, &error, &e);
@@ -202,15 +243,30 @@ static void begin_try(void *arg)
 {
 	const struct rest_error none = { 0 };
 	struct rest_call *c = arg;
+	unsigned wait_ms = aws_budget_turn_ms(&c->shared->budget, &c->tries, loop_now_ms(c->loop));
+	int64_t wall_ms = clock_wall_ms(loop_clock(c->loop)) + c->shared->skew_ms;
+	char *proof = NULL;
 	struct err e;
-	char *proof = c->proof ? c->proof(c->proof_arg, &e) : NULL;
-	int failed = c->proof && !proof ? -1 : transmit(c, proof, &e);
+	int failed;
 
+	if (wait_ms) {
+		timer_arm(c->loop, &c->pause, wait_ms, begin_try, c);
+		return;
+	}
+	if (c->proof)
+		proof = c->proof(c->proof_arg, wall_ms, &e);
+	failed = c->proof && !proof ? -1 : transmit(c, proof, &e);
 	mem_free_str(proof);
 	if (failed == 0)
 		return;
 	(void)err_wrap(&e, "%s", c->op);
 	end(c, NULL, 0, &none, &e);
+}
+
+void rest_shared_init(struct rest_shared *s, const struct aws_retry *r)
+{
+	*s = (struct rest_shared){ 0 };
+	aws_budget_init(&s->budget, r);
 }
 
 static bool kept(char **to, const char *text)
@@ -230,6 +286,8 @@ struct rest_call *rest_send(struct loop *loop, struct http *http, const struct r
 		c->op = r->op;
 		c->proof = r->proof;
 		c->proof_arg = r->proof_arg;
+		c->shared = r->shared ? r->shared : &c->own;
+		rest_shared_init(&c->own, &(struct aws_retry){ 0 });
 		c->fn = fn;
 		c->arg = arg;
 		c->end_ms = loop_now_ms(loop) + (r->limit_ms ? r->limit_ms : LIMIT_MS);

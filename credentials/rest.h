@@ -3,12 +3,16 @@
 /*
  * An unsigned call of an AWS service that speaks REST and JSON: the portal
  * and OIDC services of IAM Identity Center, and AWS sign-in. Passing faults
- * and throttling are tried again, as in aws.h.
+ * and throttling are tried again, as in aws.h; so is a proof that was refused
+ * because our clock is wrong, once.
  */
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <stdint.h>
+
 #include "base/err.h"
+#include "credentials/aws_retry.h"
 
 struct http;
 struct loop;
@@ -19,12 +23,21 @@ struct rest_request {
 	const char *url;    /* all of it, with the query */
 	const char *body;   /* JSON, and then it is a POST; NULL: GET. Copied, wiped */
 	const char *bearer; /* x-amz-sso_bearer_token; NULL: none. Copied, wiped */
-	/* The DPoP field of one try, the caller's to free: a proof counts once. NULL: none. */
-	char *(*proof)(void *arg, struct err *);
+	/* The DPoP field of one try at this wall clock, the caller's to free: a proof counts once.
+	 * NULL: none. */
+	char *(*proof)(void *arg, int64_t now_ms, struct err *);
 	void *proof_arg;
-	const char *ca_file; /* copied */
-	unsigned limit_ms;   /* of all tries; 0: 30 s */
+	const char *ca_file;        /* copied */
+	unsigned limit_ms;          /* of all tries; 0: 30 s */
+	struct rest_shared *shared; /* outlives the call; NULL: the call's own, with the defaults */
 };
+
+/* What the calls of one client share. */
+struct rest_shared {
+	struct aws_budget budget;
+	int64_t skew_ms; /* the clock of who takes proofs minus ours */
+};
+void rest_shared_init(struct rest_shared *, const struct aws_retry *);
 
 /* What a service says when it refuses; empty texts where it does not. */
 struct rest_error {

@@ -11,7 +11,7 @@
  *      | failed, but the token is still good: a warning ----------+
  *      | failed, and it is not: an error that names the cure
  *
- * What is kept for the next fetch is in struct sso_pace, the chain's.
+ * Who shares the token file waits for a CreateToken that is under way (sso_renew.c).
  */
 #include <errno.h>
 #include <string.h>
@@ -33,6 +33,7 @@ enum { CACHED_MIN_MS = 15 * 60 * 1000, RENEW_MS = 15 * 60 * 1000 };
 static void call_free(struct sso_call *sc)
 {
 	list_del(&sc->node);
+	sso_leave_renewal(sc);
 	file_job_cancel(sc->job);
 	rest_cancel(sc->rest);
 	timer_disarm(sso_of(sc)->loop, &sc->pause);
@@ -179,7 +180,8 @@ void sso_ask_role(struct sso_call *sc)
 				     &(struct rest_request){ .op = "sso: GetRoleCredentials",
 							     .url = url,
 							     .bearer = sc->token.access,
-							     .ca_file = s->ca_file },
+							     .ca_file = s->ca_file,
+							     .shared = s->rest },
 				     on_role, sc, &e);
 	mem_free(url);
 	if (!sc->rest)
@@ -196,7 +198,7 @@ static void use_token(struct sso_call *sc)
 
 	if (sc->token.expires_ms - sso_now_ms(s) > RENEW_MS) {
 		sso_ask_role(sc);
-	} else if (!why_not && (!sso_token_good(sc) || loop_now_ms(s->loop) >= s->pace->next_ms)) {
+	} else if (!why_not && (!sso_token_good(sc) || sso_may_renew(s))) {
 		sso_renew(sc);
 	} else if (sso_token_good(sc)) {
 		sso_ask_role(sc);
@@ -350,7 +352,10 @@ static int fill(struct sso *s, const struct sso_opts *o, struct err *e)
 	(void)str_fmt(s->words, n, "profile %s (SSO, role %s in %s)", o->profile, o->role,
 		      o->account);
 	s->where = (struct sso_where){ s->session, s->start_url, s->region };
-	return name_files(s, o, e);
+	if (name_files(s, o, e) != 0)
+		return -1;
+	s->renewal = sso_renewal_of(o->renewals, s->token_path);
+	return s->renewal ? 0 : err_set(e, ERR_NOMEM, "credentials");
 }
 
 struct provider *sso_new(const struct sso_opts *o, struct err *e)
@@ -364,7 +369,7 @@ struct provider *sso_new(const struct sso_opts *o, struct err *e)
 	s->base.ops = &ops;
 	s->loop = o->loop;
 	s->http = o->http;
-	s->pace = o->pace;
+	s->rest = o->rest;
 	list_init(&s->calls);
 	if (fill(s, o, e) != 0) {
 		sso_close(&s->base);

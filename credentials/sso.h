@@ -13,11 +13,13 @@
 struct http;
 struct loop;
 struct provider;
+struct rest_shared;
 
-/* What outlives a source: no more than one attempt a minute to renew a token that still serves. */
-struct sso_pace {
-	uint64_t next_ms;
-};
+/* What sources of one loop share: a token is renewed once for all who wait for it, and no more than
+ * once a minute while it still serves. Freed after all of them; NULL allowed. */
+struct sso_renewals;
+struct sso_renewals *sso_renewals_new(struct err *);
+void sso_renewals_free(struct sso_renewals *);
 
 struct sso_opts {
 	struct loop *loop;
@@ -31,7 +33,8 @@ struct sso_opts {
 	/* The access key id of credentials that AWS has refused: not to be taken from the CLI's
 	 * cache again. NULL: none. */
 	const char *refused;
-	struct sso_pace *pace; /* borrowed */
+	struct sso_renewals *renewals; /* borrowed */
+	struct rest_shared *rest;      /* borrowed */
 	const char *const *environ;
 };
 struct provider *sso_new(const struct sso_opts *, struct err *);

@@ -229,6 +229,21 @@ char *sso_token_print(const struct sso_token *t)
 	return json_print(t->root);
 }
 
+int sso_token_copy(const struct sso_token *from, struct sso_token *to, struct err *e)
+{
+	char *text = sso_token_print(from);
+	struct sso_token fresh;
+	int result = text ? sso_token_parse(text, strlen(text), "token", &fresh, e)
+			  : err_set(e, ERR_NOMEM, "token");
+
+	json_text_free(text);
+	if (result == 0) {
+		sso_token_free(to);
+		*to = fresh;
+	}
+	return result;
+}
+
 /* --- role credentials --- */
 
 static struct creds *role_from(const cJSON *at, const char *source, struct err *e)

@@ -58,6 +58,8 @@ MUST_CHECK int sso_token_renew(struct sso_token *, const char *reply, size_t n, 
 /* How a client's registration stands in a token file, and alone. */
 MUST_CHECK int sso_token_client(struct sso_token *, const char *id, const char *secret,
 				int64_t expires_ms, struct err *);
+/* What `to` was is freed, and stays if that fails. ERR_NOMEM. */
+MUST_CHECK int sso_token_copy(const struct sso_token *from, struct sso_token *to, struct err *);
 void sso_token_free(struct sso_token *);
 /* Its text; json_text_free(). */
 char *sso_token_print(const struct sso_token *);

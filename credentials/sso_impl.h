@@ -16,7 +16,8 @@ struct sso {
 	char *profile, *session, *start_url, *region, *account, *role;
 	char *portal_url, *oidc_url, *ca_file, *token_path, *role_path, *refused;
 	char *words;
-	struct sso_pace *pace;
+	struct sso_renewal *renewal; /* of the file at token_path */
+	struct rest_shared *rest;
 	struct list calls;
 };
 
@@ -27,6 +28,7 @@ struct sso_call {
 	void *arg;
 	struct file_job *job;
 	struct rest_call *rest;
+	struct list waiting; /* for what another one renews */
 	struct loop_timer pause;
 	struct sso_token token;
 	unsigned rereads;
@@ -57,6 +59,12 @@ void sso_renew(struct sso_call *);
 /* The way on: the role's credentials for the call's token. */
 void sso_ask_role(struct sso_call *);
 void sso_fail(struct sso_call *, const struct err *why);
+/* May a token that still serves be renewed now? Not again so soon. */
+bool sso_may_renew(const struct sso *);
+/* The one of that file; it lives as long as the renewals. NULL: out of memory. */
+struct sso_renewal *sso_renewal_of(struct sso_renewals *, const char *token_path);
+/* It ends: out of the renewal; another one that waits takes its place. */
+void sso_leave_renewal(struct sso_call *);
 /* "the sign-in in FILE expired at TIME" */
 void sso_expired_words(const struct sso_call *, char *out, size_t size);
 #endif

@@ -1,4 +1,8 @@
-/* Renewing the token of a sign-in: see sso.c for where it stands in a fetch. */
+/*
+ * Renewing the token of a sign-in: see sso.c for where it stands in a fetch. A refresh token counts
+ * once, and several profiles have the same one: whoever comes first asks, the others wait, and go
+ * on with the same token, or the same cause.
+ */
 #include <string.h>
 
 #include "base/buf.h"
@@ -11,6 +15,124 @@
 #include "credentials/sso_impl.h"
 
 enum { PACE_MS = 60 * 1000, REREADS = 3, REREAD_MS = 500 };
+
+struct sso_renewal {
+	struct list node;
+	char *path;
+	uint64_t next_ms; /* no sooner, while the token serves */
+	struct sso_call *leader;
+	struct list waiting;
+};
+struct sso_renewals {
+	struct list all;
+};
+
+/* --- who renews --- */
+
+struct sso_renewals *sso_renewals_new(struct err *e)
+{
+	struct sso_renewals *all = mem_alloc(sizeof(*all));
+
+	if (all)
+		list_init(&all->all);
+	else
+		(void)err_set(e, ERR_NOMEM, "credentials");
+	return all;
+}
+
+void sso_renewals_free(struct sso_renewals *all)
+{
+	struct list *node;
+
+	if (!all)
+		return;
+	while ((node = list_pop(&all->all))) {
+		struct sso_renewal *r = CONTAINER_OF(node, struct sso_renewal, node);
+
+		mem_free(r->path);
+		mem_free(r);
+	}
+	mem_free(all);
+}
+
+struct sso_renewal *sso_renewal_of(struct sso_renewals *all, const char *token_path)
+{
+	struct sso_renewal *r;
+
+	LIST_EACH (node, &all->all) {
+		r = CONTAINER_OF(node, struct sso_renewal, node);
+		if (strcmp(r->path, token_path) == 0)
+			return r;
+	}
+	r = mem_alloc(sizeof(*r));
+	if (!r || !(r->path = mem_strdup(token_path))) {
+		mem_free(r);
+		return NULL;
+	}
+	list_init(&r->waiting);
+	list_add_tail(&all->all, &r->node);
+	return r;
+}
+
+bool sso_may_renew(const struct sso *s)
+{
+	return loop_now_ms(s->loop) >= s->renewal->next_ms;
+}
+
+static void take_over(void *arg)
+{
+	sso_renew(arg);
+}
+
+void sso_leave_renewal(struct sso_call *sc)
+{
+	struct sso_renewal *r = sso_of(sc)->renewal;
+	struct list *node;
+	struct sso_call *next;
+
+	list_del(&sc->waiting);
+	if (!r || r->leader != sc)
+		return;
+	r->leader = NULL;
+	node = list_pop(&r->waiting);
+	if (!node)
+		return;
+	next = CONTAINER_OF(node, struct sso_call, waiting);
+	timer_arm(sso_of(next)->loop, &next->pause, 0, take_over, next);
+}
+
+static void not_renewed(struct sso_call *);
+
+/* good: they go on with the leader's token; otherwise with its cause. */
+static void tell_waiting(struct sso_call *leader, bool good)
+{
+	struct sso_renewal *r = sso_of(leader)->renewal;
+	struct list *node, told;
+
+	if (r->leader != leader)
+		return;
+	r->leader = NULL;
+	list_init(&told); /* who comes to wait from now on is not of them */
+	while ((node = list_pop(&r->waiting)))
+		list_add_tail(&told, node);
+	while ((node = list_pop(&told))) {
+		struct sso_call *sc = CONTAINER_OF(node, struct sso_call, waiting);
+
+		sc->why = leader->why;
+		if (good && sso_token_copy(&leader->token, &sc->token, &sc->why) == 0)
+			sso_ask_role(sc);
+		else
+			not_renewed(sc);
+	}
+}
+
+static void go_on(struct sso_call *sc)
+{
+	tell_waiting(sc, true);
+	sso_ask_role(sc);
+}
+
+/* --- how --- */
 
 void sso_expired_words(const struct sso_call *sc, char *out, size_t size)
 {
@@ -39,6 +161,7 @@ static void not_renewed(struct sso_call *sc)
 	struct err e = sc->why;
 	char words[200];
 
+	tell_waiting(sc, false);
 	if (sso_token_good(sc)) {
 		log_warn("creds", "%s: the sign-in could not be renewed, it still serves: %s",
 			 sso_of(sc)->words, sc->why.msg);
@@ -72,7 +195,7 @@ static void on_reread(void *arg, const char *text, size_t n, const struct err *w
 		if (other) {
 			sso_token_free(&sc->token);
 			sc->token = fresh;
-			sso_ask_role(sc);
+			go_on(sc);
 			return;
 		}
 		sso_token_free(&fresh);
@@ -103,7 +226,7 @@ static void on_written(void *arg, const char *text, size_t n, const struct err *
 		log_warn("creds",
 			 "%s: the renewed sign-in could not be kept for other programs: %s",
 			 sso_of(sc)->words, why->msg);
-	sso_ask_role(sc);
+	go_on(sc);
 }
 
 static void write_back(struct sso_call *sc)
@@ -116,7 +239,7 @@ static void write_back(struct sso_call *sc)
 		sc->job = file_job_write(s->loop, s->token_path, text, on_written, sc, &e);
 	json_text_free(text);
 	if (!sc->job)
-		sso_ask_role(sc);
+		go_on(sc);
 }
 
 /* Another program has used this refresh token, or it is over. */
@@ -169,7 +292,12 @@ void sso_renew(struct sso_call *sc)
 	char url[512];
 	struct buf b;
 
-	s->pace->next_ms = loop_now_ms(s->loop) + PACE_MS;
+	if (s->renewal->leader) {
+		list_add_tail(&s->renewal->waiting, &sc->waiting);
+		return;
+	}
+	s->renewal->leader = sc;
+	s->renewal->next_ms = loop_now_ms(s->loop) + PACE_MS;
 	buf_init(&b, 64 * 1024);
 	if (!str_fmt(url, sizeof(url), "%s/token", s->oidc_url))
 		(void)err_set(&sc->why, ERR_CONFIG, "endpoint too long: %.60s...", s->oidc_url);
@@ -178,7 +306,8 @@ void sso_renew(struct sso_call *sc)
 				     &(struct rest_request){ .op = "oidc: CreateToken",
 							     .url = url,
 							     .body = (const char *)buf_ptr(&b),
-							     .ca_file = s->ca_file },
+							     .ca_file = s->ca_file,
+							     .shared = s->rest },
 				     on_renewed, sc, &sc->why);
 	buf_free(&b);
 	if (!sc->rest)

@@ -14,6 +14,7 @@
 #include "cmd/awsocks/choose.h"
 #include "cmd/awsocks/mfa.h"
 #include "config/options.h"
+#include "credentials/sso.h"
 #include "net/egress.h"
 #include "net/host_guard.h"
 #include "net/http.h"
@@ -271,6 +272,7 @@ bool app_free(struct app *a)
 		return true;
 	for (size_t i = 0; i < a->profile_count; i++)
 		app_aws_free(&a->profile[i]);
+	sso_renewals_free(a->renewals);
 	chooser_free(a->chooser);
 	mfa_free(a->mfa);
 	egress_free(a->egress);

@@ -18,6 +18,7 @@
 #include "credentials/endpoint.h"
 #include "credentials/profile.h"
 #include "credentials/provider.h"
+#include "credentials/sso.h"
 #include "net/host_guard.h"
 #include "net/http.h"
 #include "net/self.h"
@@ -80,7 +81,9 @@ static int make_net(struct app *a, struct err *e)
 	}
 	if (a->ws && !a->starts)
 		a->starts = start_buckets_new(e);
-	return a->starts ? 0 : -1;
+	if (a->starts && !a->renewals)
+		a->renewals = sso_renewals_new(e);
+	return a->renewals ? 0 : -1;
 }
 
 static int make_client(struct app *a, struct app_profile *p, const struct aws_files *files,
@@ -98,6 +101,7 @@ static int make_client(struct app *a, struct app_profile *p, const struct aws_fi
 		.region = p->region,
 		.ca_file = ca,
 		.environ = app_environment(),
+		.renewals = a->renewals,
 		.mfa = mfa_asker_of(a->mfa),
 	};
 	struct aws_client_opts client = { .loop = a->loop, .http = a->http };

@@ -14,6 +14,7 @@
 #include "cmd/awsocks/app_impl.h"
 #include "config/options.h"
 #include "credentials/creds.h"
+#include "credentials/login_file.h"
 #include "credentials/profile.h"
 #include "credentials/provider.h"
 #include "credentials/sso_config.h"
@@ -75,6 +76,18 @@ static void watch_sso(struct app_profile *p, const struct aws_files *files, cons
 	mem_free(path);
 }
 
+/* What `aws login` wrote. */
+static void watch_login(struct app_profile *p, const struct aws_files *files, const char *profile,
+			const char *const *env)
+{
+	const char *session = profile_get(files, profile, "login_session");
+	char *path = session ? login_file_path(env, session, NULL) : NULL;
+
+	if (path)
+		watch(p, path);
+	mem_free(path);
+}
+
 void app_creds_watch(struct app *a, struct app_profile *p, const struct aws_files *files,
 		     const char *const *env)
 {
@@ -86,6 +99,7 @@ void app_creds_watch(struct app *a, struct app_profile *p, const struct aws_file
 	/* The sign-in of a role is that of its source. */
 	for (int depth = 0; profile && depth < 8; depth++) {
 		watch_sso(p, files, profile, env);
+		watch_login(p, files, profile, env);
 		profile = profile_get(files, profile, "source_profile");
 	}
 	provider_watch(p->provider, on_changed, p);

@@ -17,10 +17,11 @@ struct limits;
 struct mfa;
 struct limits_listener;
 struct provider;
+struct sso_renewals;
 struct start_buckets;
 struct ws_context;
 
-enum { APP_WATCHES = 4 };
+enum { APP_WATCHES = 6 };
 struct app_profile {
 	char name[64];
 	const struct options *options;
@@ -77,10 +78,11 @@ struct app {
 	size_t gave_to;    /* the worker that got the last connection that worker 0 gave away */
 	struct loop *loop; /* worker 0's */
 	struct audit *audit;
-	struct http *http;            /* NULL until AWS is needed */
-	struct ws_context *ws;        /* the same */
-	struct start_buckets *starts; /* the same; of all profiles */
-	struct egress *egress;        /* the proxy in front of AWS; NULL: none */
+	struct http *http;             /* NULL until AWS is needed */
+	struct ws_context *ws;         /* the same */
+	struct start_buckets *starts;  /* the same; of all profiles */
+	struct sso_renewals *renewals; /* the same */
+	struct egress *egress;         /* the proxy in front of AWS; NULL: none */
 	struct app_profile *profile;
 	size_t profile_count;
 	struct list listeners;

@@ -13,6 +13,7 @@
 #include "cmd/awsocks/own.h"
 #include "cmd/awsocks/setup.h"
 #include "credentials/device_login.h"
+#include "credentials/egress_env.h"
 #include "credentials/endpoint.h"
 #include "credentials/profile.h"
 #include "credentials/sso_config.h"
@@ -124,12 +125,18 @@ static int sign_in(struct login *l, const struct aws_files *files, const struct 
 {
 	const char *ca = l->options->ca_bundle;
 	struct device_login *d = NULL;
-	struct http *http;
+	struct egress *egress = NULL;
+	struct http *http = NULL;
+	struct aws_retry retry;
 	struct err e;
 
-	if (loop_new(&l->loop, &e) != 0)
+	if (aws_retry_read(files, profile, environment(), &retry, &e) != 0 ||
+	    loop_new(&l->loop, &e) != 0)
 		return command_fail(&e);
-	http = http_new(l->loop, &e);
+	if (egress_from_env(l->loop, environment(), NULL, NULL, &egress, &e) == 0)
+		http = http_new(l->loop, &e);
+	if (http)
+		http_set_egress(http, egress);
 	if (http)
 		d = device_login_start(
 			&(struct device_login_opts){
@@ -139,6 +146,7 @@ static int sign_in(struct login *l, const struct aws_files *files, const struct 
 				.scopes = c->scopes,
 				.oidc_url = url,
 				.ca_file = ca ? ca : profile_ca_file(files, profile, environment()),
+				.retry = retry,
 				.environ = environment(),
 				.show = show,
 				.done = done,
@@ -149,8 +157,8 @@ static int sign_in(struct login *l, const struct aws_files *files, const struct 
 	else
 		l->status = command_fail(&e);
 	device_login_free(d);
-	if (http)
-		http_free(http);
+	http_free(http);
+	egress_free(egress);
 	if (!loop_free(l->loop))
 		command_leave(l->status);
 	return l->status;
