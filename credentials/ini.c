@@ -34,7 +34,8 @@ struct reader {
 };
 
 static const char *const verbatim[] = { "credential_process", "aws_access_key_id",
-					"aws_secret_access_key", "aws_session_token" };
+					"aws_secret_access_key", "aws_session_token",
+					"aws_security_token" };
 
 static int bad(struct reader *r, const char *what)
 {

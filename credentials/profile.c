@@ -258,6 +258,14 @@ static const struct ini_section *config_section(const struct aws_files *f, enum 
 	return found;
 }
 
+const struct ini_section *aws_files_meant(const struct aws_files *f, const struct ini_section *s)
+{
+	for (size_t i = 0; i < f->count; i++)
+		if (f->named[i].section == s)
+			return config_section(f, f->named[i].kind, f->named[i].name);
+	return NULL;
+}
+
 static const char *value_of(const struct ini_section *s, const char *key)
 {
 	const struct ini_key *k = ini_key(s, key);

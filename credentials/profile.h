@@ -11,6 +11,7 @@
 
 struct aws_files;
 struct ini;
+struct ini_section;
 
 /* Where the files are: AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE ("~/" is the
  * home), otherwise ~/.aws/config and ~/.aws/credentials. A file that does not exist is
@@ -25,6 +26,14 @@ const char *aws_files_config_path(const struct aws_files *);
 const char *aws_files_credentials_path(const struct aws_files *);
 const struct ini *aws_files_config(const struct aws_files *);      /* for their warnings */
 const struct ini *aws_files_credentials(const struct aws_files *); /* NULL: no file */
+
+/* The section that counts instead of this one of config; itself: it does. NULL: none, it means
+ * nothing to AWS's tools. */
+const struct ini_section *aws_files_meant(const struct aws_files *, const struct ini_section *);
+/* What stands in the files and does not count, or counts otherwise for others (their readers'
+ * warnings, too). text: until return. For `awsocks check`. */
+typedef void aws_files_warn_fn(void *arg, const char *path, unsigned line, const char *text);
+void aws_files_warn(const struct aws_files *, aws_files_warn_fn *, void *arg);
 
 /* The path in environment variable `name` (NULL: in none), or `standard`, which begins with "~/";
  * "~/" becomes the home. The caller's (mem_free); NULL: out of memory. */

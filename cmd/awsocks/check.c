@@ -14,7 +14,6 @@
 #include "cmd/awsocks/project.h"
 #include "cmd/awsocks/rules.h"
 #include "cmd/awsocks/text_file.h"
-#include "credentials/ini.h"
 #include "credentials/profile.h"
 
 extern char **environ;
@@ -114,10 +113,10 @@ static void check_all_rules(struct tally *t, struct setup *s)
 
 /* ---- ~/.aws ---- */
 
-static void show_ini_warnings(const char *path, const struct ini *ini)
+static void show_warning(void *arg, const char *path, unsigned line, const char *text)
 {
-	for (size_t i = 0; ini && i < ini->warning_count; i++)
-		printf("warning: %s:%u: %s\n", path, ini->warnings[i].line, ini->warnings[i].text);
+	(void)arg;
+	printf("warning: %s:%u: %s\n", path, line, text);
 }
 
 static void check_aws_profile(struct tally *t, const struct aws_files *f, const struct options *o)
@@ -142,8 +141,7 @@ static void check_aws_files(struct tally *t, const struct setup *s)
 		problem_found(t, e.msg);
 		return;
 	}
-	show_ini_warnings(aws_files_config_path(f), aws_files_config(f));
-	show_ini_warnings(aws_files_credentials_path(f), aws_files_credentials(f));
+	aws_files_warn(f, show_warning, NULL);
 	for (size_t i = 0; i < s->count; i++)
 		check_aws_profile(t, f, &s->profile[i].options);
 	aws_files_free(f);

@@ -34,9 +34,10 @@ const struct command commands[] = {
 	{ "reload", cmd_reload, "[--control PATH]", "read the running awsocks' rules again", NULL,
 	  NULL, false },
 	{ "stop", cmd_stop, "[--control PATH]", "stop the running awsocks", NULL, NULL, false },
-	{ "mfa", cmd_mfa, "CODE [--control PATH]", "the one-time code that a role waits for",
+	{ "mfa", cmd_mfa, "[CODE] [--control PATH]", "the one-time code that a role waits for",
 	  "A running awsocks says in its log and in awsocks status when a role needs one\n"
-	  "(mfa_serial), and waits for it for 5 minutes.\n",
+	  "(mfa_serial), and waits for it for 5 minutes. Without CODE it is read from standard\n"
+	  "input, on a terminal without being shown: an argument list can be read by all users.\n",
 	  NULL, false },
 	{ "connect", cmd_connect, "[--to LISTENER | [--standalone] [options]] HOST PORT",
 	  "standard input and output to a destination, for ssh's ProxyCommand",

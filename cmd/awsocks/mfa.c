@@ -82,7 +82,7 @@ static void on_limit(void *arg)
 
 	(void)err_set(&e, ERR_CREDS,
 		      "nobody gave the one-time code of %s within %d min: try again, and give it "
-		      "with awsocks mfa CODE",
+		      "with awsocks mfa",
 		      a->serial, MFA_LIMIT_MS / 60000);
 	cancel(a);
 	fn(to, NULL, &e);
@@ -159,8 +159,8 @@ static struct mfa_ask *ask(void *arg, const char *profile, const char *serial, m
 	list_add_tail(&m->asks, &a->node);
 	timer_arm(m->loop, &a->limit, MFA_LIMIT_MS, on_limit, a);
 	if (m->remote)
-		log_warn("mfa", "profile %s needs the one-time code of %s: awsocks mfa CODE",
-			 profile, serial);
+		log_warn("mfa", "profile %s needs the one-time code of %s: awsocks mfa", profile,
+			 serial);
 	if (!m->input.added && in_foreground(m) &&
 	    watch_add(m->loop, &m->input, m->tty, WATCH_READ, on_line, m, NULL) != 0)
 		log_debug("mfa", "the terminal cannot be watched");

@@ -1,13 +1,15 @@
-/* `awsocks status`, `reload`, `stop`: one question each over the control socket. */
+/* `awsocks status`, `reload`, `stop`, `mfa`: one question each over the control socket. */
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/str.h"
 #include "cmd/awsocks/cmd.h"
 #include "cmd/awsocks/control.h"
+#include "cmd/awsocks/hidden_line.h"
 #include "cmd/awsocks/paths.h"
 #include "cmd/awsocks/setup.h"
 
@@ -201,7 +203,7 @@ static void print_status(const struct cJSON *s)
 	if (cJSON_GetObjectItemCaseSensitive(s, "audit"))
 		print_audit(cJSON_GetObjectItemCaseSensitive(s, "audit"));
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "mfa"))
-		printf("waits for the one-time code of %s (profile %s): awsocks mfa CODE\n",
+		printf("waits for the one-time code of %s (profile %s): awsocks mfa\n",
 		       text_of(item, "serial"), text_of(item, "profile"));
 	printf("backends\n");
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "backends"))
@@ -257,9 +259,23 @@ int cmd_reload(int argc, char **argv)
 	return run(argc, argv, "reload");
 }
 
+/* Without CODE it is read, so that it need not stand in an argument list. */
 int cmd_mfa(int argc, char **argv)
 {
-	return run(argc, argv, "mfa");
+	struct ask a = { 0 };
+	struct err e = { 0 };
+	char path[PATH_TEXT], code[64];
+	int status;
+
+	if (parse(argc, argv, &a, &e) != 0 || setup_control_path(a.control, path, &e) != 0)
+		return fail(&e);
+	if (!a.value && hidden_line("One-time code: ", code, sizeof(code), &e) != 0)
+		return fail(&e);
+	if (!a.value)
+		a.value = str_trim(code);
+	status = ask_once(path, "mfa", &a);
+	mem_wipe(code, sizeof(code));
+	return status;
 }
 
 int cmd_stop(int argc, char **argv)

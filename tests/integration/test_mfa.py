@@ -3,6 +3,7 @@ import fcntl
 import json
 import os
 import pty
+import signal
 import stat
 import subprocess
 import termios
@@ -66,8 +67,8 @@ def test_a_running_proxy_is_told_the_code(setting, awsocks, web):
     t.start()
     harness.wait_for(lambda: proxy.status()["mfa"], what="the question")
     assert proxy.status()["mfa"] == [{"profile": "role", "serial": SERIAL}]
-    assert b"awsocks mfa CODE" in harness.run([harness.program("awsocks"), "status"], env=proxy.env).stdout
-    assert "awsocks mfa CODE" in proxy.log()
+    assert b": awsocks mfa\n" in harness.run([harness.program("awsocks"), "status"], env=proxy.env).stdout
+    assert ": awsocks mfa\n" in proxy.log()
     assert b"six digits" in mfa(proxy, "12345x").stderr
     assert mfa(proxy, CODE).returncode == 0
     t.join()
@@ -76,6 +77,66 @@ def test_a_running_proxy_is_told_the_code(setting, awsocks, web):
     assert aws.stats()["AssumeRole"] == 1
     (kept,) = cache_files(proxy.env["HOME"])
     assert stat.S_IMODE(os.stat(kept).st_mode) == 0o600
+
+
+@pytest.fixture
+def waiting(setting, awsocks, web):
+    """An awsocks in which a connection waits for a code; .end() says what it then got."""
+    _, env = setting()
+    proxy = awsocks("--route-default", "proxy", "--instance-id", INSTANCE, "--while-initializing", "hold", env=env)
+    results = []
+
+    def connect():
+        with client.socks5(proxy.listener, HOST, web.port) as s:
+            s.sendall(f"GET /bytes/10 HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
+            results.append(client.read_head(s))
+    t = threading.Thread(target=connect)
+    t.start()
+    harness.wait_for(lambda: proxy.status()["mfa"], what="the question")
+
+    def end():
+        t.join()
+        return results[0][:12] if results else None
+    proxy.end = end
+    return proxy
+
+
+@pytest.mark.parametrize("text", [f"{CODE}\n", f"  {CODE} \r\n", CODE])
+def test_the_code_from_standard_input(waiting, text):
+    def mfa_from(text):
+        return harness.run([harness.program("awsocks"), "mfa"], env=waiting.env, check=False, input=text.encode())
+    for wrong in ("", "12 456\n", "1" * 100, '"}{"'):
+        r = mfa_from(wrong)
+        assert r.returncode != 0 and r.stderr, wrong
+    assert mfa_from(text).returncode == 0
+    assert waiting.end() == b"HTTP/1.1 200" and CODE not in waiting.log()
+
+
+def test_the_code_from_the_terminal_is_not_shown(waiting):
+    out, shown = at_terminal([harness.program("awsocks"), "mfa"], waiting.env, [CODE.encode() + b"\n"], b"code: ")
+    assert waiting.end() == b"HTTP/1.1 200" and out == b"" and CODE not in shown and "One-time code: " in shown
+
+
+def test_a_signal_leaves_the_terminal_as_it_was(waiting):
+    master, slave = pty.openpty()
+    before = termios.tcgetattr(slave)
+
+    def own_terminal():
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    p = subprocess.Popen([harness.program("awsocks"), "mfa"], env=waiting.env, stdin=slave, stderr=slave,
+                         preexec_fn=own_terminal)
+    try:
+        harness.wait_for(lambda: not termios.tcgetattr(slave)[3] & termios.ECHO, what="the prompt")
+        os.write(master, b"12\x03")
+        assert p.wait(harness.LIMIT_S) == -signal.SIGINT
+        assert termios.tcgetattr(slave) == before
+    finally:
+        p.kill()
+        p.wait()
+        os.close(master)
+        os.close(slave)
+    assert mfa(waiting, CODE).returncode == 0 and waiting.end() == b"HTTP/1.1 200"
 
 
 def test_nobody_to_ask(setting, tmp_path):
@@ -87,7 +148,7 @@ def test_nobody_to_ask(setting, tmp_path):
     assert aws.stats()["AssumeRole"] == 0
 
 
-def at_terminal(argv, env, typed):
+def at_terminal(argv, env, typed, prompt=b"): "):
     """(standard output, what the terminal showed) of a program that has a terminal of its own."""
     master, slave = pty.openpty()
 
@@ -100,7 +161,7 @@ def at_terminal(argv, env, typed):
     shown = b""
     try:
         for text in typed:
-            while not shown.endswith(b"): "):
+            while not shown.endswith(prompt):
                 shown += os.read(master, 1000)
             os.write(master, text)
             shown += b"|"

@@ -1,4 +1,5 @@
 /* credentials/profile.c: which profile, which key, which region. */
+#include <stdio.h>
 #include <string.h>
 
 #include "credentials/env.h"
@@ -78,6 +79,85 @@ static void profile_default_wins(void **state)
 	for (size_t i = 0; i < COUNT(both); i++) {
 		assert_int_equal(aws_files_parse(both[i], NULL, &f, NULL), 0);
 		assert_string_equal(profile_get(f, "default", "region"), "b");
+		aws_files_free(f);
+	}
+}
+
+/* The same profile in both files is one; for keys credentials wins, for others too. */
+static void files_are_joined(void **state)
+{
+	struct aws_files *f;
+
+	(void)state;
+	assert_int_equal(aws_files_parse("[profile a]\nregion = r\naws_access_key_id = C\n"
+					 "aws_secret_access_key = c\n[profile A]\nregion = other\n",
+					 "[a]\nAWS_ACCESS_KEY_ID = K\naws_secret_access_key = k\n",
+					 &f, NULL),
+			 0);
+	assert_string_equal(profile_get(f, "a", "aws_access_key_id"), "K");
+	assert_string_equal(profile_get(f, "a", "aws_secret_access_key"), "k");
+	assert_string_equal(profile_get(f, "a", "region"), "r");
+	assert_string_equal(profile_get(f, "A", "region"), "other");
+	assert_string_equal(profile_get_config(f, "a", "aws_access_key_id"), "C");
+	aws_files_free(f);
+}
+
+struct told {
+	char text[2000];
+};
+
+static void take(void *arg, const char *path, unsigned line, const char *text)
+{
+	struct told *t = arg;
+	size_t n = strlen(t->text);
+
+	assert_true(snprintf(t->text + n, sizeof(t->text) - n, "%s:%u: %s\n", path, line, text) <
+		    (int)(sizeof(t->text) - n));
+}
+
+static void warns(void **state)
+{
+	static const struct {
+		const char *config, *credentials;
+		const char *want; /* in what is told; NULL: nothing is */
+	} cases[] = {
+		{ "[default]\na=b\n[profile x]\na=b\n[profile \"y z\"]\n[sso-session s]\n"
+		  "[services t]\n[plugins]\n",
+		  "[default]\n[x]\n[y z]\n", NULL },
+		{ "[a]\nb=c\nb=d\n", NULL, "config:3: 'b' comes twice" },
+		{ "[profile a]\nb=c # d\n", NULL, "config:2: comment behind 'b' cut" },
+		{ "\xef\xbb\xbf[default]\n", NULL, "config:1: byte order mark" },
+		{ "[profile a]\n[profile a]\n", NULL, "config:2: [profile a] comes twice" },
+		{ "[default]\n\n[profile default]\n", NULL,
+		  "config:1: [default] does not count: [profile default] in line 3" },
+		{ "[profile default]\n\n[default]\n", NULL,
+		  "config:3: [default] does not count: [profile default] in line 1" },
+		{ "[profile a]\n[profile 'a']\n", NULL,
+		  "config:1: [profile a] does not count: [profile 'a'] in line 2" },
+		{ "\n[staging]\n", NULL,
+		  "config:2: [staging] is ignored: in this file a profile is [profile staging]" },
+		{ "[profile a b]\n", NULL, "config:1: [profile a b] is ignored: one name" },
+		{ "[profile it's]\n", NULL, "config:1: [profile it's] is ignored" },
+		{ "[services]\n", NULL, "config:1: [services] is ignored: one name" },
+		{ "[default]\n", "[a]\n[profile b]\n",
+		  "credentials:2: [profile b] is a profile of that whole name: in this file it is "
+		  "[b]" },
+		{ NULL, "[a]\nx=1 ; y\n", "credentials:2: comment behind 'x' cut" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct told told = { "" };
+		struct aws_files *f;
+
+		print_message("%zu\n", i);
+		assert_int_equal(aws_files_parse(cases[i].config, cases[i].credentials, &f, NULL),
+				 0);
+		aws_files_warn(f, take, &told);
+		if (cases[i].want)
+			assert_non_null(strstr(told.text, cases[i].want));
+		else
+			assert_string_equal(told.text, "");
 		aws_files_free(f);
 	}
 }
@@ -239,6 +319,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_keys),
 		cmocka_unit_test(profile_default_wins),
+		cmocka_unit_test(files_are_joined),
+		cmocka_unit_test(warns),
 		cmocka_unit_test(which_profile_and_region),
 		cmocka_unit_test(files_that_do_not_exist),
 		cmocka_unit_test(environment_credentials),
