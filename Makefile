@@ -9,6 +9,7 @@
 #   make bench-workers  how it scales with --workers; make bench-docs: results into docs/BENCHMARKS.md
 #   make bench          against the peers that apt has; ROUNDS=7 for figures to keep
 #   make bench-ssm      over SSM sessions, against the emulator
+#   make clients-table  which client honours which proxy variable, into docs/CLIENTS.md
 #   make lint fuzz install clean
 #
 # SAN=1       the same under AddressSanitizer and UBSan, in build-san/
@@ -67,7 +68,7 @@ SUPPORT := $(filter-out $(MEM_FAIL),$(patsubst %.c,$B/obj/%.o,$(wildcard tests/s
 # What pkg-config did not find stops the first compilation, with the cure.
 NEED    := $(if $(PKG_LIBS),,need-setup)
 
-.PHONY: all lib test-unit test-tools test test-long lint fuzz bench bench-ssm bench-workers bench-docs \
+.PHONY: all lib test-unit test-tools test test-long lint fuzz bench bench-ssm bench-workers bench-docs clients-table \
 	demo install clean setup need-setup man
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -189,6 +190,10 @@ bench-workers:
 	@sh tests/setup.sh bench
 	@MAKEFLAGS= MAKELEVEL= $(MAKE) -s all test-tools
 	@/usr/bin/env python3 -B tests/bench/workers.py --awsocks $B/awsocks --rounds $(or $(ROUNDS),3) $(BENCH_ARGS)
+# Which client honours which variable, measured; into docs/CLIENTS.md.
+clients-table: all
+	@sh tests/clients/setup.sh
+	@/usr/bin/env python3 -B tests/clients/table.py
 bench-docs:
 	@/usr/bin/env python3 -B tests/bench/docs.py
 

@@ -14,7 +14,6 @@ enum { OUTPUT_MAX = 16 * 1024 };
 
 /* In the texts: @U http://HOST:PORT, @A HOST:PORT or unix:/PATH, @H the host without brackets, @P
  * the port, @F the socket's path, @C the command for ssh, @J what Java shall not proxy. */
-#define NO_PROXY "localhost,127.0.0.1,::1,[::1]"
 
 struct tool {
 	const char *name;
@@ -39,14 +38,14 @@ static const struct tool tools[] = {
 	  "  \"env\": {\n"
 	  "    \"HTTP_PROXY\": \"@U\",\n"
 	  "    \"HTTPS_PROXY\": \"@U\",\n"
-	  "    \"NO_PROXY\": \"" NO_PROXY "\"\n"
+	  "    \"NO_PROXY\": \"" PROXY_VARS_NO_PROXY "\"\n"
 	  "  }\n"
 	  "}\n",
 	  "{\n"
 	  "  \"env\": {\n"
 	  "    \"HTTP_PROXY\": \"@U\",\n"
 	  "    \"HTTPS_PROXY\": \"@U\",\n"
-	  "    \"NO_PROXY\": \"" NO_PROXY "\"\n"
+	  "    \"NO_PROXY\": \"" PROXY_VARS_NO_PROXY "\"\n"
 	  "  },\n"
 	  "  \"sandbox\": {\n"
 	  "    \"network\": { \"httpProxyPort\": @P, \"socksProxyPort\": @P }\n"
@@ -61,7 +60,7 @@ static const struct tool tools[] = {
 	  "    \"default\": {\n"
 	  "      \"httpProxy\": \"@U\",\n"
 	  "      \"httpsProxy\": \"@U\",\n"
-	  "      \"noProxy\": \"" NO_PROXY "\"\n"
+	  "      \"noProxy\": \"" PROXY_VARS_NO_PROXY "\"\n"
 	  "    }\n"
 	  "  }\n"
 	  "}\n",
@@ -71,7 +70,7 @@ static const struct tool tools[] = {
 	  "  \"proxies\": {\n"
 	  "    \"http-proxy\": \"@U\",\n"
 	  "    \"https-proxy\": \"@U\",\n"
-	  "    \"no-proxy\": \"" NO_PROXY "\"\n"
+	  "    \"no-proxy\": \"" PROXY_VARS_NO_PROXY "\"\n"
 	  "  }\n"
 	  "}\n",
 	  NULL, NULL },
@@ -121,7 +120,7 @@ static const struct tool tools[] = {
 	{ "npm", "~/.npmrc",
 	  "proxy=@U\n"
 	  "https-proxy=@U\n"
-	  "noproxy=localhost,127.0.0.1,::1\n",
+	  "noproxy=" PROXY_VARS_NO_PROXY "\n",
 	  NULL, NULL },
 	{ "pip", "~/.config/pip/pip.conf",
 	  "[global]\n"
@@ -152,7 +151,7 @@ static const struct tool tools[] = {
 	  "[Service]\n"
 	  "Environment=\"HTTP_PROXY=@U\" \"HTTPS_PROXY=@U\" \"http_proxy=@U\" \"https_proxy=@U\"\n"
 	  "Environment=\"ALL_PROXY=@U\" \"all_proxy=@U\"\n"
-	  "Environment=\"NO_PROXY=" NO_PROXY "\" \"no_proxy=" NO_PROXY "\"\n",
+	  "Environment=\"NO_PROXY=" PROXY_VARS_NO_PROXY "\" \"no_proxy=" PROXY_VARS_NO_PROXY "\"\n",
 	  NULL, NULL },
 	{ "vscode", "settings.json", "{ \"http.proxy\": \"@U\" }\n", NULL, NULL },
 	{ "wget", "~/.wgetrc",

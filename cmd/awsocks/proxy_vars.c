@@ -7,9 +7,6 @@
 
 #include "base/str.h"
 
-/* Nothing broad: srt's list has 10/8 in it, and so keeps every host of a VPC from the proxy. */
-#define NOT_PROXIED "localhost,127.0.0.1,::1,[::1]"
-
 /* What a value is made of: one %s each. */
 enum part { HTTP_URL, ALL_URL, HOST_PORT, MARKER, BARE_HOST, PORT, GIT_SSH, JAVA, FIXED };
 
@@ -27,8 +24,8 @@ static const struct var vars[] = {
 	{ "https_proxy", HTTP_URL, false, NULL },
 	{ "ALL_PROXY", ALL_URL, false, NULL },
 	{ "all_proxy", ALL_URL, false, NULL },
-	{ "NO_PROXY", FIXED, false, NOT_PROXIED },
-	{ "no_proxy", FIXED, false, NOT_PROXIED },
+	{ "NO_PROXY", FIXED, false, PROXY_VARS_NO_PROXY },
+	{ "no_proxy", FIXED, false, PROXY_VARS_NO_PROXY },
 	{ "NODE_USE_ENV_PROXY", FIXED, false, "1" },
 	{ "JAVA_TOOL_OPTIONS", JAVA, false, NULL },
 	{ "GIT_SSH_COMMAND", GIT_SSH, false, NULL },

@@ -18,6 +18,11 @@
 
 enum { PROXY_VAR_VALUE = 1024, PROXY_VAR_PROGRAM = 256 };
 
+/* Nothing broad: with 10/8 in it, as srt has it, every host of a VPC would be kept from the proxy.
+ * And no "[::1]": httpx (of the OpenAI and Anthropic SDKs) ends with an error where it finds that,
+ * while only urllib needs it for http://[::1]/. */
+#define PROXY_VARS_NO_PROXY "localhost,127.0.0.1,::1"
+
 /* What ALL_PROXY gets. */
 enum proxy_vars_all { PROXY_VARS_ALL_HTTP = 0, PROXY_VARS_ALL_SOCKS5H, PROXY_VARS_ALL_NONE };
 /* By the word that --all-proxy takes; NULL: http. */

@@ -13,13 +13,19 @@ or another test's. `netns.available()` says whether the system allows it.
 import functools
 import os
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
 
 import harness
 
 VM, GATEWAY = "192.168.64.2", "192.168.64.1"
 NET_HOST, NET = "203.0.113.1", "203.0.113.2"
+# Opens a listening socket and hands it over: argv is the descriptor to send by, the address, the port.
+HAND_OVER = ("import socket, sys; l = socket.create_server((sys.argv[2], int(sys.argv[3])), backlog=128, "
+             "family=socket.AF_INET6 if ':' in sys.argv[2] else socket.AF_INET); "
+             "socket.send_fds(socket.socket(fileno=int(sys.argv[1])), [b'x'], [l.fileno()])")
 HOLD = ["setpriv", "--pdeathsig", "KILL", "sleep", "36000"]
 
 
@@ -70,6 +76,14 @@ class Namespace:
         """subprocess.Popen() in it; the caller ends it."""
         kwargs.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.Popen([*self.wrap, *(str(a) for a in argv)], **kwargs)
+
+    def listener(self, address, port):
+        """A listening socket in it, for a server of this process."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self.run([sys.executable, "-c", HAND_OVER, theirs.fileno(), address, port], pass_fds=[theirs.fileno()])
+            _, fds, _, _ = socket.recv_fds(ours, 1, 1)
+        return socket.socket(fileno=fds[0])
 
     def address(self, device, address):
         """One more address on a device (or lo)."""

@@ -9,7 +9,7 @@ import client
 import harness
 from conftest import clean_environment
 
-LOOPBACK = "localhost,127.0.0.1,::1,[::1]"
+LOOPBACK = "localhost,127.0.0.1,::1"
 
 
 def ask(env, *options, check=True):

@@ -54,8 +54,8 @@ static void test_tcp(void **state)
 					    "https_proxy=http://127.0.0.1:1080\n"
 					    "ALL_PROXY=http://127.0.0.1:1080\n"
 					    "all_proxy=http://127.0.0.1:1080\n"
-					    "NO_PROXY=localhost,127.0.0.1,::1,[::1]\n"
-					    "no_proxy=localhost,127.0.0.1,::1,[::1]\n"
+					    "NO_PROXY=localhost,127.0.0.1,::1\n"
+					    "no_proxy=localhost,127.0.0.1,::1\n"
 					    "NODE_USE_ENV_PROXY=1\n"
 					    "+JAVA_TOOL_OPTIONS=" JAVA_OURS "\n"
 					    "+GIT_SSH_COMMAND=" SSH_OURS "\n"
@@ -117,8 +117,8 @@ static void test_unix(void **state)
 	assert_string_equal(listed(&t, &o),
 			    "ALL_PROXY=socks5h://localhost/run/awsocks/box/proxy.sock\n"
 			    "all_proxy=socks5h://localhost/run/awsocks/box/proxy.sock\n"
-			    "NO_PROXY=localhost,127.0.0.1,::1,[::1]\n"
-			    "no_proxy=localhost,127.0.0.1,::1,[::1]\n"
+			    "NO_PROXY=localhost,127.0.0.1,::1\n"
+			    "no_proxy=localhost,127.0.0.1,::1\n"
 			    "NODE_USE_ENV_PROXY=1\n"
 			    "+GIT_SSH_COMMAND=" SSH_OURS "\n"
 			    "AWSOCKS=unix:/run/awsocks/box/proxy.sock\n");
