@@ -129,7 +129,8 @@ def java_env(c):
 def java_argv(c):
     folder = os.path.join(c.net.folder, "java")
     if not os.path.exists(folder):
-        harness.run(["javac", *(f"-J{o}" for o in JAVA_QUICK), "-d", folder, write(c.net.folder, "Fetch.java", JAVA_SOURCE)])
+        source = write(c.net.folder, "Fetch.java", JAVA_SOURCE)
+        harness.run(["javac", *(f"-J{o}" for o in JAVA_QUICK), "-d", folder, source])
     return ["java", *JAVA_QUICK, "-cp", folder, "Fetch", hello(c)]
 
 

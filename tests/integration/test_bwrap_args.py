@@ -134,3 +134,19 @@ def test_the_bridge_serves_all_others(box):
     r = harness.run(["sh", "-c", text], env=box.env, check=False)
     line = harness.wait_for(box.audit, what="the audit line")[-1]
     assert r.returncode != 0 and (line["host"], line["listener"]) == ("localtest.example", "box")
+
+
+def test_exec_gives_a_unix_listener_a_port(box):
+    """No sandbox: the command has a bridge of its own, and what it is told to use is that."""
+    def run(*argv, check=True):
+        return harness.run([harness.program("awsocks"), "exec", *argv], env=box.env, check=check)
+    shown = run("--listener", "box", "--", "sh", "-c", "echo $HTTPS_PROXY $AWSOCKS").stdout.decode().split()
+    assert shown[0].startswith("http://127.0.0.1:") and shown[1] == shown[0].removeprefix("http://")
+    wget = ["wget", "-q", "-O", "-", "--no-config"]
+    r = run("--listener", "box", "--", "env", "-u", "no_proxy", "-u", "NO_PROXY", *wget, box.web)
+    line = harness.wait_for(box.audit, what="the audit line")[-1]
+    assert len(r.stdout) == 7 and line["listener"] == "box"
+    assert run("--listener", "box", "--", "sh", "-c", "exit 9", check=False).returncode == 9
+    assert run("--listener", "box", "--", "/nonexistent", check=False).returncode == 127
+    printed = run("--listener", "box", "--all", "--all-proxy", "none", "--no-ssh", "--", "env").stdout
+    assert b"\nRSYNC_PROXY=127.0.0.1:" in printed and b"\nALL_PROXY=" not in printed and b"GIT_SSH" not in printed
