@@ -40,6 +40,9 @@ struct dest {
 	 * host resolves. NULL: none. Must live as long as the dial. */
 	bool (*allow)(void *arg, const struct addr *, struct err *);
 	void *allow_arg;
+	/* It has to be: where somebody else would resolve (an upstream proxy), the name is resolved
+	 * here, and the address goes out. */
+	bool judged;
 };
 
 struct dialed {

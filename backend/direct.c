@@ -5,6 +5,7 @@
 #include "backend/direct.h"
 
 #include "backend/backend_impl.h"
+#include "backend/via.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -16,6 +17,8 @@ struct direct {
 	struct backend backend;
 	struct loop *loop;
 	unsigned limit_ms;
+	struct egress *egress;
+	const char *ca_file;
 	struct list dials, starts;
 	struct loop_post post;
 	bool closing;
@@ -27,6 +30,7 @@ struct direct_dial {
 	struct dial dial;
 	struct list node;
 	struct net_dial *net;
+	struct via *via; /* instead of it */
 };
 
 struct start {
@@ -61,14 +65,43 @@ static void net_dialed(void *arg, struct stream *s, const struct addr *to, const
 	dial_end(arg, s ? &got : NULL, why);
 }
 
-static struct dial *direct_dial(struct backend *b, const struct dest *to, dialed_fn *done,
-				void *arg, struct err *e)
+static void via_dialed(void *arg, struct stream *s, const char *address, const struct err *why)
 {
-	struct direct *x = direct_of(b);
+	struct dialed got = { .stream = s };
+
+	(void)str_fmt(got.address, sizeof(got.address), "%s", address);
+	dial_end(arg, s ? &got : NULL, why);
+}
+
+static int begin(struct direct *x, struct direct_dial *d, const struct dest *to, struct err *e)
+{
 	struct net_dial_opts opts = { .limit_ms = x->limit_ms,
 				      .allow = to->allow,
 				      .allow_arg = to->allow_arg,
 				      .for_client = true };
+	struct via_opts via = {
+		.loop = x->loop, .egress = x->egress, .ca_file = x->ca_file, .limit_ms = x->limit_ms
+	};
+
+	if (via_proxy(x->egress, to))
+		d->via = via_dial(&via, to, via_dialed, d, e);
+	else
+		d->net = net_dial_stream(x->loop, to->host, to->port, &opts, net_dialed, d, e);
+	return d->via || d->net ? 0 : -1;
+}
+
+static void end(struct direct_dial *d)
+{
+	if (d->via)
+		via_cancel(d->via);
+	else
+		net_dial_cancel(d->net);
+}
+
+static struct dial *direct_dial(struct backend *b, const struct dest *to, dialed_fn *done,
+				void *arg, struct err *e)
+{
+	struct direct *x = direct_of(b);
 	struct direct_dial *d;
 
 	if (x->closing) {
@@ -81,8 +114,7 @@ static struct dial *direct_dial(struct backend *b, const struct dest *to, dialed
 		return NULL;
 	}
 	d->dial = (struct dial){ .backend = b, .done = done, .arg = arg };
-	d->net = net_dial_stream(x->loop, to->host, to->port, &opts, net_dialed, d, e);
-	if (!d->net) {
+	if (begin(x, d, to, e) != 0) {
 		mem_free(d);
 		return NULL;
 	}
@@ -94,7 +126,7 @@ static void direct_cancel(struct dial *dial)
 {
 	struct direct_dial *d = CONTAINER_OF(dial, struct direct_dial, dial);
 
-	net_dial_cancel(d->net);
+	end(d);
 	list_del(&d->node);
 	mem_free(d);
 }
@@ -120,7 +152,7 @@ static void serve(void *arg)
 		return;
 	while ((node = list_pop(&x->dials))) {
 		d = CONTAINER_OF(node, struct direct_dial, node);
-		net_dial_cancel(d->net);
+		end(d);
 		dial_end(d, NULL, &why);
 	}
 	x->closed(x->closed_arg);
@@ -173,6 +205,8 @@ struct backend *direct_backend_new(const struct direct_opts *o, struct err *e)
 	(void)str_fmt(x->backend.name, sizeof(x->backend.name), "direct");
 	x->loop = o->loop;
 	x->limit_ms = o->limit_ms;
+	x->egress = o->egress;
+	x->ca_file = o->ca_file;
 	list_init(&x->dials);
 	list_init(&x->starts);
 	return &x->backend;

@@ -20,11 +20,13 @@
 #include "net/egress_impl.h"
 #include "net/loop.h"
 #include "net/no_proxy.h"
+#include "net/socks_connect.h"
 #include "net/tls_trust.h"
 
 enum { ANSWER_MAX = 32 * 1024, REQUEST_MAX = 8 * 1024 };
 
 struct egress_dial {
+	enum socks_connect_phase phase; /* of a SOCKS5 proxy */
 	struct loop *loop;
 	struct egress *egress;
 	struct egress_proxy *proxy; /* NULL: straight */
@@ -34,6 +36,7 @@ struct egress_dial {
 	uint16_t port;
 	unsigned limit_ms;
 	struct net_dial *dial;
+	bool for_client;
 	bool own; /* the proxy is ourselves */
 	struct addr peer;
 	struct ws_io io;
@@ -103,30 +106,78 @@ static int ask(struct egress_dial *d, struct err *e)
 
 	d->asked = true;
 	buf_init(&head, REQUEST_MAX);
-	r = http_connect_request(&head, &d->proxy->to, d->host, d->port, e);
+	r = d->proxy->to.socks ? socks_connect_greet(&d->proxy->to, &head, e)
+			       : http_connect_request(&head, &d->proxy->to, d->host, d->port, e);
 	if (r == 0)
 		r = ws_out_add_raw(&d->out, buf_ptr(&head), buf_len(&head), e);
 	buf_free(&head);
 	return r;
 }
 
-/* 1: open, 0: not yet, -1: *e. */
+/* 1: open, 0: not yet, -1: *e. Only the answer's bytes are taken: what is behind is the far
+ * side's, which may speak first. */
 static int listen_for(struct egress_dial *d, struct err *e)
 {
 	enum http_connect_answer got = HTTP_CONNECT_MORE;
 	uint8_t bytes[4096];
 	struct err end;
+	size_t used;
 	long n = 1;
 
 	while (got == HTTP_CONNECT_MORE && n > 0 && d->io.readable) {
-		n = ws_io_read(&d->io, bytes, sizeof(bytes), &end);
+		size_t before = buf_len(&d->answer);
+
+		n = ws_io_peek(&d->io, bytes, sizeof(bytes), &end);
 		if (n > 0 && buf_add(&d->answer, bytes, (size_t)n, e) != 0)
 			return -1;
-		if (n != 0)
-			got = http_connect_answer((const char *)buf_ptr(&d->answer),
-						  buf_len(&d->answer), n < 0, e);
+		if (n == 0)
+			break;
+		got = http_connect_answer((const char *)buf_ptr(&d->answer), buf_len(&d->answer),
+					  n < 0, &used, e);
+		if (n > 0 &&
+		    ws_io_read(&d->io, bytes, got == HTTP_CONNECT_OPEN ? used - before : (size_t)n,
+			       &end) < 0)
+			n = -1;
 	}
 	return got == HTTP_CONNECT_OPEN ? 1 : got == HTTP_CONNECT_MORE ? 0 : -1;
+}
+
+/* The same with a SOCKS5 proxy, which is answered, too. */
+static int converse(struct egress_dial *d, struct err *e)
+{
+	uint8_t bytes[SOCKS_CONNECT_ANSWER];
+	struct buf reply;
+	int open = 0;
+	long n = 1;
+
+	buf_init(&reply, REQUEST_MAX);
+	while (open == 0 && n > 0 && d->io.readable) {
+		size_t has = buf_len(&d->answer);
+		size_t needs = socks_connect_needs(d->phase, buf_ptr(&d->answer), has);
+
+		if (has < needs) {
+			n = ws_io_read(&d->io, bytes, needs - has, e);
+			open = n < 0 || (n > 0 && buf_add(&d->answer, bytes, (size_t)n, e) != 0)
+				       ? -1
+				       : 0;
+			continue;
+		}
+		open = socks_connect_take(&d->phase, &d->proxy->to, d->host, d->port,
+					  buf_ptr(&d->answer), &reply, e);
+		buf_clear(&d->answer);
+		if (buf_len(&reply) &&
+		    (ws_out_add_raw(&d->out, buf_ptr(&reply), buf_len(&reply), e) != 0 ||
+		     ws_io_write(&d->io, &d->out, e) != 0))
+			open = -1;
+		buf_clear(&reply);
+	}
+	buf_free(&reply);
+	return open;
+}
+
+static int hear(struct egress_dial *d, struct err *e)
+{
+	return d->proxy->to.socks ? converse(d, e) : listen_for(d, e);
 }
 
 static void on_ready(void *arg, unsigned ready)
@@ -140,7 +191,7 @@ static void on_ready(void *arg, unsigned ready)
 	if (r > 0 && !d->asked)
 		r = ask(d, &e) == 0 ? 1 : -1;
 	if (r > 0)
-		r = ws_io_write(&d->io, &d->out, &e) == 0 ? listen_for(d, &e) : -1;
+		r = ws_io_write(&d->io, &d->out, &e) == 0 ? hear(d, &e) : -1;
 	if (r < 0)
 		fail(d, &e);
 	else if (r > 0)
@@ -170,7 +221,7 @@ static void on_dialed(void *arg, int fd, const struct addr *to, const struct err
 	struct err e;
 
 	d->dial = NULL;
-	if (fd < 0 && d->own && d->proxy) {
+	if (fd < 0 && d->own && d->proxy && !d->egress->strict) {
 		if (!d->proxy->complained)
 			log_warn("net",
 				 "%s names %s, which is a listener of this program: AWS cannot be "
@@ -218,7 +269,7 @@ static bool not_our_own(void *arg, const struct addr *a, struct err *e)
 
 static int start(struct egress_dial *d, struct err *e)
 {
-	struct net_dial_opts o = { .limit_ms = d->limit_ms };
+	struct net_dial_opts o = { .limit_ms = d->limit_ms, .for_client = d->for_client };
 
 	if (d->proxy) {
 		o.allow = not_our_own;
@@ -245,6 +296,18 @@ static struct egress_proxy *proxy_for(struct egress *g, const struct egress_targ
 		       : NULL;
 }
 
+const char *egress_proxy_name(const struct egress *g)
+{
+	return g->https.to.authority;
+}
+
+const char *egress_proxy_for(struct egress *g, const struct egress_target *t)
+{
+	const struct egress_proxy *p = proxy_for(g, t);
+
+	return p ? p->to.authority : NULL;
+}
+
 struct egress_dial *egress_dial(struct loop *l, struct egress *g, const struct egress_target *t,
 				net_dialed_fn *done, void *arg, struct err *e)
 {
@@ -262,7 +325,8 @@ struct egress_dial *egress_dial(struct loop *l, struct egress *g, const struct e
 				   .host = mem_strdup(t->host),
 				   .ca_file = mem_strdup(t->ca_file),
 				   .port = t->port,
-				   .limit_ms = t->limit_ms };
+				   .limit_ms = t->limit_ms,
+				   .for_client = t->for_client };
 	buf_init(&d->answer, ANSWER_MAX);
 	if (g)
 		ws_out_init(&d->out, &g->blocks);
@@ -295,6 +359,7 @@ struct egress *egress_new(const struct egress_opts *o, struct err *e)
 	g->loop = o->loop;
 	g->own = o->own;
 	g->own_arg = o->own_arg;
+	g->strict = o->strict;
 	g->no_proxy = mem_strdup(o->no_proxy);
 	ws_blocks_init(&g->blocks);
 	list_init(&g->tunnels);

@@ -1,10 +1,10 @@
 #ifndef NET_EGRESS_H
 #define NET_EGRESS_H
 /*
- * The way out to AWS: straight, or through the HTTP proxy that HTTPS_PROXY or
- * HTTP_PROXY name and NO_PROXY does not except. The proxy makes a tunnel (CONNECT, for http:// and
- * ws:// too), so that whoever dials gets a connected descriptor in either case and
- * the far end's name is resolved by the proxy.
+ * The way out through a proxy in front of this host, HTTP (CONNECT, for http:// and ws:// too) or
+ * SOCKS5: to AWS by those that HTTPS_PROXY or HTTP_PROXY name and NO_PROXY does not except, for
+ * clients by --upstream-proxy. Whoever dials gets a connected descriptor, and the proxy resolves
+ * the far end's name.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,6 +28,7 @@ struct egress_opts {
 	 * warning. NULL: nothing is. */
 	egress_own_fn *own;
 	void *own_arg;
+	bool strict; /* it is not passed by: the dial fails */
 };
 /* One for each loop. ERR_CONFIG: a URL that is none. */
 struct egress *egress_new(const struct egress_opts *, struct err *);
@@ -39,7 +40,12 @@ struct egress_target {
 	uint16_t port;
 	const char *ca_file; /* whom an https:// proxy is checked against; NULL: the system's */
 	unsigned limit_ms;
+	bool for_client; /* as in net_dial_opts */
 };
+/* "proxy.example:3128": of an egress with one proxy (its https_proxy). */
+const char *egress_proxy_name(const struct egress *);
+/* The proxy that such a dial would take ("proxy.example:3128"); NULL: straight. */
+const char *egress_proxy_for(struct egress *, const struct egress_target *);
 /* As net_dial(). egress NULL: straight. */
 struct egress_dial *egress_dial(struct loop *, struct egress *, const struct egress_target *,
 				net_dialed_fn *, void *arg, struct err *);

@@ -21,6 +21,7 @@ struct egress {
 	char *no_proxy;
 	egress_own_fn *own;
 	void *own_arg;
+	bool strict;
 	struct tls_trust *trust; /* of the last https:// proxy; NULL: none yet */
 	struct ws_blocks blocks;
 	struct list tunnels;

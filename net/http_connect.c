@@ -7,7 +7,7 @@
 #include "net/http1.h"
 #include "net/url.h"
 
-enum { USER_MAX = 1024, URL_MAX = 600, HEAD_ROOM = 4096 };
+enum { USER_MAX = 1024, URL_MAX = 600, HEAD_ROOM = 4096, SOCKS_PORT = 1080 };
 
 /* ---- the proxy's URL ---- */
 
@@ -78,36 +78,67 @@ static int set_user(struct http_connect_proxy *x, const char *p, size_t n, const
 	return x->basic ? 0 : err_set(e, ERR_NOMEM, "%s", name);
 }
 
+/* Behind the scheme. */
+static const char *host_of(const char *text)
+{
+	const char *sep = strstr(text, "://");
+
+	return sep ? sep + 3 : text;
+}
+
+/* Behind the last '@' of the authority; where there is none, its start. */
+static const char *user_end(const char *host)
+{
+	const char *at = host + strcspn(host, "/?#");
+
+	while (at > host && at[-1] != '@')
+		at--;
+	return at;
+}
+
+static bool has_port(const char *host)
+{
+	const char *bracket = strchr(host, ']'), *colon = strchr(bracket ? bracket : host, ':');
+
+	return colon != NULL;
+}
+
 int http_connect_parse(const char *text, const char *name, struct http_connect_proxy *x,
 		       struct err *e)
 {
 	bool tls = str_starts(text, "https://");
-	const char *sep = strstr(text, "://"), *host = sep ? sep + 3 : text, *at, *end;
+	bool socks = str_starts(text, "socks5://") || str_starts(text, "socks5h://");
+	const char *host = host_of(text), *at = user_end(host);
 	char plain[URL_MAX];
 	struct url u;
 	struct err why;
 
 	*x = (struct http_connect_proxy){ 0 };
-	if (sep && !tls && !str_starts(text, "http://"))
+	if (host != text && !tls && !socks && !str_starts(text, "http://"))
 		return err_set(e, ERR_CONFIG,
-			       "%s: only http:// and https:// proxies can be used for AWS", name);
-	end = host + strcspn(host, "/?#");
-	for (at = end; at > host && at[-1] != '@'; at--)
-		;
+			       "%s: only http://, https:// and socks5:// proxies can be used",
+			       name);
 	if (at > host && set_user(x, host, (size_t)(at - 1 - host), name, e) != 0)
 		return -1;
-	if (at == host || at[-1] != '@')
-		at = host;
 	if (!str_fmt(plain, sizeof(plain), "%s://%s", tls ? "https" : "http", at) ||
 	    url_parse(plain, "http", "https", &u, &why) != 0 ||
 	    (u.rest[0] && strcmp(u.rest, "/") != 0))
 		return err_set(e, ERR_CONFIG, "%s: http://[USER:PASSWORD@]HOST[:PORT] expected",
 			       name);
 	x->tls = tls;
-	x->port = u.port;
+	x->socks = socks;
+	x->port = socks && !has_port(at) ? SOCKS_PORT : u.port;
 	(void)str_fmt(x->host, sizeof(x->host), "%s", u.host);
-	(void)str_fmt(x->authority, sizeof(x->authority), "%s", u.authority);
+	(void)str_fmt(x->authority, sizeof(x->authority), "%s%s", u.authority,
+		      x->port != u.port ? ":1080" : "");
 	return 0;
+}
+
+bool http_connect_has_password(const char *text)
+{
+	const char *host = host_of(text), *at = user_end(host);
+
+	return at > host && memchr(host, ':', (size_t)(at - host)) != NULL;
 }
 
 void http_connect_free(struct http_connect_proxy *x)
@@ -146,15 +177,16 @@ static enum http_connect_answer refused(const struct http1_head *h, struct err *
 	return HTTP_CONNECT_REFUSED;
 }
 
-enum http_connect_answer http_connect_answer(const char *p, size_t n, bool ended, struct err *e)
+enum http_connect_answer http_connect_answer(const char *p, size_t n, bool ended, size_t *used,
+					     struct err *e)
 {
 	struct http1_head h;
-	size_t used = 0;
 	enum http1_step step;
 
-	while ((step = http1_response(p + used, n - used, &h, e)) == HTTP1_DONE && h.status < 200)
-		used += h.used; /* interim */
-	if (step == HTTP1_MORE && !ended && n - used < HEAD_ROOM * 4)
+	*used = 0;
+	while ((step = http1_response(p + *used, n - *used, &h, e)) == HTTP1_DONE && h.status < 200)
+		*used += h.used; /* interim */
+	if (step == HTTP1_MORE && !ended && n - *used < HEAD_ROOM * 4)
 		return HTTP_CONNECT_MORE;
 	if (step == HTTP1_MORE)
 		(void)err_set(e, ERR_CLOSED, "no whole answer to CONNECT");
@@ -164,9 +196,6 @@ enum http_connect_answer http_connect_answer(const char *p, size_t n, bool ended
 		return HTTP_CONNECT_REFUSED;
 	if (h.status > 299)
 		return refused(&h, e);
-	used += h.used;
-	if (used == n)
-		return HTTP_CONNECT_OPEN;
-	(void)err_set(e, ERR_PROTO, "bytes behind the answer to CONNECT that nobody has asked for");
-	return HTTP_CONNECT_REFUSED;
+	*used += h.used;
+	return HTTP_CONNECT_OPEN;
 }

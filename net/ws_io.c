@@ -204,6 +204,29 @@ long ws_io_read(struct ws_io *io, uint8_t *to, size_t n, struct err *e)
 	return io->ssl ? read_tls(io, to, n, e) : read_plain(io, to, n, e);
 }
 
+long ws_io_peek(struct ws_io *io, uint8_t *to, size_t n, struct err *e)
+{
+	size_t got = 0;
+	ssize_t plain;
+	int r;
+
+	if (io->ssl) {
+		ERR_clear_error();
+		errno = 0;
+		r = SSL_peek_ex(io->ssl, to, n, &got);
+		return r == 1 ? (long)got : tls_waits(io, r, e);
+	}
+	do
+		plain = recv(io->watch.fd, to, n, MSG_DONTWAIT | MSG_PEEK);
+	while (plain < 0 && errno == EINTR);
+	if (plain > 0)
+		return plain;
+	if (plain == 0)
+		return clean_end(e);
+	io->readable = false;
+	return errno == EAGAIN ? 0 : sys_end(io, e);
+}
+
 static int write_plain(struct ws_io *io, struct ws_out *out, struct err *e)
 {
 	struct iovec v[PIECES];

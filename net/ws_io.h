@@ -39,6 +39,8 @@ void ws_io_want(struct ws_io *, bool read, bool write);
 MUST_CHECK int ws_io_handshake(struct ws_io *, struct err *);
 /* Bytes read; 0: nothing more now; -1: the end. *e says how (ERR_CLOSED for a clean one). */
 MUST_CHECK long ws_io_read(struct ws_io *, uint8_t *to, size_t n, struct err *);
+/* The same bytes come again with the next read. */
+MUST_CHECK long ws_io_peek(struct ws_io *, uint8_t *to, size_t n, struct err *);
 /* Writes what can be written, and takes it off the queue. -1: *e. */
 MUST_CHECK int ws_io_write(struct ws_io *, struct ws_out *, struct err *);
 void ws_io_close(struct ws_io *); /* allowed at any time */

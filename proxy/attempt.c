@@ -133,9 +133,11 @@ static int dial(struct attempt *a, struct err *e)
 {
 	const struct proxy_opts *o = &a->proxy->opts;
 	struct backend *b = o->backend(o->arg, &a->route, e);
-	struct dest dest = {
-		.host = a->host.text, .port = a->port, .allow = allow, .allow_arg = a
-	};
+	struct dest dest = { .host = a->host.text,
+			     .port = a->port,
+			     .allow = allow,
+			     .allow_arg = a,
+			     .judged = o->allow != NULL };
 
 	if (!b)
 		return -1;

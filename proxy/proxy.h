@@ -73,6 +73,7 @@ struct proxy_opts {
 	struct proxy_counts *counts; /* NULL: nobody asks */
 	atomic_size_t *connected;    /* counts the clients of now, here too; written by this loop's
 				      * thread alone; NULL: nowhere else */
+	bool no_udp; /* direct goes through a proxy, which UDP would pass by: it is refused */
 	/* Limits; 0 takes the default. */
 	unsigned handshake_ms; /* until the request is whole: 10 s */
 	unsigned idle_ms;      /* a kept-alive HTTP connection between requests: 120 s */

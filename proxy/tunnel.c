@@ -172,6 +172,11 @@ void client_associate(struct client *c, const struct socks_dest *d)
 	struct err e;
 
 	c->rec.proto = "socks5-udp";
+	if (c->proxy->opts.no_udp) {
+		(void)err_set(&e, ERR_UNSUPPORTED, "the upstream proxy of direct carries no UDP");
+		client_refuse(c, 0, &e);
+		return;
+	}
 	c->udp = udp_associate_new(c->proxy, c->stream, d, &c->rec, associated, c, &e);
 	if (!c->udp ||
 	    buf_add(&c->out, reply, socks5_reply(reply, 0, udp_associate_addr(c->udp)), &e)) {

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "cmd/awsocks/app_impl.h"
 #include "cmd/awsocks/mfa.h"
+#include "net/egress.h"
 #include "net/tcp.h"
 #include "proxy/audit.h"
 #include "proxy/auth.h"
@@ -79,6 +80,9 @@ void app_describe(struct app *a, struct cJSON *into)
 	describe_limits(&limits, into);
 	cJSON_AddNumberToObject(into, "workers", (double)a->workers);
 	cJSON_AddItemToObject(into, "per_worker", workers);
+	if (a->worker[0]->upstream)
+		cJSON_AddStringToObject(into, "upstream_proxy",
+					egress_proxy_name(a->worker[0]->upstream));
 	listeners = cJSON_AddArrayToObject(into, "listeners");
 	app_describe_listeners(a, listeners);
 	if (a->audit)
@@ -119,6 +123,17 @@ static void describe_allow(const struct app_listener *l, struct cJSON *o)
 		cJSON_AddItemToArray(array, cJSON_CreateString(l->allow_text[i]));
 }
 
+static void describe_uids(const struct app_listener *l, struct cJSON *o)
+{
+	struct cJSON *array = l->allow_uid_count ? cJSON_AddArrayToObject(o, "allow_uid") : NULL;
+	char text[21];
+
+	for (size_t i = 0; i < l->allow_uid_count; i++) {
+		(void)str_decimal((uint64_t)l->allow_uid[i], text);
+		cJSON_AddItemToArray(array, cJSON_CreateString(text));
+	}
+}
+
 void app_describe_listeners(struct app *a, struct cJSON *array)
 {
 	LIST_EACH (node, &a->listeners) {
@@ -144,6 +159,7 @@ void app_describe_listeners(struct app *a, struct cJSON *array)
 		describe_allow(l, o);
 		if (l->rules)
 			l->rules(l->router_arg, cJSON_AddArrayToObject(o, "rules"));
+		describe_uids(l, o);
 		if (l->users)
 			cJSON_AddNumberToObject(o, "users", (double)auth_users_count(l->users));
 		cJSON_AddItemToArray(array, o);

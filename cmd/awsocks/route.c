@@ -12,6 +12,7 @@
 #include "cmd/awsocks/listener_pick.h"
 #include "cmd/awsocks/own.h"
 #include "cmd/awsocks/rules.h"
+#include "cmd/awsocks/upstream.h"
 #include "net/addr.h"
 #include "routing/host.h"
 #include "routing/policy.h"
@@ -39,7 +40,8 @@ struct answer {
 	struct policy policy;
 	char route[80], listener[ADDR_TEXT];
 	const char *resolver, *init;
-	char fallback[80]; /* "none" */
+	char fallback[80];  /* "none" */
+	char upstream[264]; /* the proxy that direct takes; "": none */
 };
 
 /* "host", "host:port", "[v6]:port", "v6". */
@@ -105,7 +107,7 @@ static int choose_listener(const struct setup *s, const char *wanted, struct rul
 
 /* ---- what follows ---- */
 
-static void complete(struct answer *a, const struct asked *q, const struct options *o)
+static int complete(struct answer *a, const struct asked *q, const struct options *o, struct err *e)
 {
 	static const char *const resolvers[] = { "agent", "host", "vm", "none" };
 	const struct decision *d = &a->decision;
@@ -113,7 +115,12 @@ static void complete(struct answer *a, const struct asked *q, const struct optio
 
 	a->policy = rules_policy(o, a->policy.guarded);
 	route_format(&d->route, a->route);
-	a->resolver = q->host.is_address ? "none" : resolvers[d->route.kind];
+	if (d->route.kind == ROUTE_DIRECT &&
+	    upstream_of(o, q->host.text, q->port, a->upstream, e) != 0)
+		return -1;
+	a->resolver = q->host.is_address                   ? "none"
+		      : *a->upstream && !a->policy.guarded ? "upstream"
+							   : resolvers[d->route.kind];
 	a->init = d->route.kind != ROUTE_PROXY || !o->lazy
 			  ? "none"
 			  : policy_init_name(policy_while_initializing(d, &a->policy));
@@ -121,6 +128,7 @@ static void complete(struct answer *a, const struct asked *q, const struct optio
 		route_format(&to, a->fallback);
 	else
 		(void)str_fmt(a->fallback, sizeof(a->fallback), "none");
+	return 0;
 }
 
 static int print_json(const struct asked *q, const struct answer *a)
@@ -137,6 +145,7 @@ static int print_json(const struct asked *q, const struct answer *a)
 		  (!d->reason || cJSON_AddStringToObject(o, "reason", d->reason)) &&
 		  cJSON_AddStringToObject(o, "listener", a->listener) &&
 		  cJSON_AddStringToObject(o, "resolver", a->resolver) &&
+		  (!*a->upstream || cJSON_AddStringToObject(o, "upstream_proxy", a->upstream)) &&
 		  cJSON_AddStringToObject(o, "while_initializing", a->init) &&
 		  cJSON_AddStringToObject(o, "fallback", a->fallback);
 	char *text = ok ? cJSON_PrintUnformatted(o) : NULL;
@@ -152,6 +161,8 @@ static const char *resolver_words(const struct asked *q, const struct answer *a)
 {
 	if (q->host.is_address)
 		return "nobody: it is an address";
+	if (strcmp(a->resolver, "upstream") == 0)
+		return "the upstream proxy";
 	switch (a->decision.route.kind) {
 	case ROUTE_PROXY: return "the SSM agent on the instance";
 	case ROUTE_DIRECT: return "this host";
@@ -191,6 +202,8 @@ static int print_text(const struct asked *q, const struct answer *a, const struc
 	if (d->reason)
 		printf("  reason       %s\n", d->reason);
 	printf("  listener     %s%s\n", a->listener, a->policy.guarded ? " (guarded)" : "");
+	if (*a->upstream)
+		printf("  through      %s, the upstream proxy\n", a->upstream);
 	printf("  resolved by  %s\n", resolver_words(q, a));
 	if (d->route.kind == ROUTE_PROXY)
 		print_proxy_words(a, o);
@@ -227,8 +240,9 @@ static int explain(const struct setup *s, const struct asked *q, struct err *e)
 	if (rules_check_profiles(&rules, s, &no_profile) != 0)
 		say(NULL, no_profile.msg);
 	router_decide(rules.router, q->host.text, q->port, &a.decision);
-	complete(&a, q, o);
-	status = q->json ? print_json(q, &a) : print_text(q, &a, o);
+	status = complete(&a, q, o, e) != 0 ? -1
+		 : q->json                  ? print_json(q, &a)
+					    : print_text(q, &a, o);
 	rules_free(&rules);
 	return status;
 }

@@ -330,6 +330,7 @@ int seat_open(struct seat *s, struct worker *w, struct app_listener *l, struct e
 		.still_ms = (unsigned)o->idle_timeout,
 		.exchange_ms = (unsigned)o->idle_timeout,
 		.idle_ms = between_requests((unsigned)o->idle_timeout),
+		.no_udp = w->upstream != NULL,
 		.users = l->users,
 		.auth = w->auth,
 		.limits = l->limits,

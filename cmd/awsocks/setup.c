@@ -1,4 +1,5 @@
 #include "cmd/awsocks/setup.h"
+#include "cmd/awsocks/upstream.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -128,6 +129,8 @@ int setup_profiles(struct setup *s, const char *const *names, size_t n, struct e
 	if (n == 0 && add_profile(s, config_profile(s->config, "default") ? "default" : "", e) != 0)
 		return -1;
 	s->asked = s->count;
+	if (upstream_check(&s->profile[0].options, e) != 0)
+		return -1;
 	for (size_t i = 0; i < others; i++)
 		if (add_profile(s, s->config->profile[i].name, e) != 0)
 			return -1;

@@ -172,6 +172,10 @@ static void print_listener(const struct cJSON *l)
 	       number_of(l, "blocked"), number_of(l, "refused"));
 	print_texts(l, "rules", "rules of");
 	print_texts(l, "allow_from", "lets in");
+	print_texts(l, "allow_uid", "lets in uid");
+	if (number_of(l, "users") > 0)
+		printf("  %-16s asks for the password of %.0f user%s\n", "", number_of(l, "users"),
+		       number_of(l, "users") > 1 ? "s" : "");
 }
 
 static void print_audit(const struct cJSON *o)
@@ -197,6 +201,8 @@ static void print_status(const struct cJSON *s)
 	printf("\n");
 	if (cJSON_GetObjectItemCaseSensitive(s, "sandbox"))
 		print_sandbox(cJSON_GetObjectItemCaseSensitive(s, "sandbox"));
+	if (*text_of(s, "upstream_proxy"))
+		printf("  %-16s %s, for direct\n", "upstream proxy", text_of(s, "upstream_proxy"));
 	printf("listeners\n");
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "listeners"))
 		print_listener(item);

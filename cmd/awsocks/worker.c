@@ -24,11 +24,18 @@
 #include "backend/direct.h"
 #include "base/mem.h"
 #include "cmd/awsocks/app_impl.h"
+#include "cmd/awsocks/upstream.h"
 #include "config/options.h"
 #include "net/host_guard.h"
 #include "net/tcp.h"
 #include "proxy/auth.h"
 #include "proxy/proxy.h"
+
+/* A proxy in front of us that is one of our own listeners. */
+static bool is_own(void *arg, const struct addr *to)
+{
+	return !host_guard_allow_opened(((struct worker *)arg)->guard, to, NULL);
+}
 
 int worker_new(struct worker **out, struct app *a, unsigned index, struct err *e)
 {
@@ -47,6 +54,11 @@ int worker_new(struct worker **out, struct app *a, unsigned index, struct err *e
 	direct.limit_ms = (unsigned)a->profile[0].options->connect_timeout;
 	w->guard = host_guard_new(w->loop, e);
 	w->auth = w->guard ? auth_new(w->loop, e) : NULL;
+	if (w->auth &&
+	    upstream_open(a->profile[0].options, w->loop, is_own, w, &w->upstream, e) != 0)
+		return -1;
+	direct.egress = w->upstream;
+	direct.ca_file = a->profile[0].options->ca_bundle;
 	w->direct = w->auth ? direct_backend_new(&direct, e) : NULL;
 	return w->direct ? 0 : -1;
 }
@@ -188,6 +200,7 @@ bool worker_free(struct worker *w)
 		backend_close(w->direct, nothing, NULL);
 	host_guard_free(w->guard);
 	auth_free(w->auth);
+	egress_free(w->upstream);
 	all_ended = loop_free(w->loop);
 	mem_free(w);
 	return all_ended;

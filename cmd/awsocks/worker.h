@@ -27,6 +27,7 @@ struct app_listener;
 struct auth;
 struct auth_users;
 struct backend;
+struct egress;
 struct host_guard;
 struct listen_bound;
 struct listen_socket;
@@ -39,6 +40,7 @@ struct worker {
 	struct loop *loop;
 	struct backend *direct;
 	struct host_guard *guard; /* of the guarded listeners */
+	struct egress *upstream;  /* the proxy that `direct` goes through; NULL: none */
 	struct auth *auth;        /* of the listeners with users */
 	struct list seats;
 	pthread_t thread;

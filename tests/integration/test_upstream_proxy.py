@@ -205,10 +205,10 @@ def test_no_proxy(proxied, counter, web, no_proxy):
 
 
 def test_a_url_that_is_none(proxied, web):
-    proxy, _ = proxied("socks5h://secret:word@127.0.0.1:1")
+    proxy, _ = proxied("ftp://secret:word@127.0.0.1:1")
     assert not works(proxy, web)
     said = str(proxy.audit()) + proxy.log()
-    assert "HTTPS_PROXY: only http:// and https:// proxies can be used for AWS" in said and "word" not in said
+    assert "HTTPS_PROXY: only http://, https:// and socks5:// proxies can be used" in said and "word" not in said
 
 
 def test_another_awsocks_as_the_proxy(awsocks, proxied, web):

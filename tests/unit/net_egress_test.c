@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "net/http_connect.h"
+#include "net/socks_connect.h"
 #include "net/no_proxy.h"
 #include "tests/support/cmocka_all.h"
 
@@ -76,7 +77,10 @@ static void proxy_urls(void **state)
 		{ "http://u%3a:x@p:1", NULL, NULL, 0, false }, /* no colon in a user's name */
 		{ "http://u%0:x@p:1", NULL, NULL, 0, false },
 		{ "http://u%00:x@p:1", NULL, NULL, 0, false },
-		{ "socks5h://p:1080", NULL, NULL, 0, false },
+		{ "socks5h://p", "p", NULL, 1080, false },
+		{ "socks5://u:p@[::1]:9", "::1", "Basic dTpw", 9, false },
+		{ "socks5://p:80", "p", NULL, 80, false },
+		{ "socks4://p:1080", NULL, NULL, 0, false },
 		{ "http://", NULL, NULL, 0, false },
 		{ "http://p:0", NULL, NULL, 0, false },
 		{ "http://p/path", NULL, NULL, 0, false },
@@ -94,6 +98,7 @@ static void proxy_urls(void **state)
 			assert_string_equal(x.host, cases[i].host);
 			assert_int_equal(x.port, cases[i].port);
 			assert_int_equal(x.tls, cases[i].tls);
+			assert_int_equal(x.socks, cases[i].text[0] == 's');
 			assert_int_equal(x.basic != NULL, cases[i].basic != NULL);
 		} else {
 			assert_int_equal(e.code, ERR_CONFIG);
@@ -146,7 +151,8 @@ static void the_answer(void **state)
 		  ERR_NONE },
 		{ "HTTP/1.1 100 Go on\r\n\r\nHTTP/1.1 204 x\r\n\r\n", false, HTTP_CONNECT_OPEN,
 		  ERR_NONE },
-		{ "HTTP/1.1 200 OK\r\n\r\nx", false, HTTP_CONNECT_REFUSED, ERR_PROTO },
+		/* what is behind is the far side's */
+		{ "HTTP/1.1 200 OK\r\n\r\nx", false, HTTP_CONNECT_OPEN, ERR_NONE },
 		{ "HTTP/1.1 407 Auth\r\nContent-Length: 5\r\n\r\n", false, HTTP_CONNECT_REFUSED,
 		  ERR_DENIED },
 		{ "HTTP/1.1 403 Filtered\r\n\r\nbody", false, HTTP_CONNECT_REFUSED, ERR_DENIED },
@@ -159,26 +165,102 @@ static void the_answer(void **state)
 		{ "SSH-2.0-x\r\n", false, HTTP_CONNECT_REFUSED, ERR_PROTO },
 	};
 	struct err e;
+	size_t used;
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		e = (struct err){ 0 };
 		print_message("%zu: %s\n", i, cases[i].text);
 		assert_int_equal(http_connect_answer(cases[i].text, strlen(cases[i].text),
-						     cases[i].ended, &e),
+						     cases[i].ended, &used, &e),
 				 cases[i].want);
+		if (cases[i].want == HTTP_CONNECT_OPEN)
+			assert_int_equal(used,
+					 strlen(cases[i].text) - !!strstr(cases[i].text, "\nx"));
 		if (cases[i].want == HTTP_CONNECT_REFUSED)
 			assert_int_equal(e.code, cases[i].code);
+	}
+}
+
+/* What a SOCKS5 proxy with that URL is told until it has answered all of `answers`, each of which
+ * is read to the byte. Returns the last step. */
+static int talk(const char *url, const char *host, const char *answers, size_t n, const char *want,
+		size_t want_n, struct err *e)
+{
+	enum socks_connect_phase phase = SOCKS_CONNECT_METHOD;
+	struct http_connect_proxy x;
+	struct buf said;
+	const uint8_t *p = (const uint8_t *)answers;
+	int step = 0;
+
+	buf_init(&said, 4096);
+	assert_int_equal(http_connect_parse(url, "x", &x, e), 0);
+	assert_int_equal(socks_connect_greet(&x, &said, e), 0);
+	while (step == 0 && n) {
+		size_t needs = 0, more;
+
+		while ((more = socks_connect_needs(phase, p, needs)) > needs) {
+			needs = more;
+			assert_true(needs <= n && needs <= SOCKS_CONNECT_ANSWER);
+		}
+		step = socks_connect_take(&phase, &x, host, 443, p, &said, e);
+		p += needs;
+		n -= needs;
+	}
+	assert_int_equal(buf_len(&said), want_n);
+	assert_memory_equal(buf_ptr(&said), want, want_n);
+	buf_free(&said);
+	http_connect_free(&x);
+	return step;
+}
+
+#define BYTES(s) s, sizeof(s) - 1
+
+static void the_way_through_socks(void **state)
+{
+	static const struct {
+		const char *reply;
+		enum err_code code;
+	} refusals[] = {
+		{ "\5\1", ERR_DIAL },        { "\5\2", ERR_DENIED },  { "\5\3", ERR_NETUNREACH },
+		{ "\5\4", ERR_HOSTUNREACH }, { "\5\5", ERR_REFUSED }, { "\5\6", ERR_TIMEOUT },
+		{ "\5\x63", ERR_DIAL },      { "\4\1", ERR_PROTO },
+	};
+	struct err e = { 0 };
+	char all[12] = "\5\0";
+
+	(void)state;
+	assert_int_equal(talk("socks5://p", "a.b", BYTES("\5\0\5\0\0\1\0\0\0\0\0\0"),
+			      BYTES("\5\1\0\5\1\0\3\3a.b\1\xbb"), &e),
+			 1);
+	assert_int_equal(talk("socks5://u:pw@p", "10.0.0.1", BYTES("\5\2\1\0\5\0\0\3\2xy\0\0"),
+			      BYTES("\5\2\0\2\1\1u\2pw\5\1\0\1\x0a\0\0\1\1\xbb"), &e),
+			 1);
+	assert_int_equal(talk("socks5://p", "::1", BYTES("\5\0"),
+			      BYTES("\5\1\0\5\1\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\1\xbb"), &e),
+			 0);
+	assert_int_equal(talk("socks5://p", "a", BYTES("\5\xff"), BYTES("\5\1\0"), &e), -1);
+	assert_string_equal(e.msg, "it wants a user name and a password");
+	assert_int_equal(
+		talk("socks5://u:w@p", "a", BYTES("\5\2\1\1"), BYTES("\5\2\0\2\1\1u\1w"), &e), -1);
+	assert_int_equal(e.code, ERR_DENIED);
+	assert_int_equal(talk("socks5://p", "a", BYTES("HTTP"), BYTES("\5\1\0"), &e), -1);
+	assert_int_equal(e.code, ERR_PROTO);
+	for (size_t i = 0; i < COUNT(refusals); i++) {
+		memcpy(all + 2, refusals[i].reply, 2);
+		memcpy(all + 4, "\0\1\0\0\0\0\0\0", 8);
+		assert_int_equal(
+			talk("socks5://p", "a", all, 12, BYTES("\5\1\0\5\1\0\3\1a\1\xbb"), &e), -1);
+		assert_int_equal(e.code, refusals[i].code);
 	}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(no_proxy_forms),
-		cmocka_unit_test(proxy_urls),
-		cmocka_unit_test(the_request),
-		cmocka_unit_test(the_answer),
+		cmocka_unit_test(no_proxy_forms),        cmocka_unit_test(proxy_urls),
+		cmocka_unit_test(the_request),           cmocka_unit_test(the_answer),
+		cmocka_unit_test(the_way_through_socks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
