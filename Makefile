@@ -75,7 +75,9 @@ NEED    := $(if $(PKG_LIBS),,need-setup)
 all: $B/awsocks $B/awsocks-localaws $B/awsocks-bridge
 lib: $B/libawsocks.a
 
-prog_objs = $(patsubst %.c,$B/obj/%.o,$(filter-out $(NOT_OURS),$(wildcard cmd/$1/*.c)))
+# cmd/NAME/x.sh becomes a table of its lines in the program.
+prog_objs = $(patsubst %.c,$B/obj/%.o,$(filter-out $(NOT_OURS),$(wildcard cmd/$1/*.c))) \
+            $(patsubst %.sh,$B/obj/gen/%.o,$(wildcard cmd/$1/*.sh))
 BRIDGE_OBJ := $(filter-out %/main.o $B/obj/cmd/bridge/alone_%,$(call prog_objs,bridge))
 $B/awsocks: $(call prog_objs,awsocks) $(BRIDGE_OBJ) $B/libawsocks.a
 	$(LINK) $^ $(LIBS) -o $@
@@ -85,6 +87,12 @@ $B/libawsocks.a: $(OBJ)
 	@rm -f $@; $(AR) rcs $@ $^
 $B/obj/%.o: %.c | $(NEED)
 	@mkdir -p $(@D); echo "  CC $<"; $(CC) $(ALL_CFLAGS) -c $< -o $@
+$B/gen/%.c: %.sh
+	@mkdir -p $(@D); { echo '#include <stddef.h>'; echo '#include "$(*D)/cal_text.h"'; \
+	echo 'const char *const $(*F)[] = {'; sed -e 's/[\\"]/\\&/g' -e 's/	/\\t/g' -e 's/.*/"&\\n",/' $<; \
+	echo 'NULL };'; } >$@
+$B/obj/gen/%.o: $B/gen/%.c
+	@mkdir -p $(@D); $(CC) $(ALL_CFLAGS) -c $< -o $@
 $B/unit/%: $B/obj/tests/unit/%.o $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
 # mem_fail.o stands before the archive, so that base/mem.o stays in it.

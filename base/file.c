@@ -47,6 +47,11 @@ int file_read_all(int fd, void *into, size_t room, size_t *n)
 
 int file_replace(const char *path, const void *p, size_t n, struct err *e)
 {
+	return file_replace_mode(path, p, n, 0600, e);
+}
+
+int file_replace_mode(const char *path, const void *p, size_t n, mode_t mode, struct err *e)
+{
 	char beside[PATH_MAX];
 	struct stat st;
 	int fd, sys;
@@ -58,7 +63,7 @@ int file_replace(const char *path, const void *p, size_t n, struct err *e)
 	fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_sys(e, errno, "write %s", path);
-	sys = file_write_all(fd, p, n);
+	sys = mode != 0600 && fchmod(fd, mode) != 0 ? errno : file_write_all(fd, p, n);
 	if (!sys && fsync(fd) != 0 && errno != EINVAL)
 		sys = errno;
 	if (close(fd) != 0 && !sys)

@@ -2,6 +2,7 @@
 #define BASE_FILE_H
 /* Small files, written whole. Blocking: before the loop runs, or on the thread pool. */
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 
@@ -15,4 +16,7 @@ int file_read_all(int fd, void *into, size_t room, size_t *n);
  * crash leaves one of both: a file beside it of mode 0600, fsync(), rename(). Something there
  * that is no regular file is left alone, with ERR_CONFIG. */
 MUST_CHECK int file_replace(const char *path, const void *p, size_t n, struct err *e);
+/* The same with permission bits of the caller's choice, whatever the umask. */
+MUST_CHECK int file_replace_mode(const char *path, const void *p, size_t n, mode_t mode,
+				 struct err *e);
 #endif

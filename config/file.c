@@ -454,6 +454,7 @@ static void texts_free(struct config_texts *t)
 
 static void listener_free(struct config_listener *l)
 {
+	mem_free(l->file);
 	mem_free(l->address);
 	mem_free(l->name);
 	mem_free(l->rules);

@@ -25,6 +25,7 @@ struct config_texts {
 /* One of `listeners:` (design, section 7). */
 struct config_listener {
 	unsigned line;
+	char *file; /* NULL: the configuration itself; a file of listeners.d that it stands in */
 	char *address, *name, *rules; /* name and rules may be NULL */
 	struct config_texts allow_from;
 	long *allow_uid;

@@ -125,7 +125,17 @@ const struct command commands[] = {
 	  "NAME is your own login name unless given. awsocks reload reads the file again.\n",
 	  NULL, false },
 	{ "vm", NULL, "", "the VM of --mode vm", NULL, NULL, false },
-	{ "cal", NULL, "", "coding-agent VMs", NULL, NULL, false },
+	{ "cal", cmd_cal, "SUBCOMMAND [--vm NAME] [options]",
+	  "coding-agent VMs (CAL): their listeners, and start_socks and its kin in them",
+	  "On the host: setup (again at any time), status, env --vm NAME, banner, uninstall. In "
+	  "the\n"
+	  "VM: start, stop, restart, status, env, uninstall. shell prints the VM's functions.\n"
+	  "\n"
+	  "    awsocks cal setup --vm work --ssh admin@\"$(tart ip work)\"\n"
+	  "\n"
+	  "CAL's own files (~/.cal/config.yaml, ~/.cal/isolation/vms/NAME/vm.yaml) may say all of\n"
+	  "it in a section awsocks:, and rules: too. docs/CAL.md tells the rest.\n",
+	  cal_options, false },
 	{ "help", cmd_help, "[COMMAND]", "this, or one command's options", NULL, NULL, false },
 	{ "version", cmd_version, "", "the version", NULL, NULL, false },
 	{ "ssh-pass", cmd_ssh_pass, "SOCKET", NULL, NULL, NULL, false },

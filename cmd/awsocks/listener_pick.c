@@ -10,7 +10,7 @@ static const char *given_listener(const struct setup *s, const char *wanted)
 {
 	const struct opt_list *listen = &s->profile[0].options.listen;
 
-	if (s->config && s->config->listener_count &&
+	if (setup_own_listeners(s) &&
 	    s->profile[0].options.origin[OPT_ID_listen].level == LEVEL_BUILTIN)
 		return NULL;
 	if (!wanted || strcmp(wanted, "default") == 0)

@@ -42,7 +42,7 @@ static const struct options *options_of(const struct setup *s)
 
 static bool uses_listen(const struct setup *s)
 {
-	return !s->config || !s->config->listener_count ||
+	return !setup_own_listeners(s) ||
 	       options_of(s)->origin[OPT_ID_listen].level > LEVEL_BUILTIN;
 }
 
@@ -117,7 +117,7 @@ static int walk_configured(struct walk *k, struct err *e)
 
 		if ((l->users_file && setup_path(k->setup, l->users_file, w.users_file, e) != 0) ||
 		    k->fn(k->arg, &w, e) != 0)
-			return err_wrap(e, "%s:%u", c->name, l->line);
+			return err_wrap(e, "%s:%u", l->file ? l->file : c->name, l->line);
 		k->count++;
 	}
 	return 0;

@@ -4,6 +4,7 @@
  * places of their values are filled in by the subcommand. */
 #include "config/settings.h"
 
+extern const struct arg_opt cal_options[];
 extern const struct arg_opt route_options[];
 extern const struct arg_opt targets_options[];
 extern const struct arg_opt trust_options[];

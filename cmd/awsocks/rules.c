@@ -221,8 +221,8 @@ int rules_check_profiles(const struct rule_set *s, const struct setup *setup, st
 		if (!p)
 			return err_set(e, ERR_CONFIG, "%s: proxy:%s: no profile '%s' in %s", origin,
 				       name, name,
-				       setup->config ? setup->config_path
-						     : "config.yaml, which does not exist");
+				       *setup->config_path ? setup->config_path
+							   : "config.yaml, which does not exist");
 		if (options_unbuilt(&p->options, e) != 0)
 			return err_wrap(e, "profile %s", name);
 	}

@@ -32,15 +32,43 @@ static int default_path(char out[static PATH_TEXT], struct err *e)
 	return fits ? 0 : err_set(e, ERR_CONFIG, "the path of config.yaml is too long");
 }
 
-static int read_config(struct setup *s, problem_fn *report, void *arg, struct err *e)
+int setup_config_dir(const char *named, char out[static PATH_TEXT], struct err *e)
 {
-	const char *named = settings_get(&s->args.settings, OPT_ID_config);
+	char *slash;
+
+	if (!named)
+		named = getenv("AWSOCKS_CONFIG");
+	if (!named || !*named) {
+		if (default_path(out, e) != 0)
+			return -1;
+		if (!*out)
+			return err_set(e, ERR_CONFIG, "HOME is not set");
+	} else if (!str_fmt(out, PATH_TEXT, "%s%s", strchr(named, '/') ? "" : "./", named)) {
+		return err_set(e, ERR_USAGE, "--config: path too long");
+	}
+	slash = strrchr(out, '/');
+	slash[slash == out] = '\0';
+	return 0;
+}
+
+static int read_drop_ins(struct setup *s, const char *named, problem_fn *report, void *arg,
+			 struct err *e)
+{
+	char dir[PATH_TEXT];
+	struct err none;
+
+	if (setup_config_dir(named, dir, &none) != 0)
+		return 0;
+	return setup_drop_ins(s, dir, report, arg, e);
+}
+
+static int read_config(struct setup *s, const char *named, problem_fn *report, void *arg,
+		       struct err *e)
+{
 	char *text;
 	size_t n;
 	int rc;
 
-	if (!named)
-		named = settings_get(&s->env, OPT_ID_config);
 	if (named && !str_fmt(s->config_path, sizeof(s->config_path), "%s", named))
 		return err_set(e, ERR_USAGE, "--config: path too long");
 	if (!named && default_path(s->config_path, e) != 0)
@@ -62,17 +90,28 @@ static int read_config(struct setup *s, problem_fn *report, void *arg, struct er
 int setup_load(struct setup *s, int argc, char *const *argv, const struct arg_opt *own,
 	       problem_fn *report, void *arg, struct err *e)
 {
+	const char *named;
+
 	memset(s, 0, sizeof(*s));
 	if (args_parse(&s->args, argc, argv, own, e) != 0)
 		return -1;
 	if (s->args.help)
 		return 0;
-	if (settings_from_env(&s->env, environ, warn, NULL, e) != 0 ||
-	    read_config(s, report, arg, e) != 0) {
-		setup_free(s);
-		return -1;
+	if (settings_from_env(&s->env, environ, warn, NULL, e) == 0) {
+		named = settings_get(&s->args.settings, OPT_ID_config);
+		if (!named)
+			named = settings_get(&s->env, OPT_ID_config);
+		if (read_config(s, named, report, arg, e) == 0 &&
+		    read_drop_ins(s, named, report, arg, e) == 0)
+			return 0;
 	}
-	return 0;
+	setup_free(s);
+	return -1;
+}
+
+size_t setup_own_listeners(const struct setup *s)
+{
+	return s->config ? s->config->listener_count - s->dropped_in : 0;
 }
 
 static const char *next_profile(const void *arg, size_t i)
@@ -92,7 +131,7 @@ static int no_profile(const struct setup *s, const char *name, struct err *e)
 	return err_set(
 		e, ERR_USAGE,
 		"no profile '%.60s' in %s (a profile of ~/.aws/config is --aws-profile %.60s)",
-		name, s->config ? s->config_path : "config.yaml, which does not exist", name);
+		name, *s->config_path ? s->config_path : "config.yaml, which does not exist", name);
 }
 
 /* name == "": the nameless one. */

@@ -21,6 +21,7 @@ struct setup {
 	struct settings env;
 	struct config_file *config; /* NULL: there is none */
 	char config_path[PATH_TEXT];
+	size_t dropped_in; /* of config's listeners: those that listeners.d added, the last ones */
 	struct setup_profile *profile; /* those asked for first, then all others of config.yaml */
 	size_t count, asked;
 };
@@ -40,5 +41,15 @@ MUST_CHECK int setup_path(const struct setup *, const char *path, char out[stati
 /* Where the running awsocks' control socket is: `given`, else as the environment and config.yaml
  * say, else in the runtime directory. A config.yaml that cannot be read is passed over. */
 MUST_CHECK int setup_control_path(const char *given, char out[static PATH_TEXT], struct err *);
+/* How many listeners config.yaml itself has. */
+size_t setup_own_listeners(const struct setup *);
+/* The directory of the config.yaml that counts, whether there is one or not: `named`, which may be
+ * NULL, else the environment, else the usual place. */
+MUST_CHECK int setup_config_dir(const char *named, char out[static PATH_TEXT], struct err *);
+/* Adds the listeners of every listeners.d/NAME.yaml beside config.yaml to s->config, in the order
+ * of the names; makes an empty configuration when there is none. `awsocks cal setup` writes them.
+ */
+MUST_CHECK int setup_drop_ins(struct setup *, const char *dir, problem_fn *report, void *arg,
+			      struct err *);
 void setup_free(struct setup *);
 #endif

@@ -263,7 +263,7 @@ class Authority:
         self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
                      "/CN=test", "-keyout", "server.key", "-out", "server.csr")
         self.openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-                     "-days", "2", "-extfile", "ext", "-out", "server.pem")
+                     "-days", "2", "-extfile", "ext", "-out", "server.pem")     # with server.key
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.folder / "server.pem", self.folder / "server.key")
         return context

@@ -153,14 +153,14 @@ class WebServer(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 512
 
-    def __init__(self, address="127.0.0.1", context=None, repositories="/nonexistent"):
+    def __init__(self, address="127.0.0.1", context=None, repositories="/nonexistent", port=0, handler=Handler):
         self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.context = context
         self.repositories = str(repositories)
         self.lock = threading.Lock()
         self.connections = self.requests = 0
         self.seen = []
-        super().__init__((address, 0), Handler)
+        super().__init__((address, port), handler)
         self.port = self.server_address[1]
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
