@@ -207,7 +207,7 @@ int http_forward_request(const struct http1_head *h, const struct http_target *t
 bool http_wants_upgrade(const struct http1_head *h)
 {
 	return h->upgrade && h->body == HTTP1_NO_BODY && h->minor == 1 &&
-	       !http1_has_token(h, "upgrade", "h2c");
+	       !http1_has_token(h, "upgrade", "h2c") && !http1_has_token(h, "upgrade", "h2");
 }
 
 int http_forward_response(const struct http1_head *h, bool chunked, enum http_after after,

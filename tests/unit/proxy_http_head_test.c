@@ -145,6 +145,7 @@ static const struct {
 	  "Upgrade: websocket\r\nSec-A: b\r\nConnection: upgrade\r\n", true },
 	{ "h2c", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: A\r\n", "",
 	  false },
+	{ "h2", "Connection: Upgrade\r\nUpgrade: websocket, H2\r\n", "", false },
 	{ "upgrade with a body", "Connection: Upgrade\r\nUpgrade: x\r\nContent-Length: 1\r\n",
 	  "Content-Length: 1\r\n", false },
 };
