@@ -24,6 +24,7 @@ part() {
 
 part rules tests/lint/rules_test.py
 part source tests/lint/source.py
+part bypass tests/lint/bypass.py
 part format tests/lint/analyse.py format
 part cppcheck tests/lint/analyse.py cppcheck "$@"
 part tidy tests/lint/analyse.py tidy "$@"
