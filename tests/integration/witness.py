@@ -169,7 +169,8 @@ class Server:
 
     def turn(self, wait):
         ready = [(k.data, k.fileobj) for k, _ in self.selector.select(wait)]
-        for what, s in ready:
+        # A command takes what has come meanwhile, so it is the last.
+        for what, s in sorted(ready, key=lambda one: one[1] is self.control):
             if s is not self.control or wait is None:
                 what(s)
         return [s for _, s in ready if s is not self.control]
