@@ -38,6 +38,25 @@ int doctor_broken(struct doctor *d, const char *link, const struct err *why, con
 	return -1;
 }
 
+int doctor_no_answer(struct doctor *d, const char *link, const char *variable)
+{
+	const struct err *why = &d->aws.err;
+	char cure[200];
+
+	if (why->code == ERR_CREDS)
+		return doctor_broken(d, "credentials", why,
+				     "sign in again, or see awsocks credentials --explain");
+	if (why->code == ERR_AWS)
+		return doctor_broken(d, link, why,
+				     "AWS's message says what it misses; is the region enabled for "
+				     "the account?");
+	(void)str_fmt(cure, sizeof(cure),
+		      "is that host reached? Look at the network, the proxy (HTTPS_PROXY, "
+		      "NO_PROXY) and %s",
+		      variable);
+	return doctor_broken(d, "endpoints", why, cure);
+}
+
 bool doctor_denied(const char *code)
 {
 	return str_starts(code, "AccessDenied") || strcmp(code, "UnauthorizedOperation") == 0;
@@ -123,7 +142,7 @@ static void on_identity(void *arg, const struct aws_reply *reply, const char *co
 static bool is_of_clock(const struct doctor *d)
 {
 	return aws_error_verdict(400, d->aws.code) == AWS_CLOCK &&
-	       strstr(d->aws.err.msg, "expired");
+	       (strstr(d->aws.err.msg, "expired") || strstr(d->aws.err.msg, "not yet current"));
 }
 
 static int identity_failed(struct doctor *d)
@@ -156,8 +175,10 @@ static int link_endpoints(struct doctor *d)
 
 	if (!aws_send(d->aws.aws, &r, on_identity, d, &e))
 		return doctor_broken(d, "credentials", &e, "see awsocks credentials --explain");
-	if (aws_side_wait(&d->aws) != 0)
+	if (aws_side_wait(&d->aws) != 0 && !doctor_denied(d->aws.code))
 		return identity_failed(d);
+	if (d->aws.code[0]) /* by a VPC endpoint's policy, for one; what counts comes behind */
+		(void)str_fmt(d->account, sizeof(d->account), "nobody may ask who");
 	skew_s = aws_skew_ms(d->aws.aws) / 1000;
 	(void)str_fmt(text, sizeof(text),
 		      skew_s ? "it is %" PRId64 " s off AWS's, which is allowed for"

@@ -11,13 +11,15 @@
 struct options;
 struct session;
 
+enum { DOCTOR_CANDIDATES = 10 };
 struct doctor {
 	const struct options *options;
 	struct aws_side aws;
 	char target[404], agent[40], account[200];
 	struct ec2_instance instance;
 	size_t count; /* of matching instances */
-	bool session_was_active;
+	struct ec2_instance candidate[DOCTOR_CANDIDATES];
+	bool session_was_begun, session_was_active;
 	struct session *session;
 	struct loop_post end; /* of the session, whose target is not connected */
 	struct loop_timer end_limit;
@@ -33,7 +35,11 @@ int doctor_broken(struct doctor *, const char *link, const struct err *why, cons
 bool doctor_denied(const char *code); /* AWS's, for what a policy does not allow */
 extern const char doctor_agent_cure[];
 
-/* Links of the chain, in this order. -1: doctor_broken() was called. */
+/* An answer of AWS's that is no answer, or none at all: which link that is of. */
+int doctor_no_answer(struct doctor *, const char *link, const char *variable);
+
+/* Links of the chain, in this order. -1: doctor_broken() was called. 1: the rest cannot be tried.
+ */
 int doctor_instance(struct doctor *);
 int doctor_agent(struct doctor *);
 int doctor_session(struct doctor *);

@@ -8,6 +8,7 @@
 #include "cmd/awsocks/doctor_impl.h"
 #include "cmd/awsocks/in_process.h"
 #include "config/options.h"
+#include "credentials/aws_error.h"
 #include "net/ws.h"
 
 enum { SSH_PORT = 22, END_MS = 3000 };
@@ -38,6 +39,7 @@ static void on_ended(void *arg, const struct err *why)
 
 	if (d->held.code != ERR_NONE)
 		why = &d->held;
+	d->session_was_begun = *session_id(d->session);
 	aws_side_done(&d->aws, session_aws_code(d->session), d->session_was_active ? NULL : why);
 }
 
@@ -135,8 +137,14 @@ static int session_failed(struct doctor *d)
 	}
 	if (strcmp(code, "TargetNotConnected") == 0)
 		return doctor_broken(d, "agent", why, doctor_agent_cure);
+	if (aws_error_verdict(400, code) == AWS_THROTTLED)
+		return doctor_broken(d, "session", why,
+				     "something starts many sessions in this account: wait, and "
+				     "find out what it is");
 	if (code[0])
 		return doctor_broken(d, "session", why, "AWS's message says what it misses");
+	if (!d->session_was_begun)
+		return doctor_no_answer(d, "session", "AWS_ENDPOINT_URL_SSM");
 	doctor_good("document", names[document]);
 	return doctor_broken(
 		d, "data-channel", why,

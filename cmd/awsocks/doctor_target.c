@@ -3,12 +3,14 @@
 #include <string.h>
 
 #include "backend/ssm/fleet.h"
+#include "backend/ssm/handshake.h"
 #include "backend/ssm/note.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/awsocks/doctor_impl.h"
 #include "cmd/awsocks/paths.h"
 #include "cmd/awsocks/target_query.h"
+#include "config/options.h"
 
 static void on_instances(void *arg, const struct ec2_instance *list, size_t n,
 			 const struct err *why)
@@ -18,6 +20,9 @@ static void on_instances(void *arg, const struct ec2_instance *list, size_t n,
 	d->count = n;
 	if (list && n)
 		d->instance = list[0];
+	if (list)
+		memcpy(d->candidate, list,
+		       (n < DOCTOR_CANDIDATES ? n : DOCTOR_CANDIDATES) * sizeof(*list));
 	aws_side_done(&d->aws,
 		      why && strstr(why->msg, "UnauthorizedOperation") ? "UnauthorizedOperation"
 								       : "",
@@ -32,6 +37,42 @@ static bool is_left_behind(const struct doctor *d)
 	       note_look(notes, d->target) == NOTE_LEFT;
 }
 
+static int several(struct doctor *d, const char *who)
+{
+	struct err e;
+	int result;
+
+	(void)err_set(&e, ERR_TARGET, "%zu instances in %s are %s", d->count, d->aws.region, who);
+	result = doctor_broken(d, "instance", &e,
+			       "name one of these by --instance-id, or narrow it by --filter");
+	for (size_t i = 0; i < d->count && i < DOCTOR_CANDIDATES; i++) {
+		const struct ec2_instance *c = &d->candidate[i];
+		char line[400];
+
+		(void)str_fmt(line, sizeof(line), "%s %s %s %s %s", c->id, c->name, c->state,
+			      c->private_ip, c->zone);
+		str_printable(line);
+		printf("        %-12s %s\n", "", line);
+	}
+	if (d->count > DOCTOR_CANDIDATES)
+		printf("        %-12s ... (awsocks targets lists all)\n", "");
+	return result;
+}
+
+/* Nothing is started for a look. */
+static int started_when_needed(struct doctor *d)
+{
+	char text[200];
+
+	(void)str_fmt(text, sizeof(text), "%s %.64s, stopped; --auto-start starts it when needed",
+		      d->instance.id, d->instance.name);
+	doctor_good("permissions", "ec2:DescribeInstances");
+	doctor_good("instance", text);
+	printf("        %-12s agent, document and data channel: it has to run for that\n",
+	       "not tried:");
+	return 1;
+}
+
 static int judge_instance(struct doctor *d, const struct ec2_query *q)
 {
 	char who[EC2_QUERY_TEXT], text[300];
@@ -44,13 +85,10 @@ static int judge_instance(struct doctor *d, const struct ec2_query *q)
 			d, "instance", &e,
 			"is it the right region and account? awsocks targets lists them");
 	}
-	if (d->count > 1) {
-		(void)err_set(&e, ERR_TARGET, "%zu instances in %s are %s", d->count, d->aws.region,
-			      who);
-		return doctor_broken(d, "instance", &e,
-				     "name one by --instance-id, or narrow it by --filter; awsocks "
-				     "targets lists them");
-	}
+	if (d->count > 1)
+		return several(d, who);
+	if (d->options->auto_start && strcmp(d->instance.state, "stopped") == 0)
+		return started_when_needed(d);
 	if (strcmp(d->instance.state, "running") != 0) {
 		(void)err_set(&e, ERR_TARGET, "instance %s is %s", d->instance.id,
 			      d->instance.state);
@@ -76,8 +114,7 @@ static int look(struct doctor *d, const struct ec2_query *q)
 	if (aws_side_wait(&d->aws) == 0)
 		return judge_instance(d, q);
 	if (!doctor_denied(d->aws.code))
-		return doctor_broken(d, "endpoints", &d->aws.err,
-				     "is ec2's endpoint reached? See AWS_ENDPOINT_URL_EC2");
+		return doctor_no_answer(d, "instance", "AWS_ENDPOINT_URL_EC2");
 	if (!q->id)
 		return doctor_broken(
 			d, "permissions", &d->aws.err,
@@ -151,10 +188,16 @@ int doctor_agent(struct doctor *d)
 		doctor_good("agent", "not asked: ssm:DescribeInstanceInformation is not allowed");
 		return 0;
 	}
+	if (d->aws.err.code == ERR_TARGET)
+		return doctor_broken(d, "agent", &d->aws.err, doctor_agent_cure);
 	if (d->aws.err.code != ERR_NONE)
-		return doctor_broken(d, "agent", &d->aws.err,
-				     d->aws.err.code == ERR_TARGET ? doctor_agent_cure
-								   : "is ssm's endpoint reached?");
+		return doctor_no_answer(d, "agent", "AWS_ENDPOINT_URL_SSM");
+	if (d->options->transport == TRANSPORT_PORT &&
+	    handshake_gate(d->agent, HANDSHAKE_REMOTE, &e) != 0)
+		return doctor_broken(
+			d, "agent", &e,
+			"aws ssm send-command --document-name AWS-UpdateSSMAgent "
+			"--targets Key=InstanceIds,Values=ID; or take --transport ssh");
 	(void)str_fmt(text, sizeof(text), "online, version %s", d->agent);
 	doctor_good("agent", text);
 	return 0;

@@ -8,6 +8,7 @@ import threading
 
 import cli as command
 import conftest
+import fakeaws
 import harness
 import pytest
 
@@ -93,6 +94,12 @@ BROKEN = {
     "nobody": ("", ("--name", "nobody"), {}, 69, "instance", ("named 'nobody'", "awsocks targets")),
     "stopped": ("", ("--name", "off"), {}, 69, "instance", ("is stopped", "--auto-start")),
     "agent": ("", ("--name", "lost"), {}, 69, "agent", ("lost the agent", "amazon-ssm-agent")),
+    "ec2": ("", (), {"AWS_ENDPOINT_URL_EC2": "http://127.0.0.1:1"}, 69, "endpoints", ("refused", "AWS_ENDPOINT_URL_EC2")),
+    "ssm": ("", (), {"AWS_ENDPOINT_URL_SSM": "http://127.0.0.1:1"}, 69, "endpoints", ("refused", "AWS_ENDPOINT_URL_SSM")),
+    "ec2 is out of order": ("fail-api:ec2", (), {"AWS_MAX_ATTEMPTS": "1"}, 69, "instance", ("InternalError",)),
+    "old agent": ("agent-version", (), {}, 69, "agent", ("3.0.1295.0 is too old", "AWS-UpdateSSMAgent")),
+    "throttled": ("throttle-api:StartSession", (), {"AWS_MAX_ATTEMPTS": "1"}, 75, "session",
+                  ("ThrottlingException", "many sessions")),
     "denied": ("refuse-session", (), {}, 77, "permissions", ("AccessDenied", "ssm:StartSession")),
     "not connected": ("not-connected", (), {}, 69, "agent", ("is not connected", "amazon-ssm-agent")),
     "document": ("refuse-remote-host", (), {}, 69, "document", ("InvalidDocument", "--transport ssh")),
@@ -103,8 +110,11 @@ BROKEN = {
 @pytest.mark.parametrize("what", BROKEN)
 def test_the_broken_link_is_named(localaws, run, what):
     faults, options, env, want, link, words = BROKEN[what]
+    more = []
+    if faults == "agent-version":
+        faults, more = "", ["--agent-version", "3.0.1295.0"]
     aws = localaws("--instance", f"id={ID},name=demo", "--instance", "id=i-0000000000000000b,name=off,state=stopped",
-                   "--instance", "id=i-0000000000000000c,name=lost,state=stopped")
+                   "--instance", "id=i-0000000000000000c,name=lost,state=stopped", *more)
     if what == "agent":     # it runs, and its agent has not come
         aws.faults("connect-delay=1000000")
         api_of(aws).client("ec2").start_instances(InstanceIds=["i-0000000000000000c"])
@@ -158,6 +168,70 @@ def test_a_clock_that_is_wrong_is_told(localaws, run):
     status, text = doctor(run, aws, "--name", "demo")
     assert status == 0, text
     assert "s off AWS's" in text
+
+
+def test_several_are_listed(localaws, run):
+    aws = localaws("--instance", f"id={ID},name=web,asg=g", "--instance", "id=i-0000000000000000b,asg=g,state=stopped")
+    status, text = doctor(run, aws, "--asg", "g")
+    assert status == 69 and "BROKEN  instance     2 instances in eu-central-1 are in Auto Scaling group 'g'" in text
+    assert [line.split()[:2] for line in text.splitlines()[-2:]] == [[ID, "web"], ["i-0000000000000000b", "stopped"]]
+
+
+def test_what_is_started_when_needed_is_not_broken(localaws, run):
+    aws = localaws("--instance", f"id={ID},name=box,state=stopped")
+    status, text = doctor(run, aws, "--name", "box", "--auto-start")
+    assert status == 0 and "stopped; --auto-start starts it when needed" in text and "not tried:" in text, text
+    assert aws.stats()["StartInstances"] == aws.stats()["StartSession"] == 0
+
+
+def test_certificates_of_an_unknown_authority(localaws, run):
+    aws = localaws("--tls")
+    assert doctor(run, aws, "--name", "demo")[0] == 0
+    status, text = doctor(run, aws, "--name", "demo", env={"AWS_CA_BUNDLE": "/etc/ssl/certs/ca-certificates.crt"})
+    assert "BROKEN  endpoints" in text and "certificate" in text and "--ca-bundle" in text, text
+    assert status != 0
+
+
+def test_a_clock_that_cannot_be_allowed_for(run):
+    """Its answers have the time that we have, and still call ours wrong."""
+    aws = fakeaws.FakeAws()
+    try:
+        aws.faults = [(403, "SignatureDoesNotMatch", "Signature not yet current: x is still later than y")] * 5
+        p = run("doctor", "--name", "demo", env={
+            "AWS_ENDPOINT_URL": aws.url, "AWS_REGION": conftest.REGION, "AWS_ACCESS_KEY_ID": "AKIDUSER",
+            "AWS_SECRET_ACCESS_KEY": "usersecret"})
+    finally:
+        aws.stop()
+    assert p.returncode != 0 and "BROKEN  clock" in p.stdout and "timedatectl" in p.stdout, p.stdout
+
+
+SIGN_INS = {
+    # name: (a profile's lines, status, what is wrong and what mends it)
+    "sso": ("sso_start_url = https://x.awsapps.com/start\nsso_region = us-east-1\nsso_account_id = 123456789012\n"
+            "sso_role_name = R\n", 77, ("awsocks login",)),
+    "login": ("login_session = arn:aws:iam::123456789012:user/x\n", 77, ("aws login",)),
+    "process": ("credential_process = sh -c 'echo sorry >&2; exit 3'\n", 77, ("sorry",)),
+    "process that is not there": ("credential_process = /nowhere/at-all\n", 74, ("/nowhere/at-all",)),
+    "half of the keys": ("aws_access_key_id = AKIA\n", 77, ("aws_secret_access_key",)),
+    "source": ("role_arn = arn:aws:iam::123456789012:role/R\nsource_profile = nobody\n", 65, ("nobody",)),
+    "role": ("role_arn = arn:aws:iam::999999999999:role/R\nsource_profile = user\n", 77, ("AccessDenied",)),
+}
+
+
+@pytest.mark.parametrize("what", SIGN_INS)
+def test_credentials_that_are_not_to_be_had(localaws, run, what):
+    lines, want, words = SIGN_INS[what]
+    aws = localaws("--account", "210987654321")
+    keys = aws.env()
+    config = run.write("aws", f"[profile p]\n{lines}[profile user]\n"
+                       f"aws_access_key_id = {keys['AWS_ACCESS_KEY_ID']}\n"
+                       f"aws_secret_access_key = {keys['AWS_SECRET_ACCESS_KEY']}\n")
+    p = run("doctor", "--name", "demo", "--aws-profile", "p", env={
+        "AWS_ENDPOINT_URL": aws.endpoint, "AWS_REGION": conftest.REGION, "AWS_CONFIG_FILE": config})
+    broken = [line for line in p.stdout.splitlines() if line.startswith("BROKEN")]
+    assert p.returncode == want and len(broken) == 1 and broken[0].split()[1] == "credentials", p.stdout
+    for word in words:
+        assert word in p.stdout, p.stdout
 
 
 # --- interrupted ---
