@@ -1,16 +1,17 @@
 """EC2 and STS against moto's server, an AWS that is not ours (tests/setup-moto.sh installs it from PyPI)."""
 import json
 import os
-import subprocess
 
 import botocore.client
 import botocore.session
+import cli as command
 import client
 import conftest
 import harness
 import pytest
 
 REGION = conftest.REGION
+OTHER = "210987654321"      # another account
 KEYS = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")     # as the emulator has them
 FLEET = 105        # more than moto gives on one page
 SERVER = os.path.join(harness.TREE, "build", "moto", "bin", "moto_server")
@@ -53,12 +54,18 @@ class Moto(harness.Process):
                 "AWS_SECRET_ACCESS_KEY": KEYS[1], "AWS_EC2_METADATA_DISABLED": "true"}
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One for all tests: it takes many seconds to start."""
+    started = Moto(tmp_path_factory.mktemp("moto"))
+    yield started
+    started.kill()
+
+
 @pytest.fixture
-def moto(tmp_path, processes):
-    folder = tmp_path / "moto"
-    folder.mkdir()
-    server = Moto(folder)
-    processes.append(server)
+def moto(server):
+    """As new."""
+    harness.run(["curl", "-q", "-sS", "--fail", "-X", "POST", f"{server.url}/moto-api/reset"])
     return server
 
 
@@ -71,12 +78,28 @@ def aws_cli(moto, tmp_path):
     return run
 
 
-def test_names_over_several_pages(moto, aws_cli):
-    fleet = {moto.launch(Name="fleet")["InstanceId"] for _ in range(FLEET)}
+def targets(moto, run, *args, env=None):
+    """What `awsocks targets` finds at moto's EC2 (its SSM knows no managed nodes)."""
+    p = run("targets", "--json", *args, env={**moto.env(), **(env or {})})
+    assert p.returncode == 0, p.stderr
+    return [json.loads(line)["id"] for line in p.stdout.splitlines()]
+
+
+@pytest.fixture
+def run(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    return command.Cli(home)
+
+
+def test_names_and_tags_over_several_pages(moto, aws_cli, run):
+    fleet = {moto.launch(Name="fleet", Role="box")["InstanceId"] for _ in range(FLEET)}
     moto.launch(Name="fleet-2")
     first = moto.ec2.describe_instances(Filters=[{"Name": "tag:Name", "Values": ["fleet"]}])
     assert first.get("NextToken"), "moto gives all on one page: launch more"
     assert {line.split()[0] for line in aws_cli("name", "fleet")} == fleet
+    for how in (["--name", "fleet"], ["--filter", "tag:Role=box"], ["--filter", "tag:Role=b?x", "--name", "fleet"]):
+        assert set(targets(moto, run, *how)) == fleet
     one = fleet.pop()
     assert aws_cli("id", one) == [f"{one} running"]
     moto.ec2.terminate_instances(InstanceIds=list(fleet))
@@ -88,9 +111,9 @@ def test_names_over_several_pages(moto, aws_cli):
 @pytest.fixture
 def both(moto, localaws, awsocks, web):
     """A proxy that asks moto about instances, and the emulator for sessions to this one of moto's."""
-    def start(instance, *options):
+    def start(instance, *options, env=None):
         aws = localaws("--instance", f"id={instance}", "--resolve", f"intranet.example=127.0.0.1:{web.port}")
-        return awsocks(*options, aws=aws, target=False, env={"AWS_ENDPOINT_URL_EC2": moto.url})
+        return awsocks(*options, aws=aws, target=False, env={"AWS_ENDPOINT_URL_EC2": moto.url, **(env or {})})
     return start
 
 
@@ -122,19 +145,46 @@ def test_started_and_stopped(moto, both):
     assert moto.state(box) == "stopped"
 
 
-def test_a_chain_of_roles(moto, tmp_path):
-    config = tmp_path / "aws"
+def chain(moto, folder):
+    """Profiles first and second: a role, and a role by it in another account."""
+    config = folder / "aws"
     config.write_text("[profile base]\naws_access_key_id = " + KEYS[0] + "\naws_secret_access_key = " + KEYS[1] + "\n"
                       "[profile first]\nrole_arn = arn:aws:iam::123456789012:role/First\nsource_profile = base\n"
                       "role_session_name = one\n"
-                      "[profile second]\nrole_arn = arn:aws:iam::210987654321:role/Second\nsource_profile = first\n"
+                      f"[profile second]\nrole_arn = arn:aws:iam::{OTHER}:role/Second\nsource_profile = first\n"
                       "role_session_name = two\nexternal_id = x\nduration_seconds = 1800\n")
-    env = {**conftest.clean_environment(tmp_path), "AWS_ENDPOINT_URL": moto.url, "AWS_REGION": REGION,
-           "AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
-           "AWS_EC2_METADATA_DISABLED": "true"}
-    r = subprocess.run([harness.program("awsocks"), "credentials", "--profile", "second"], env=env, check=True,
-                       capture_output=True, timeout=harness.LIMIT_S)
-    found = json.loads(r.stdout)
-    sts = moto.client("sts", (found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"]))
-    assert sts.get_caller_identity()["Arn"] == "arn:aws:sts::210987654321:assumed-role/Second/two"
+    return {"AWS_ENDPOINT_URL": moto.url, "AWS_REGION": REGION, "AWS_CONFIG_FILE": str(config),
+            "AWS_SHARED_CREDENTIALS_FILE": str(folder / "none"), "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+
+
+def test_a_chain_of_roles(moto, run, tmp_path):
+    """Its identity is moto's, and so is what it finds: each account has its own instances."""
+    env = chain(moto, tmp_path)
+    found = json.loads(run.ok("credentials", "--profile", "second", env=env))
+    keys = found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"]
+    assert moto.client("sts", keys).get_caller_identity()["Arn"] == f"arn:aws:sts::{OTHER}:assumed-role/Second/two"
     assert found["Expiration"].endswith("Z")
+    here = moto.launch(Name="box")["InstanceId"]
+    there = moto.client("ec2", keys).run_instances(ImageId=moto.image, MinCount=1, MaxCount=1)
+    for profile, ident in (("first", here), ("second", there["Instances"][0]["InstanceId"])):
+        assert targets(moto, run, "--aws-profile", profile, env=env) == [ident]
+
+
+def test_started_and_stopped_by_a_chain_of_roles(moto, both, tmp_path):
+    """EC2's calls by the role of a role: moto has the instance in that account alone."""
+    env = chain(moto, tmp_path)
+    sts = moto.client("sts").assume_role(RoleArn=f"arn:aws:iam::{OTHER}:role/Second", RoleSessionName="me")["Credentials"]
+    ec2 = moto.client("ec2", (sts["AccessKeyId"], sts["SecretAccessKey"], sts["SessionToken"]))
+    box = ec2.run_instances(ImageId=moto.image, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    ec2.stop_instances(InstanceIds=[box])
+
+    def state():
+        return ec2.describe_instances(InstanceIds=[box])["Reservations"][0]["Instances"][0]["State"]["Name"]
+    # SSM is the emulator's, which does not know moto's roles: no session comes up, and what was started is stopped
+    proxy = both(box, "--instance-id", box, "--auto-start", "--auto-stop", "--aws-profile", "second",
+                 "--connect-timeout", "3s", env={**env, "AWS_ENDPOINT_URL_SSM": moto.url})
+    client.curl("--proxy", proxy.url(), "http://intranet.example/", check=False)
+    assert state() == "running"
+    assert proxy.stop() == 0
+    assert state() == "stopped"

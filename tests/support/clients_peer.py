@@ -62,7 +62,11 @@ def reply(c, status, body, extra=""):
 def http(c, method, target, fields):
     path = target.split("?")[0]
     body = recv_exact(c, int(fields.get("content-length", 0)))
-    if path == "/echo":
+    if method == "CONNECT":     # as a proxy that finds an echo at the other end
+        c.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        while data := c.recv(65536):
+            c.sendall(data)
+    elif path == "/echo":
         extra = "X-Method: %s\r\nX-Seen-Type: %s\r\nX-Twice: one\r\nX-Twice:  two \r\nX-Empty:\r\n" % (
             method, fields.get("content-type", "none"))
         reply(c, "200 OK", body, extra)

@@ -461,8 +461,9 @@ static void answer_others(void)
 		struct creds *creds = creds_new("AKID", "secret", "session", 0, NULL, "test", NULL);
 		struct err e;
 
-		(void)err_set(&e, ERR_CREDS, "no credentials; run aws sso login");
-		c->fn(c->arg, W->no_creds ? NULL : creds, W->no_creds ? &e : NULL);
+		(void)err_set(&e, W->no_creds ? ERR_CREDS : ERR_NOMEM,
+			      "no credentials; run aws sso login");
+		c->fn(c->arg, W->no_creds ? NULL : creds, W->no_creds || !creds ? &e : NULL);
 		creds_unref(creds);
 		free(c);
 	}
