@@ -98,6 +98,9 @@ enum { FAULT_PARTS = 16, FAULT_WHERE = 48 };
 	X(DELAY, "delay", NUMBER, 10, 0, 60000, "every message travels MS, each way")           \
 	X(DELAY_ACK, "delay-ack", NUMBER, 300, 0, 60000, "the agent's acks come MS later")      \
 	X(NO_ACK, "no-ack", NUMBER, 100, 0, 100, "PERCENT of the agent's acks are never sent")  \
+	X(KEEPALIVE, "keepalive", NUMBER, 10000, 50, 1e6,                                       \
+	  "signs of life are due every MS (10000): silence ends after 3, the gateway pings at " \
+	  "5.4")                                                                                \
 	X(AGENT_GONE, "agent-gone", FLAG, 0, 0, 0, "agents vanish, and their sessions stay")    \
 	X(ZOMBIE, "zombie", FLAG, 0, 0, 0, "agents go on acknowledging but carry no data")      \
 	X(SEED, "seed", NUMBER, 1, 0, 9e15, "where chance begins")

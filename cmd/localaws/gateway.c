@@ -22,7 +22,7 @@ enum {
 	OUT_MAX = 64 * 1024 * 1024,
 	OPEN_LIMIT_MS = 15000, /* for the text message */
 	TICK_MS = 50,
-	PING_MS = 54000,
+	PING_MS = 54000, /* 5.4 of the agent's */
 	CLOSE_LIMIT_MS = 2000,
 };
 
@@ -368,7 +368,8 @@ static void on_tick(void *arg)
 		close_with(l, 1000, "Bye");
 	else if (older(l, FAULT_FREEZE_WS_AFTER))
 		l->frozen = true;
-	if (now - l->ping_ms >= PING_MS) {
+	if (now - l->ping_ms >=
+	    (uint64_t)(5.4 * fault_value(&l->w->faults, FAULT_KEEPALIVE, PING_MS / 5.4))) {
 		l->ping_ms = now;
 		put(l, WSFRAME_PING, true, "keepalive", 9);
 	}

@@ -39,7 +39,7 @@ enum {
 	PIPE_MAX = 64 * 1024 * 1024,
 	ID_SLOTS = 256,
 	NOP_MS = 10000,
-	SILENCE_MS = 30000,
+	SILENCE_NOPS = 3,
 };
 
 struct mux;
@@ -423,12 +423,17 @@ static enum channel_take input(struct plugin *p, uint32_t type, const uint8_t *b
 
 /* --- keepalive: only for clients up to 1.2.331.0 --- */
 
+static uint64_t nop_ms(const struct mux *m)
+{
+	return (uint64_t)fault_value(&m->ctx.w->faults, FAULT_KEEPALIVE, NOP_MS);
+}
+
 static void send_nop(void *arg)
 {
 	struct mux *m = arg;
 
 	put_frame(m, SMUX_NOP, 0, NULL, 0);
-	timer_arm(m->ctx.w->loop, &m->nop, NOP_MS, send_nop, m);
+	timer_arm(m->ctx.w->loop, &m->nop, nop_ms(m), send_nop, m);
 }
 
 static void check_silence(void *arg)
@@ -436,13 +441,13 @@ static void check_silence(void *arg)
 	struct mux *m = arg;
 
 	if (!m->frame_seen && m->bucket > 0) {
-		log_info("agent", "mux: nothing heard for %d s", SILENCE_MS / 1000);
+		log_info("agent", "mux: nothing heard for too long");
 		die(m);
 		m->ctx.ended(m->ctx.arg, "");
 		return;
 	}
 	m->frame_seen = false;
-	timer_arm(m->ctx.w->loop, &m->silence, SILENCE_MS, check_silence, m);
+	timer_arm(m->ctx.w->loop, &m->silence, SILENCE_NOPS * nop_ms(m), check_silence, m);
 }
 
 static void wake(struct plugin *p)
@@ -485,8 +490,8 @@ struct plugin *plugin_mux_new(const struct plugin_ctx *ctx)
 		list_init(&m->by_id[i]);
 	pump_init(&m->pump, ctx->w, ctx->ch, pull, m);
 	if (ctx->keepalive) {
-		timer_arm(ctx->w->loop, &m->nop, NOP_MS, send_nop, m);
-		timer_arm(ctx->w->loop, &m->silence, SILENCE_MS, check_silence, m);
+		timer_arm(ctx->w->loop, &m->nop, nop_ms(m), send_nop, m);
+		timer_arm(ctx->w->loop, &m->silence, SILENCE_NOPS * nop_ms(m), check_silence, m);
 	}
 	return &m->plugin;
 }
