@@ -174,8 +174,9 @@ def test_a_chain_of_roles(moto, run, tmp_path):
 def test_started_and_stopped_by_a_chain_of_roles(moto, both, tmp_path):
     """EC2's calls by the role of a role: moto has the instance in that account alone."""
     env = chain(moto, tmp_path)
-    sts = moto.client("sts").assume_role(RoleArn=f"arn:aws:iam::{OTHER}:role/Second", RoleSessionName="me")["Credentials"]
-    ec2 = moto.client("ec2", (sts["AccessKeyId"], sts["SecretAccessKey"], sts["SessionToken"]))
+    role = moto.client("sts").assume_role(RoleArn=f"arn:aws:iam::{OTHER}:role/Second", RoleSessionName="me")
+    keys = role["Credentials"]
+    ec2 = moto.client("ec2", (keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"]))
     box = ec2.run_instances(ImageId=moto.image, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
     ec2.stop_instances(InstanceIds=[box])
 
