@@ -29,7 +29,7 @@ struct links {
 	struct link link[LINKS_MAX];
 	size_t count;
 	bool done;
-	uint8_t reply[REPLY_MAX];
+	_Alignas(struct nlmsghdr) uint8_t reply[REPLY_MAX];
 };
 
 static int route_socket(int flags, unsigned groups)

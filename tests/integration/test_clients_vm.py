@@ -101,7 +101,7 @@ def place():
         p = Place(pathlib.Path(folder))
         with p.end:
             yield p
-            assert p.proxy.stop() == 0
+            assert p.proxy.stop() == 0, p.proxy.log()
             p.proxy.check_clean()
 
 
