@@ -143,11 +143,33 @@ static const struct cJSON *preferred(const struct cJSON *all)
 	return cJSON_GetArrayItem(all, 0);
 }
 
+/* What the variables cannot say about it. */
+static void note_listener(const struct cJSON *l)
+{
+	const struct cJSON *users = cJSON_GetObjectItemCaseSensitive(l, "users");
+	char text[HOST_MAX + 320];
+
+	if (cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(l, "open"))) {
+		(void)str_fmt(text, sizeof(text),
+			      "%s is not open yet: this host has no such address now",
+			      text_of(l, "address"));
+		note(text);
+	}
+	if (cJSON_IsNumber(users) && users->valuedouble > 0) {
+		(void)str_fmt(
+			text, sizeof(text),
+			"%s asks for a user and password, which are not in these variables: "
+			"write USER:PASSWORD@ before the address yourself, or know the clients "
+			"by allow-from or a Unix socket",
+			text_of(l, "address"));
+		note(text);
+	}
+}
+
 static int take_running(const struct env_where *w, const struct cJSON *all, struct env_place *p,
 			struct err *e)
 {
 	const struct cJSON *l = w->listener ? by_name(all, w->listener) : preferred(all);
-	char text[HOST_MAX + 160];
 
 	if (!l && w->listener)
 		return err_set(e, ERR_USAGE,
@@ -161,13 +183,7 @@ static int take_running(const struct env_where *w, const struct cJSON *all, stru
 	p->running = true;
 	(void)str_fmt(p->name, sizeof(p->name), "%s", text_of(l, "name"));
 	(void)str_fmt(p->from, sizeof(p->from), "the running awsocks");
-	if (cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(l, "open"))) {
-		(void)str_fmt(text, sizeof(text),
-			      "%s is not open yet: this host has no such "
-			      "address now",
-			      text_of(l, "address"));
-		note(text);
-	}
+	note_listener(l);
 	return 0;
 }
 

@@ -63,6 +63,17 @@ def test_a_listener_is_chosen(awsocks, tmp_path):
     assert status == 64 and out == "" and "no listener 'nosuch'" in err
 
 
+def test_what_variables_cannot_say_is_told(awsocks, tmp_path):
+    made = harness.run([harness.program("awsocks"), "passwd", "alice"], input=b"secret\n").stdout.decode()
+    (tmp_path / "c.yaml").write_text("listeners:\n  - address: '127.0.0.1:0'\n    users:\n      - "
+                                     f"{made.strip().removeprefix('- ')}\n"
+                                     "  - { address: '192.0.2.1:1080', allow-from: ['192.0.2.0/24'], name: later }\n")
+    proxy = awsocks("--config", str(tmp_path / "c.yaml"), listen=None)
+    assert "asks for a user and password" in ask(proxy.env)[1]
+    out, err, _ = ask(proxy.env, "--shell", "json", "--listener", "later")
+    assert json.loads(out)["AWSOCKS"] == "192.0.2.1:1080" and "192.0.2.1:1080 is not open yet" in err
+
+
 def test_without_a_running_one(env, tmp_path):
     out, err, _ = ask(env, "--shell", "json")
     assert json.loads(out)["AWSOCKS"] == "127.0.0.1:1080"
