@@ -31,9 +31,10 @@ static struct {
 		char name[16];
 		enum log_level level;
 	} area[AREAS];
+	int tee;              /* -1: none */
 	atomic_uint lost;     /* lines since the last that was written */
 	pthread_mutex_t turn; /* of who writes */
-} settings = { .level = LOG_INFO, .turn = PTHREAD_MUTEX_INITIALIZER };
+} settings = { .level = LOG_INFO, .tee = -1, .turn = PTHREAD_MUTEX_INITIALIZER };
 
 static bool parse_level(const char *s, size_t n, enum log_level *out)
 {
@@ -80,6 +81,13 @@ void log_set_format(enum log_format format)
 	settings.format = format;
 }
 
+void log_tee(int fd)
+{
+	(void)pthread_mutex_lock(&settings.turn);
+	settings.tee = fd;
+	(void)pthread_mutex_unlock(&settings.turn);
+}
+
 bool log_wants(enum log_level level, const char *area)
 {
 	for (size_t i = 0; i < settings.count; i++)
@@ -111,22 +119,41 @@ static void escape(char *out, size_t size, const char *text, bool json)
 /* PIPE_BUF bytes fit where poll() says that there is room, and a line is shorter. */
 _Static_assert(LINE + 128 <= 4096, "a line fits into a pipe that has room");
 
-ssize_t log_write(int fd, const void *p, size_t n)
+/* For who has the turn. */
+static ssize_t write_now(int fd, const void *p, size_t n)
 {
 	struct pollfd out = { .fd = fd, .events = POLLOUT };
-	ssize_t done = -1;
-	int sys = EAGAIN;
+	ssize_t done;
+
+	if (poll(&out, 1, 0) == 0) { /* a file is always ready */
+		errno = EAGAIN;
+		return -1;
+	}
+	do
+		done = write(fd, p, n);
+	while (done < 0 && errno == EINTR);
+	return done;
+}
+
+ssize_t log_write(int fd, const void *p, size_t n)
+{
+	ssize_t done;
+	int sys;
 
 	(void)pthread_mutex_lock(&settings.turn);
-	if (poll(&out, 1, 0) != 0) { /* a file is always ready */
-		do
-			done = write(fd, p, n);
-		while (done < 0 && errno == EINTR);
-		sys = errno;
-	}
+	done = write_now(fd, p, n);
+	sys = errno;
 	(void)pthread_mutex_unlock(&settings.turn);
 	errno = sys;
 	return done;
+}
+
+static void put_tee(const char *line, size_t n)
+{
+	(void)pthread_mutex_lock(&settings.turn);
+	if (settings.tee >= 0)
+		(void)write_now(settings.tee, line, n);
+	(void)pthread_mutex_unlock(&settings.turn);
 }
 
 /* False: there is no room. When it fails otherwise there is nobody left to tell. */
@@ -143,6 +170,8 @@ static bool put(enum log_level level, const char *area, const char *text)
 	else
 		n = snprintf(line, sizeof(line), "%.19sZ %-5s %s: %s\n", when, level_names[level],
 			     area, text);
+	if (n > 0)
+		put_tee(line, (size_t)n);
 	return n <= 0 || log_write(STDERR_FILENO, line, (size_t)n) >= 0 || errno != EAGAIN;
 }
 

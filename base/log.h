@@ -17,6 +17,9 @@ enum log_format { LOG_TEXT = 0, LOG_JSON };
 /* "info", "debug", or per area: "info,ssm=debug,proxy=warn". */
 MUST_CHECK int log_set_level(const char *spec, struct err *);
 void log_set_format(enum log_format);
+/* Lines go to fd too, as far as there is room; -1: no more (nobody writes to
+ * it any longer when this returns). */
+void log_tee(int fd);
 bool log_wants(enum log_level, const char *area);
 void log_at(enum log_level, const char *area, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -16,6 +16,10 @@ static void note_route(struct attempt *a, enum audit_mark mark)
 	char text[80];
 
 	route_format(&a->route, text);
+	if (mark != AUDIT_PLAIN && !a->rec->first_route) {
+		a->rec->first_route = a->rec->route;
+		a->rec->route = NULL;
+	}
 	audit_text(&a->rec->route, text);
 	a->rec->mark = mark;
 }

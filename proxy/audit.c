@@ -32,6 +32,7 @@ void audit_record_free(struct audit_record *r)
 	mem_free(r->host);
 	mem_free(r->rule);
 	mem_free(r->route);
+	mem_free(r->first_route);
 	mem_free(r->address);
 	mem_free(r->session);
 	mem_free(r->error);

@@ -44,6 +44,10 @@ struct audit_record { /* zeroed is empty; texts are owned, NULL where unknown */
 	enum audit_mark mark;
 	uint64_t up, down;
 	uint64_t dropped; /* datagrams */
+	/* Not in the line: what the rules decided where `route` is another (a bypass, a fallback),
+	 * and whether learn.h has noted it. */
+	char *first_route;
+	bool learned;
 };
 /* Copies text into one of the record's; what does not fit in memory is left out. */
 void audit_text(char **field, const char *text);

@@ -16,6 +16,7 @@
 #include "proxy/audit.h"
 #include "proxy/auth.h"
 #include "proxy/client.h"
+#include "proxy/learn.h"
 #include "proxy/limits.h"
 #include "proxy/peer.h"
 #include "proxy/proxy_impl.h"
@@ -307,6 +308,7 @@ void proxy_close(struct proxy *p, unsigned grace_ms, void (*closed)(void *arg), 
 void proxy_record(struct proxy *p, struct audit_record *r)
 {
 	count_action(p, r->action);
+	learn_note(p->opts.learn, r);
 	audit_write(p->opts.audit, r);
 	log_debug("proxy",
 		  "%s[%" PRIu64 "]: %s %s:%u %s by %s: up %" PRIu64 ", down %" PRIu64 "%s%s",

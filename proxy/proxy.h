@@ -20,6 +20,7 @@ struct auth;
 struct auth_users;
 struct backend;
 struct handover;
+struct learn;
 struct limits_listener;
 struct loop;
 struct proxy;
@@ -54,6 +55,7 @@ struct proxy_opts {
 	 * (or for none, where that was an address). */
 	bool check_sni;
 	struct audit *audit; /* NULL: none */
+	struct learn *learn; /* NULL: nothing is learned */
 	/* Who may use it (proxy/auth.h); NULL: whoever connects. A reference of the proxy's own is
 	 * taken. SOCKS4, which has no passwords, is refused then. */
 	struct auth_users *users;

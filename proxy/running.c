@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "net/relay.h"
 #include "proxy/audit.h"
+#include "proxy/learn.h"
 #include "proxy/proxy_impl.h"
 #include "proxy/running.h"
 #include "stream/stream.h"
@@ -120,6 +121,7 @@ int running_start(struct running *r, struct stream *client, struct stream *remot
 		return err_set(e, ERR_NOMEM, "relay");
 	r->rec = *rec;
 	*rec = (struct audit_record){ 0 };
+	learn_note(r->proxy->opts.learn, &r->rec);
 	member_begins(r->proxy, &r->member);
 	return 0;
 }

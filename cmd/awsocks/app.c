@@ -109,6 +109,7 @@ int app_new(struct app **out, const struct app_opts *o, struct err *e)
 	a->chooser = chooser_new(a->loop);
 	a->mfa = mfa_new(a->loop, o->remote_mfa);
 	(void)str_fmt(a->ssh_dir, sizeof(a->ssh_dir), "%s", o->ssh_dir ? o->ssh_dir : "");
+	a->learn = o->learn;
 	if (open_audit(a, o, e) != 0)
 		goto fail;
 	*out = a;

@@ -22,6 +22,7 @@ struct audit;
 struct auth_users;
 struct backend;
 struct cJSON;
+struct learn;
 struct options;
 
 /* One profile that rules may name. Texts and options are borrowed. */
@@ -59,6 +60,7 @@ struct app_opts {
 	const char *audit_path;  /* NULL: none */
 	uint64_t audit_max_size; /* of proxy/audit_file.h */
 	unsigned audit_keep;
+	struct learn *learn; /* the same; app_free() is the last to use it */
 	const char *ssh_dir; /* a directory of ours alone; NULL: one is made if it is needed */
 	size_t workers;      /* 1..64; 0: 1 */
 	bool remote_mfa;     /* app_take_code() will be called */

@@ -78,6 +78,7 @@ struct app {
 	size_t gave_to;    /* the worker that got the last connection that worker 0 gave away */
 	struct loop *loop; /* worker 0's */
 	struct audit *audit;
+	struct learn *learn;
 	struct http *http;             /* NULL until AWS is needed */
 	struct ws_context *ws;         /* the same */
 	struct start_buckets *starts;  /* the same; of all profiles */

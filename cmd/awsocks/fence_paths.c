@@ -431,7 +431,11 @@ static int add_written(struct fence_paths *p, const struct options *o, struct er
 
 	if (add_log(p, o->audit_log, o->audit_max_size > 0, e) != 0)
 		return -1;
+	if (add_log(p, o->log_file, false, e) != 0)
+		return -1;
 	if (add_file(p, o->pid_file, rights, e) != 0)
+		return -1;
+	if (add_file(p, o->learn, rights | FENCE_READ, e) != 0)
 		return -1;
 	return add_file(p, o->ready_file, rights, e);
 }

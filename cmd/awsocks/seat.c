@@ -326,6 +326,7 @@ int seat_open(struct seat *s, struct worker *w, struct app_listener *l, struct e
 		.allow_arg = w->guard,
 		.check_sni = l->check_sni,
 		.audit = a->audit,
+		.learn = a->learn,
 		.handshake_ms = (unsigned)o->handshake_timeout,
 		.still_ms = (unsigned)o->idle_timeout,
 		.exchange_ms = (unsigned)o->idle_timeout,

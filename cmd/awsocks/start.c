@@ -19,9 +19,11 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/awsocks/app.h"
+#include "cmd/awsocks/background.h"
 #include "cmd/awsocks/cmd.h"
 #include "cmd/awsocks/confine.h"
 #include "cmd/awsocks/control.h"
+#include "cmd/awsocks/learning.h"
 #include "cmd/awsocks/open_listeners.h"
 #include "cmd/awsocks/rule_slots.h"
 #include "cmd/awsocks/run_files.h"
@@ -34,7 +36,9 @@ struct run {
 	struct setup setup;
 	struct rule_slots *rules;
 	struct app *app;
+	struct learning *learning; /* NULL: no --learn */
 	struct confine confine;
+	struct background background;
 	struct control *control;
 	char control_path[PATH_TEXT];
 	struct loop_signal *signal[SIGNALS];
@@ -67,6 +71,8 @@ static void stop(void *arg)
 		return;
 	r->stopping = true;
 	rule_slots_unwatch(r->rules);
+	if (r->learning)
+		learning_stop(r->learning);
 	if (r->ready) /* otherwise the reason has been told, and that is enough */
 		log_info("start", "stopping");
 	if (!r->control) {
@@ -106,8 +112,10 @@ static int reload(void *arg, struct err *e)
 
 	if (r->stopping)
 		return err_set(e, ERR_CLOSED, "awsocks is stopping");
-	if (app_reopen_logs(r->app, e) != 0 || reload_users(r->app, &r->setup, e) != 0 ||
-	    rule_slots_reload(r->rules, e) != 0)
+	if (r->learning)
+		learning_write(r->learning);
+	if (background_reopen(&r->background, e) != 0 || app_reopen_logs(r->app, e) != 0 ||
+	    reload_users(r->app, &r->setup, e) != 0 || rule_slots_reload(r->rules, e) != 0)
 		return -1;
 	log_info("start", "reloaded");
 	return 0;
@@ -127,6 +135,8 @@ static void describe(void *arg, struct cJSON *into)
 
 	app_describe(r->app, into);
 	fence_describe(&r->confine.report, into);
+	if (r->learning)
+		learning_describe(r->learning, into);
 }
 
 static int take_code(void *arg, const char *code, struct err *e)
@@ -221,6 +231,7 @@ static int make_app(struct run *r, struct err *e)
 	struct app_opts opts = { .profile = profiles,
 				 .profile_count = r->setup.count,
 				 .audit_path = o->audit_log,
+				 .learn = r->learning ? learning_table(r->learning) : NULL,
 				 .audit_max_size = o->audit_max_size,
 				 .audit_keep = (unsigned)o->audit_keep,
 				 .ssh_dir = *r->confine.ssh_dir ? r->confine.ssh_dir : NULL,
@@ -297,7 +308,8 @@ static int prepare(struct run *r, struct err *e)
 		return -1;
 	raise_descriptor_limit(); /* ours: children get the one that we were started with */
 	if (confine_close(&r->confine, &r->setup, e) != 0 ||
-	    rule_slots_new(&r->rules, &r->setup, e) != 0 || make_app(r, e) != 0 ||
+	    rule_slots_new(&r->rules, &r->setup, e) != 0 ||
+	    (o->learn && learning_open(&r->learning, o->learn, e) != 0) || make_app(r, e) != 0 ||
 	    confine_attach(&r->confine, app_loop(r->app), e) != 0 || open_signals(r, e) != 0)
 		return -1;
 	if (!o->lazy && start_backends(r, e) != 0)
@@ -309,6 +321,8 @@ static int prepare(struct run *r, struct err *e)
 	if (start_workers(r, e) != 0)
 		return -1;
 	rule_slots_watch(r->rules, app_loop(r->app));
+	if (r->learning)
+		learning_start(r->learning, app_loop(r->app));
 	if (o->lazy)
 		say_missing_instance(r);
 	return write_files(r, e);
@@ -317,6 +331,8 @@ static int prepare(struct run *r, struct err *e)
 /* Ends what runs, also when the start failed half way. false: see app_free(). */
 static bool shut_down(struct run *r)
 {
+	bool all_ended;
+
 	if (r->app && !r->stopping) {
 		stop(r);
 		app_run(r->app);
@@ -324,7 +340,10 @@ static bool shut_down(struct run *r)
 	rule_slots_free(r->rules);
 	close_signals(r);
 	confine_end(&r->confine);
-	return app_free(r->app);
+	all_ended = app_free(r->app);
+	if (all_ended) /* otherwise a job may be writing it still */
+		learning_close(r->learning);
+	return all_ended;
 }
 
 static int run(struct run *r)
@@ -333,14 +352,29 @@ static int run(struct run *r)
 	int status = 0;
 
 	r->ready = prepare(r, &e) == 0;
-	if (!r->ready)
+	if (!r->ready) {
+		background_fail(&r->background, &e);
 		status = command_fail(&e);
-	else if (!r->stopping)
+	} else if (!r->stopping && !background_ready(&r->background)) {
+		log_warn("start", "who started it has gone before it was ready");
+		status = err_exit_status(ERR_CLOSED);
+	} else if (!r->stopping) {
 		app_run(r->app);
+	}
 	remove_files(r);
 	if (!shut_down(r))
 		command_leave(status);
 	return status;
+}
+
+static int go_to_background(struct run *r, int *status, struct err *e)
+{
+	const struct options *o = options_of(r);
+
+	if (o->daemon && o->audit_log && strcmp(o->audit_log, "-") == 0)
+		return err_set(e, ERR_USAGE,
+			       "--audit-log -: with --daemon there is no standard output");
+	return background_begin(&r->background, o->daemon, o->log_file, status, e);
 }
 
 int cmd_start(int argc, char **argv)
@@ -355,7 +389,9 @@ int cmd_start(int argc, char **argv)
 		status = command_help("start");
 	else if (setup_profiles(&r.setup, r.setup.args.positional, r.setup.args.count, &e) != 0)
 		status = command_fail(&e);
-	else
+	else if (go_to_background(&r, &status, &e) != 0)
+		status = command_fail(&e);
+	else if (!r.background.is_parent)
 		status = run(&r);
 	setup_free(&r.setup);
 	return status;

@@ -208,6 +208,13 @@ static void print_status(const struct cJSON *s)
 		print_listener(item);
 	if (cJSON_GetObjectItemCaseSensitive(s, "audit"))
 		print_audit(cJSON_GetObjectItemCaseSensitive(s, "audit"));
+	item = cJSON_GetObjectItemCaseSensitive(s, "learn");
+	if (item)
+		printf("learns in %s: %.0f requests%s\n", text_of(item, "path"),
+		       number_of(item, "requests"),
+		       cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "failed"))
+			       ? ", NOT WRITTEN"
+			       : "");
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "mfa"))
 		printf("waits for the one-time code of %s (profile %s): awsocks mfa\n",
 		       text_of(item, "serial"), text_of(item, "profile"));

@@ -81,8 +81,6 @@ def test_commands_that_are_not_built_say_so(cli, name):
 
 @pytest.mark.parametrize("args,what", [
     (["--mode", "vm"], "--mode vm"),
-    (["--daemon"], "--daemon"),
-    (["--learn"], "--learn"),
 ])
 def test_options_that_are_not_built_say_so(cli, args, what):
     for start in ([], ["start"]):

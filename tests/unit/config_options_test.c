@@ -202,9 +202,9 @@ static void what_is_not_built_says_so(void **state)
 		{ "-k id_ed25519", NULL },
 		{ "--workers 2", NULL },
 		{ "--workers auto", NULL },
-		{ "--daemon", "--daemon is not built yet in this version" },
+		{ "--daemon", NULL },
 		{ "--sandbox", NULL },
-		{ "--learn", "--learn is not built yet in this version" },
+		{ "--learn f", NULL },
 		{ "--auto-start", NULL },
 		{ "-u ec2-user", NULL },
 	};

@@ -12,7 +12,10 @@
 #include "net/addr.h"
 #include "net/loop.h"
 #include "net/tcp.h"
+#include "proxy/audit.h"
 #include "proxy/handover.h"
+#include "proxy/learn.h"
+#include "proxy/learn_rules.h"
 #include "proxy/limits.h"
 #include "proxy/proxy.h"
 #include "stream/stream.h"
@@ -476,11 +479,44 @@ static void each_allocation_of_an_association_fails(void **state)
 	loop_free(loop);
 }
 
+/* ---- --learn ---- */
+
+static void learned(void **state)
+{
+	struct learn_taken t;
+	struct learn *l;
+	struct buf text;
+	struct err e;
+
+	(void)state;
+	while (mem_fail_next()) {
+		struct audit_record r = { .listener = "default", .port = 1 };
+
+		buf_init(&text, LEARN_FILE_MAX);
+		audit_text(&r.host, "a.test");
+		audit_text(&r.rule, "b");
+		audit_text(&r.route, "direct");
+		if (learn_new(&l, &e) == 0) {
+			learn_note(l, &r);
+			if (learn_take(l, &t, &e) == 0) {
+				if (learn_rules(&t, 0, &text, &e) != 0)
+					assert_int_equal(e.code, ERR_NOMEM);
+				learn_taken_free(&t);
+			}
+		}
+		learn_free(l);
+		audit_record_free(&r);
+		buf_free(&text);
+		assert_int_equal(mem_held, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_allocation_fails),
 		cmocka_unit_test(each_allocation_of_an_association_fails),
+		cmocka_unit_test(learned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
