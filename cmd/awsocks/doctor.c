@@ -204,8 +204,8 @@ static int walk(struct doctor *d)
 {
 	static int (*const links[])(struct doctor *) = { link_files,       link_profile,
 							 link_credentials, link_endpoints,
-							 doctor_instance,  doctor_agent,
-							 doctor_session };
+							 doctor_instance,  doctor_power,
+							 doctor_agent,     doctor_session };
 	int status;
 
 	for (size_t i = 0; i < sizeof(links) / sizeof(*links) && links[i](d) == 0; i++)

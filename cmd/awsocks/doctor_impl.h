@@ -38,9 +38,10 @@ extern const char doctor_agent_cure[];
 /* An answer of AWS's that is no answer, or none at all: which link that is of. */
 int doctor_no_answer(struct doctor *, const char *link, const char *variable);
 
-/* Links of the chain, in this order. -1: doctor_broken() was called. 1: the rest cannot be tried.
- */
+/* Links of the chain, in this order. -1: doctor_broken() was called, or the rest cannot be
+ * tried. */
 int doctor_instance(struct doctor *);
+int doctor_power(struct doctor *); /* may we start and stop it, where that is asked for? */
 int doctor_agent(struct doctor *);
 int doctor_session(struct doctor *);
 #endif

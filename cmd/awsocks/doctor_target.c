@@ -66,11 +66,13 @@ static int started_when_needed(struct doctor *d)
 
 	(void)str_fmt(text, sizeof(text), "%s %.64s, stopped; --auto-start starts it when needed",
 		      d->instance.id, d->instance.name);
+	(void)str_fmt(d->target, sizeof(d->target), "%s", d->instance.id);
 	doctor_good("permissions", "ec2:DescribeInstances");
 	doctor_good("instance", text);
-	printf("        %-12s agent, document and data channel: it has to run for that\n",
-	       "not tried:");
-	return 1;
+	if (doctor_power(d) == 0)
+		printf("        %-12s agent, document and data channel: it has to run for that\n",
+		       "not tried:");
+	return -1;
 }
 
 static int judge_instance(struct doctor *d, const struct ec2_query *q)

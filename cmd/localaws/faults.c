@@ -38,7 +38,8 @@ static int set_row(struct fault *f, const struct fault_row *row, const char *val
 
 bool faults_may_be_part(enum fault_id id)
 {
-	return id == FAULT_THROTTLE_API || id == FAULT_FAIL_API || id == FAULT_CLOCK_SKEW;
+	return id == FAULT_THROTTLE_API || id == FAULT_FAIL_API || id == FAULT_DENY_EC2 ||
+	       id == FAULT_CLOCK_SKEW;
 }
 
 /* The row of it, or one that is free. */

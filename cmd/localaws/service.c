@@ -88,7 +88,7 @@ static bool authorised(struct api_call *c, const char *service)
 
 static bool struck_by_fault(struct api_call *c, const char *service, const char *op)
 {
-	if (c->protocol == API_EC2 && fault_take(&c->w->faults, FAULT_DENY_EC2)) {
+	if (c->protocol == API_EC2 && fault_take_at(&c->w->faults, FAULT_DENY_EC2, NULL, op)) {
 		api_error(c, 403, "UnauthorizedOperation",
 			  "You are not authorized to perform this operation.");
 		return true;

@@ -66,7 +66,7 @@ def test_targets_with_half_the_permissions(localaws, run):
 # --- doctor ---
 
 def doctor(run, aws, *args, env=None):
-    p = run("doctor", *args, env={**env_of(aws), **(env or {})})
+    p = run("doctor", *args, env={**env_of(aws), "AWS_MAX_ATTEMPTS": "1", **(env or {})})
     assert p.stderr == ""
     return p.returncode, p.stdout
 
@@ -100,6 +100,14 @@ BROKEN = {
     "old agent": ("agent-version", (), {}, 69, "agent", ("3.0.1295.0 is too old", "AWS-UpdateSSMAgent")),
     "throttled": ("throttle-api:StartSession", (), {"AWS_MAX_ATTEMPTS": "1"}, 75, "session",
                   ("ThrottlingException", "many sessions")),
+    "may not start": ("deny-ec2:StartInstances", ("--name", "off", "--auto-start"), {}, 77, "permissions",
+                      ("UnauthorizedOperation", "allow ec2:StartInstances")),
+    "may not stop": ("deny-ec2:StopInstances", ("--name", "demo", "--auto-start", "--auto-stop"), {}, 77,
+                     "permissions", ("ok      permissions  ec2:StartInstances", "allow ec2:StopInstances")),
+    "ssmmessages": ("", ("--name", "demo", "--ssmmessages-endpoint", "http://127.0.0.1:1"), {}, 69, "data-channel",
+                    ("refused", "ssmmessages")),
+    "no ssmmessages": ("", ("--name", "demo", "--ssmmessages-endpoint", "gopher://x"), {}, 65, "data-channel",
+                       ("correct --ssmmessages-endpoint",)),
     "denied": ("refuse-session", (), {}, 77, "permissions", ("AccessDenied", "ssm:StartSession")),
     "not connected": ("not-connected", (), {}, 69, "agent", ("is not connected", "amazon-ssm-agent")),
     "document": ("refuse-remote-host", (), {}, 69, "document", ("InvalidDocument", "--transport ssh")),
@@ -181,7 +189,8 @@ def test_what_is_started_when_needed_is_not_broken(localaws, run):
     aws = localaws("--instance", f"id={ID},name=box,state=stopped")
     status, text = doctor(run, aws, "--name", "box", "--auto-start")
     assert status == 0 and "stopped; --auto-start starts it when needed" in text and "not tried:" in text, text
-    assert aws.stats()["StartInstances"] == aws.stats()["StartSession"] == 0
+    assert "ok      permissions  ec2:StartInstances" in text     # asked with DryRun
+    assert json.loads(aws.open("/_localaws/instances"))[0]["state"] == "stopped" and not aws.stats()["StartSession"]
 
 
 def test_certificates_of_an_unknown_authority(localaws, run):
@@ -214,6 +223,10 @@ SIGN_INS = {
     "process that is not there": ("credential_process = /nowhere/at-all\n", 74, ("/nowhere/at-all",)),
     "half of the keys": ("aws_access_key_id = AKIA\n", 77, ("aws_secret_access_key",)),
     "source": ("role_arn = arn:aws:iam::123456789012:role/R\nsource_profile = nobody\n", 65, ("nobody",)),
+    "one-time code": ("role_arn = arn:aws:iam::123456789012:role/R\nsource_profile = user\n"
+                      "mfa_serial = arn:aws:iam::123456789012:mfa/me\n", 77, ("one-time code",)),
+    "web identity": ("role_arn = arn:aws:iam::123456789012:role/R\nweb_identity_token_file = /nowhere/token\n", 77,
+                     ("/nowhere/token",)),
     "role": ("role_arn = arn:aws:iam::999999999999:role/R\nsource_profile = user\n", 77, ("AccessDenied",)),
 }
 
@@ -232,6 +245,22 @@ def test_credentials_that_are_not_to_be_had(localaws, run, what):
     assert p.returncode == want and len(broken) == 1 and broken[0].split()[1] == "credentials", p.stdout
     for word in words:
         assert word in p.stdout, p.stdout
+
+
+def test_a_proxy_that_wants_a_password(localaws, run):
+    aws = localaws()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def refuse():
+            with contextlib.suppress(OSError):
+                while True:
+                    conn, _ = server.accept()
+                    conn.recv(65536)
+                    conn.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+                    conn.close()
+        threading.Thread(target=refuse, daemon=True).start()
+        status, text = doctor(run, aws, "--name", "demo", env={
+            "HTTP_PROXY": f"http://127.0.0.1:{server.getsockname()[1]}", "AWS_MAX_ATTEMPTS": "1"})
+    assert "BROKEN  endpoints" in text and "407" in text and "HTTPS_PROXY" in text and status, text
 
 
 # --- interrupted ---
