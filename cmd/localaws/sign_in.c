@@ -87,7 +87,12 @@ static void refuse_plainly(struct rest_call_in *c, const struct operation *op, i
 
 static bool struck_by_fault(struct rest_call_in *c, const struct operation *op)
 {
-	if (fault_take(&c->w->faults, FAULT_THROTTLE_API)) {
+	static const char *const names[] = {
+		[PORTAL] = "portal.sso", [OIDC] = "oidc", [SIGNIN] = "signin"
+	};
+	const char *service = names[op->service];
+
+	if (fault_take_at(&c->w->faults, FAULT_THROTTLE_API, service, op->name)) {
 		if (op->service == OIDC)
 			refuse_plainly(c, op, 400, "SlowDownException", "slow_down");
 		else
@@ -97,7 +102,7 @@ static bool struck_by_fault(struct rest_call_in *c, const struct operation *op)
 				       "Rate exceeded");
 		return true;
 	}
-	if (fault_take(&c->w->faults, FAULT_FAIL_API)) {
+	if (fault_take_at(&c->w->faults, FAULT_FAIL_API, service, op->name)) {
 		refuse_plainly(c, op, 500, "InternalServerException", "server_error");
 		return true;
 	}

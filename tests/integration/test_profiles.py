@@ -1,11 +1,13 @@
 """Several profiles in one process: each has its own account, region and instance, and rules name them."""
 import contextlib
+import json
 
 import botocore.exceptions
 import botocore.session
 import client
 import harness
 import pytest
+import test_sso
 import web as web_server
 
 ONE, TWO = "i-0000000000000000a", "i-0000000000000000b"
@@ -142,6 +144,26 @@ def test_keys_of_one_account_do_not_reach_the_other(shops, awsocks, tmp_path):
     assert client.curl("--proxy", proxy.url(), "--fail", "http://shop.example:81/bytes/1", check=False).returncode
     assert f"{TWO} is not connected" in proxy.log()
     assert other.seen == []
+
+
+def test_one_sign_in_for_two_accounts(shops, tmp_path):
+    """IAM Identity Center gives a role in each; a throttled portal delays, and no more."""
+    aws, _, _ = shops
+    folder = tmp_path / "home"
+    folder.mkdir()
+    home = test_sso.Home(folder, aws)
+    home.write(".aws/config", "[sso-session corp]\nsso_start_url = https://x.awsapps.com/start\nsso_region = us-east-1\n"
+               + "".join(f"[profile {name}]\nsso_session = corp\nsso_account_id = {account}\nsso_role_name = Dev\n"
+                         f"region = {region}\n"
+                         for name, account, region in (("prod", "123456789012", "eu-central-1"),
+                                                       ("lab", LAB, "us-west-2"),
+                                                       ("gone", "999999999999", "us-west-2"))))
+    assert home.login("prod")[0] == 0
+    aws.faults("throttle-api:GetRoleCredentials=1")
+    for profile, ident in (("prod", ONE), ("lab", TWO)):
+        lines = home.ok("targets", "--json", "--aws-profile", profile).splitlines()
+        assert [json.loads(line)["id"] for line in lines] == [ident]
+    assert "is not assigned to this user" in home.credentials("gone", status=77)
 
 
 @pytest.mark.parametrize("option, words", [
