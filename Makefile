@@ -19,7 +19,8 @@
 
 PREFIX  ?= /usr/local
 CC      ?= cc
-CFLAGS  ?= -O2 -g
+# Of sanitized programs no speed is asked, and half their building is optimising.
+CFLAGS  ?= $(if $(SAN),-O1,-O2) -g
 OS      := $(shell uname -s)
 SAN_NAME := $(if $(filter thread,$(SAN)),tsan,san)
 B       ?= build$(if $(SAN),-$(SAN_NAME))$(if $(PORTABLE),-portable)
@@ -68,8 +69,8 @@ SUPPORT := $(filter-out $(MEM_FAIL),$(patsubst %.c,$B/obj/%.o,$(wildcard tests/s
 # What pkg-config did not find stops the first compilation, with the cure.
 NEED    := $(if $(PKG_LIBS),,need-setup)
 
-.PHONY: all lib test-unit test-tools test test-long lint fuzz bench bench-ssm bench-workers bench-docs clients-table \
-	demo install clean setup need-setup man
+.PHONY: all lib test-unit test-tools test test-long lint fuzz fuzz-build bench bench-ssm bench-workers bench-docs \
+	clients-table demo install clean setup need-setup man
 .SECONDARY:
 .DELETE_ON_ERROR:
 all: $B/awsocks $B/awsocks-localaws $B/awsocks-bridge
@@ -165,6 +166,7 @@ build-fuzz/libawsocks.a: $(SRC:%.c=build-fuzz/obj/%.o)
 	@rm -f $@; $(AR) rcs $@ $^
 build-fuzz/%_fuzz: build-fuzz/obj/tests/fuzz/%_fuzz.o build-fuzz/libawsocks.a
 	clang -fsanitize=fuzzer,address,undefined $^ $(LIBS) -o $@
+fuzz-build: $(FUZZ)
 fuzz: $(FUZZ)
 	@sh tests/run-fuzz.sh $(or $(SECS),10) $(FUZZ)
 

@@ -11,21 +11,36 @@ if ! sh tests/setup-moto.sh; then
 	AWSOCKS_SKIP_MOTO=1
 	export AWSOCKS_SKIP_MOTO
 fi
+
 phase build "$make" -s all test-tools WERROR=1
+
+# What needs nothing but the processor is made behind the tests, which wait most
+# of the time, in the order in which it is asked for.
+later="nice -n 15 $make -s"
+{
+	run build-san $later all test-tools WERROR=1 SAN=1
+	run build-portable $later all WERROR=1 PORTABLE=1
+	run build-tsan $later all WERROR=1 SAN=thread
+	run lint $later lint
+	run build-fuzz $later fuzz-build WERROR=1
+} &
+behind=$!
+
 phase unit "$make" -s test-unit WERROR=1
 phase integration sh tests/run-integration.sh build -m "not long"
+awaited build-san "$behind"
+phase unit-san "$make" -s test-unit WERROR=1 SAN=1
+phase integration-san sh tests/run-integration.sh build-san -m "not long and not nosan"
+awaited build-portable "$behind"
 phase portable "$make" -s test-unit WERROR=1 PORTABLE=1 ONLY="net_% stream_% proxy_% backend_%"
-phase build-portable "$make" -s all WERROR=1 PORTABLE=1
 phase workers-portable sh tests/run-integration.sh build-portable -k test_workers
 # ThreadSanitizer wants its addresses where they are without randomisation.
 fixed=
 ! setarch -R true 2>/dev/null || fixed="setarch -R"
-phase build-tsan "$make" -s all WERROR=1 SAN=thread
+awaited build-tsan "$behind"
 phase unit-tsan $fixed "$make" -s test-unit WERROR=1 SAN=thread ONLY="net_loop"
 phase workers-tsan $fixed sh tests/run-integration.sh build-tsan -k test_workers
-phase build-san "$make" -s all test-tools WERROR=1 SAN=1
-phase unit-san "$make" -s test-unit WERROR=1 SAN=1
-phase integration-san sh tests/run-integration.sh build-san -m "not long and not nosan"
-phase lint "$make" -s lint
+awaited lint "$behind"
+awaited build-fuzz "$behind"
 phase fuzz "$make" -s fuzz WERROR=1 SECS="${FUZZ_SECS:-5}"
 finish
