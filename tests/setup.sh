@@ -39,20 +39,26 @@ known() {
 	apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'
 }
 
-# Prints what is still to be installed of "A|?B": nothing when one is there,
-# otherwise the first that apt knows, otherwise "!A|?B" (unless optional).
+# Prints what is still to be installed of "A|?B": nothing when one is there, or
+# the program after a colon; otherwise the first that apt knows ("?" before it:
+# optional), otherwise "!A|?B" (unless optional).
 missing() {
-	names=$(echo "$1" | tr -d '?' | tr '|' ' ')
+	program=${1##*:}
+	[ "$program" = "$1" ] || ! command -v "$program" >/dev/null || return 0
+	names=$(echo "${1%%:*}" | tr -d '?' | tr '|' ' ')
 	for name in $names; do
 		installed "$name" && return
 	done
-	for name in $names; do
-		known "$name" && echo "$name" && return
-	done
 	case $1 in
-	*\?*) [ -n "${2:-}" ] || echo "!$1" ;;
-	*) echo "!$1" ;;
+	*\?*) optional='?' ;;
+	*) optional= ;;
 	esac
+	for name in $names; do
+		known "$name" && echo "$optional$name" && return
+	done
+	if [ -z "$optional" ] || [ -z "${2:-}" ]; then
+		echo "!$1"
+	fi
 }
 
 all_missing() {
@@ -108,10 +114,20 @@ setup_debian() {
 	[ -n "$todo" ] || return 0
 	say "installing" $todo
 	no_services
-	# A list that is older than the archive names files that are gone.
-	if ! (apt install --no-install-recommends $todo) 2>/dev/null; then
+	install_all $(echo "$todo" | grep -v '^?')
+	# One that cannot be had costs the others nothing.
+	optional=$(echo "$todo" | grep '^?' | tr -d '?')
+	[ -z "$optional" ] || (install_all $optional) 2>/dev/null || for name in $optional; do
+		(install_all "$name") 2>/dev/null || say "$name: not installed, what needs it is left out"
+	done
+}
+
+# A list that is older than the archive names files that are gone.
+install_all() {
+	[ $# -gt 0 ] || return 0
+	if ! (apt install --no-install-recommends "$@") 2>/dev/null; then
 		apt update
-		apt install --no-install-recommends $todo
+		apt install --no-install-recommends "$@"
 	fi
 }
 
