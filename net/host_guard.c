@@ -48,16 +48,13 @@ static bool same_ip(const struct ip *a, const struct ip *b)
 
 static unsigned mask_bits(const struct sockaddr *mask, sa_family_t family)
 {
-	struct sockaddr_storage copy = { 0 };
+	struct sockaddr_storage copy;
 	unsigned bits = 0, from = family == AF_INET ? 96 : 0;
 	struct ip ip;
 
 	if (!mask)
 		return 128;
-	/* macOS leaves out the family of a mask, and bytes at its end. */
-	memcpy(&copy, mask,
-	       family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
-	copy.ss_family = family;
+	iface_mask(&copy, mask, family);
 	if (!ip_from_sockaddr(&ip, (const struct sockaddr *)&copy))
 		return 128;
 	for (bits = from; bits < 128 && (ip.byte[bits / 8] & (0x80 >> bits % 8)); bits++)

@@ -5,6 +5,7 @@
 #include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/socket.h>
 
 enum { IFACE_VM_MAX = 128 };
 
@@ -14,6 +15,9 @@ int iface_changes_open(void);
 /* Has anything changed since the last call? Does not block; what was told is dropped. In doubt:
  * true. */
 bool iface_changes_seen(int fd);
+
+/* A network's mask (IPv4 or IPv6) as getifaddrs(3) has it, whole. */
+void iface_mask(struct sockaddr_storage *out, const struct sockaddr *mask, sa_family_t);
 
 struct iface_names {
 	char name[IFACE_VM_MAX][IF_NAMESIZE];

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
+#include <netinet/in.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -68,6 +69,14 @@ bool iface_changes_seen(int fd)
 }
 
 /* ---- links ---- */
+
+void iface_mask(struct sockaddr_storage *out, const struct sockaddr *mask, sa_family_t family)
+{
+	memset(out, 0, sizeof(*out));
+	memcpy(out, mask,
+	       family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+	out->ss_family = family;
+}
 
 static const struct rtattr *attribute(const struct rtattr *a, unsigned n, unsigned short type)
 {

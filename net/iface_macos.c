@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <net/route.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -40,6 +39,16 @@ static bool is_vm_net(const char *name)
 	if (strncmp(name, "vmenet", 6) == 0 || strncmp(name, "vmnet", 5) == 0)
 		return true;
 	return strncmp(name, "bridge", 6) == 0 && strtol(name + 6, NULL, 10) >= 100;
+}
+
+/* Its length says how many bytes there are, and its family may be missing. */
+void iface_mask(struct sockaddr_storage *out, const struct sockaddr *mask, sa_family_t family)
+{
+	size_t n = mask->sa_len < sizeof(*out) ? mask->sa_len : sizeof(*out);
+
+	memset(out, 0, sizeof(*out));
+	memcpy(out, mask, n);
+	out->ss_family = family;
 }
 
 int iface_vm_nets(struct iface_names *out)

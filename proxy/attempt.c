@@ -120,14 +120,20 @@ enum attempt_step attempt_decide(struct attempt *a, struct proxy *p, struct audi
 
 static void dialed(void *arg, const struct dialed *d, const struct err *why);
 
+typedef bool guard_fn(void *arg, const struct addr *, struct err *);
+
+static guard_fn *guard_of(const struct attempt *a)
+{
+	const struct proxy_opts *o = &a->proxy->opts;
+
+	return a->decision.allow_host ? o->allow_opened : o->allow;
+}
+
 /* The host guard, for one address of the host. */
 static bool allow(void *arg, const struct addr *to, struct err *e)
 {
 	struct attempt *a = arg;
-	const struct proxy_opts *o = &a->proxy->opts;
-	bool (*ask)(void *, const struct addr *,
-		    struct err *) = a->decision.allow_host ? o->allow_opened : o->allow;
-	bool allowed = !ask || ask(o->allow_arg, to, e);
+	bool allowed = guard_of(a)(a->proxy->opts.allow_arg, to, e);
 
 	a->guarded_off = a->guarded_off || !allowed;
 	return allowed;
@@ -137,14 +143,14 @@ static int dial(struct attempt *a, struct err *e)
 {
 	const struct proxy_opts *o = &a->proxy->opts;
 	struct backend *b = o->backend(o->arg, &a->route, e);
-	struct dest dest = { .host = a->host.text,
-			     .port = a->port,
-			     .allow = allow,
-			     .allow_arg = a,
-			     .judged = o->allow != NULL };
+	struct dest dest = { .host = a->host.text, .port = a->port, .judged = o->allow != NULL };
 
 	if (!b)
 		return -1;
+	if (guard_of(a)) {
+		dest.allow = allow;
+		dest.allow_arg = a;
+	}
 	a->dial = backend_dial(b, &dest, dialed, a, e);
 	return a->dial ? 0 : -1;
 }
