@@ -195,7 +195,7 @@ _cal_env() { # shell text; needs _cal_load
 		printf 'export %s="%s"\n' "$_cal_v" "$_cal_h"
 	done
 	for _cal_v in NO_PROXY no_proxy; do
-		printf 'export %s="localhost,127.0.0.1,::1,[::1]"\n' "$_cal_v"
+		printf 'export %s="localhost,127.0.0.1,::1"\n' "$_cal_v"
 	done
 	printf 'export NODE_USE_ENV_PROXY=1\n'
 }

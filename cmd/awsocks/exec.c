@@ -43,7 +43,7 @@ static int become(char **command)
 static int run_bridge(const struct env_vars *v, char **command, int count, struct err *e)
 {
 	const char *kind[] = { "http", "socks5h", "none" };
-	char to[HOST_MAX + 16], all_proxy[32];
+	char to[HOST_MAX + 16], all_proxy[32], extra[16], ssh[16];
 	char *before[] = { (char[]){ "bridge" },
 			   (char[]){ "--listen" },
 			   (char[]){ "127.0.0.1:0" },
@@ -51,8 +51,8 @@ static int run_bridge(const struct env_vars *v, char **command, int count, struc
 			   to,
 			   (char[]){ "--env" },
 			   all_proxy,
-			   v->opts.extra ? (char[]){ "--all" } : (char[]){ "--no-all" },
-			   v->opts.no_ssh ? (char[]){ "--no-ssh" } : (char[]){ "--ssh" },
+			   extra,
+			   ssh,
 			   (char[]){ "--" } };
 	enum { BEFORE = sizeof(before) / sizeof(before[0]) };
 	char **argv;
@@ -60,6 +60,8 @@ static int run_bridge(const struct env_vars *v, char **command, int count, struc
 
 	env_place_format(&v->place, to);
 	(void)str_fmt(all_proxy, sizeof(all_proxy), "--all-proxy=%s", kind[v->opts.all_proxy]);
+	(void)str_fmt(extra, sizeof(extra), v->opts.extra ? "--all" : "--no-all");
+	(void)str_fmt(ssh, sizeof(ssh), v->opts.no_ssh ? "--no-ssh" : "--ssh");
 	argv = mem_alloc(((size_t)count + BEFORE + 1) * sizeof(*argv));
 	if (!argv)
 		return err_set(e, ERR_NOMEM, "exec");
