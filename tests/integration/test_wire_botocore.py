@@ -132,11 +132,14 @@ CALLS = {
 }
 
 
+def settings_of(recorder, tmp_path, env):
+    return {**clean_environment(tmp_path), "AWS_ENDPOINT_URL": recorder.url, "AWS_REGION": REGION,
+            "AWS_CONFIG_FILE": str(tmp_path / "config.ini"), "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials.ini"), **env}
+
+
 def ours(recorder, tmp_path, name, arguments, env):
-    settings = {**clean_environment(tmp_path), "AWS_ENDPOINT_URL": recorder.url, "AWS_REGION": REGION,
-                "AWS_CONFIG_FILE": str(tmp_path / "config.ini"), "AWS_EC2_METADATA_DISABLED": "true",
-                "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials.ini"), **env}
-    harness.run([program(name), *arguments], env=settings, check=False)
+    harness.run([program(name), *arguments], env=settings_of(recorder, tmp_path, env), check=False)
 
 
 def client(recorder, service, env, **config):
@@ -155,6 +158,50 @@ def test_a_call(recorder, tmp_path, call, env):
     recorder.seen.clear()
     getattr(client(recorder, service, env), method)(**parameters)
     assert got == recorder.last(action)
+
+
+def one(name, *values):
+    return {"Name": name, "Values": list(values)}
+
+
+ALIVE = one("instance-state-name", "pending", "running", "stopping", "stopped")
+ASKED = {
+    # the options that name the instance, and botocore's filters for it
+    "all": ([], [ALIVE]),
+    "name": (["--name", "bas*tion"], [one("tag:Name", "bas\\*tion"), ALIVE]),
+    "group": (["--asg", "bastions"], [one("tag:aws:autoscaling:groupName", "bastions"), ALIVE]),
+    "address": (["--address", "10.0.3.7"], [one("private-ip-address", "10.0.3.7"), ALIVE]),
+    "IPv6 address": (["--address", "fd00::7"], [one("network-interface.ipv6-addresses.ipv6-address", "fd00::7"),
+                                                ALIVE]),
+    "private name": (["--address", "ip-10-0-3-7.eu-west-3.compute.internal"],
+                     [one("private-dns-name", "ip-10-0-3-7.eu-west-3.compute.internal"), ALIVE]),
+    "tags": (["--filter", "tag:Role=a b+c/d=e&f", "--filter", "availability-zone=eu-west-3a"],
+             [one("tag:Role", "a b+c/d=e&f"), one("availability-zone", "eu-west-3a"), ALIVE]),
+    "all of them": (["--name", "b", "--asg", "g", "--filter", "tag:Ümlaut=ß"],
+                    [one("tag:Name", "b"), one("tag:aws:autoscaling:groupName", "g"), one("tag:Ümlaut", "ß"), ALIVE]),
+    "its own states": (["--filter", "instance-state-name=running"], [one("instance-state-name", "running")]),
+}
+
+
+def test_the_instance_that_is_meant(recorder, tmp_path):
+    ec2, ssm = client(recorder, "ec2", TOKEN), client(recorder, "ssm", TOKEN)
+    env = settings_of(recorder, tmp_path, TOKEN)
+    for asked, (options, filters) in ASKED.items():
+        harness.run([harness.program("awsocks"), "targets", *options], env=env)
+        got, nodes = recorder.last("DescribeInstances"), recorder.last("DescribeInstanceInformation")
+        recorder.seen.clear()
+        ec2.describe_instances(Filters=filters)
+        ssm.describe_instance_information(MaxResults=50)
+        assert got == recorder.last("DescribeInstances"), asked
+        assert nodes == recorder.last("DescribeInstanceInformation"), asked
+    for target in (TARGET, "mi-0123456789abcdef0"):
+        recorder.seen.clear()
+        harness.run([harness.program("awsocks"), "targets", "--instance-id", target], env=env)
+        got = recorder.last("DescribeInstanceInformation")
+        assert any(b"DescribeInstances" in body for *_, body in recorder.seen) == target.startswith("i-")
+        recorder.seen.clear()
+        ssm.describe_instance_information(MaxResults=50, Filters=[{"Key": "InstanceIds", "Values": [target]}])
+        assert got == recorder.last("DescribeInstanceInformation"), target
 
 
 @pytest.mark.parametrize("more, parameters", [
