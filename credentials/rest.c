@@ -144,18 +144,25 @@ static void no_answer(struct rest_call *c, const struct err *why)
 	end(c, NULL, 0, &none, &e);
 }
 
-/* A proof bears the time. What is refused is not said to be refused for that, so the clocks are
- * compared. */
-static bool clocks_differ(struct rest_call *c, const struct http_reply *reply)
+/* How far the service's clock is from ours, if that is more than a little. */
+static int64_t skew_of(const struct rest_call *c, const struct http_reply *reply)
 {
 	const char *date = http_reply_header(reply, "date");
-	int64_t theirs, skew, off;
+	int64_t theirs, skew;
 
-	if (!c->proof || c->reclocked || !date || !httpdate_parse(date, &theirs))
-		return false;
+	if (!date || !httpdate_parse(date, &theirs))
+		return 0;
 	skew = theirs - clock_wall_ms(loop_clock(c->loop));
-	off = skew - c->shared->skew_ms;
-	if (off > -AWS_SKEW_MS && off < AWS_SKEW_MS)
+	return skew > -AWS_SKEW_MS && skew < AWS_SKEW_MS ? 0 : skew;
+}
+
+/* A proof bears the time. What is refused is not said to be refused for that, so the clocks are
+ * compared. */
+static bool clocks_differ(struct rest_call *c, int64_t skew)
+{
+	int64_t off = skew - c->shared->skew_ms;
+
+	if (!c->proof || c->reclocked || (off > -AWS_SKEW_MS && off < AWS_SKEW_MS))
 		return false;
 	log_warn("aws", "%s: this machine's clock is %+lld s off AWS's; allowing for it", c->op,
 		 (long long)(-skew / 1000));
@@ -165,15 +172,15 @@ static bool clocks_differ(struct rest_call *c, const struct http_reply *reply)
 }
 
 /* True: arranged. */
-static bool once_more(struct rest_call *c, const struct http_reply *reply, const char *code)
+static bool once_more(struct rest_call *c, const struct rest_error *error)
 {
-	enum aws_verdict verdict = aws_error_verdict(reply->status, code);
+	enum aws_verdict verdict = aws_error_verdict(error->status, error->code);
 
 	aws_budget_answered(&c->shared->budget, &c->tries, loop_now_ms(c->loop),
 			    verdict == AWS_THROTTLED);
 	if (verdict == AWS_TRANSIENT || verdict == AWS_THROTTLED)
 		return again_later(c, false);
-	if (!clocks_differ(c, reply))
+	if (!clocks_differ(c, error->skew_ms))
 		return false;
 	timer_arm(c->loop, &c->pause, 0, begin_try, c);
 	return true;
@@ -197,6 +204,7 @@ static void on_reply(void *arg, const struct http_reply *reply, const struct err
 		return;
 	}
 	error.status = reply->status;
+	error.skew_ms = skew_of(c, reply);
 	take(error.request_id, sizeof(error.request_id),
 	     http_reply_header(reply, "x-amzn-requestid"));
 	if (reply->status >= 200 && reply->status <= 299) {
@@ -206,7 +214,7 @@ static void on_reply(void *arg, const struct http_reply *reply, const struct err
 	}
 	rest_error_read(reply->body, reply->body_len, http_reply_header(reply, "x-amzn-errortype"),
 			&error);
-	if (once_more(c, reply, error.code))
+	if (once_more(c, &error))
 		return;
 	say(c, &error, &e);
 	end(c, NULL, 0, &error, &e);

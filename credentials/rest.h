@@ -41,11 +41,13 @@ void rest_shared_init(struct rest_shared *, const struct aws_retry *);
 
 /* What a service says when it refuses; empty texts where it does not. */
 struct rest_error {
-	int status;          /* 0: no answer came */
-	char code[96];       /* "InvalidGrantException" */
-	char kind[64];       /* the body's "error": "invalid_grant", "TOKEN_EXPIRED" */
-	char message[160];   /* for people */
-	char request_id[64]; /* also when the answer was a good one */
+	int status;        /* 0: no answer came */
+	char code[96];     /* "InvalidGrantException" */
+	char kind[64];     /* the body's "error": "invalid_grant", "TOKEN_EXPIRED" */
+	char message[160]; /* for people */
+	/* Also when the answer was a good one: */
+	char request_id[64];
+	int64_t skew_ms; /* the service's clock minus ours, where they are far apart; otherwise 0 */
 };
 /* The service said no and will say so again: not a fault or a throttle that passes, nor a network
  * that did not let us ask. Pure. */

@@ -121,6 +121,7 @@ static void on_role(void *arg, const char *body, size_t n, const struct rest_err
 	if (body) {
 		c = sso_reply_parse(body, n, s->account, s->words, &e);
 		if (c) {
+			c->expires_ms -= error->skew_ms; /* by our clock; nobody else has it yet */
 			keep(sc, c);
 			return;
 		}

@@ -9,6 +9,8 @@ import time
 import pytest
 
 botocore_session = pytest.importorskip("botocore.session")
+from botocore.utils import IMDSRegionProvider  # noqa: E402
+
 import client  # noqa: E402
 import harness  # noqa: E402
 from conftest import INSTANCE, clean_environment  # noqa: E402
@@ -111,6 +113,17 @@ def test_commands_that_ask_once(localaws, home):
     assert INSTANCE in run(home, env, "targets").stdout.decode()
     assert f"region {REGION}" in run(home, env, "doctor", "--instance-id", INSTANCE).stdout.decode()
     assert aws.stats()["signatures_bad"] == 0
+
+
+def test_the_region_that_botocore_finds(localaws, home, monkeypatch):
+    aws = localaws()
+    env = {**clean_environment(home), **nowhere(aws)}
+    for old in [k for k in os.environ if k.startswith("AWS")]:
+        monkeypatch.delenv(old)
+    for key, value in env.items():
+        monkeypatch.setenv(key, value)
+    theirs = IMDSRegionProvider(botocore_session.Session()).provide()
+    assert f"region      {theirs} (" in run(home, env, "credentials", "--explain").stdout.decode()
 
 
 def test_one_connection_to_the_instance(localaws, home, web):

@@ -9,7 +9,7 @@ import client
 import harness
 import pytest
 from test_sso import (ACCOUNT, BOB, CONFIG, HOST, START, TOKEN, aws, home, in_s,  # noqa: F401
-                      login_session, theirs)
+                      login_session, seconds_until, theirs)
 
 INSTANCE = "i-0123456789abcdef0"
 TWO = (f"[profile other]\nsso_session = corp\nsso_account_id = {ACCOUNT}\nsso_role_name = Ops\nregion = eu-west-1\n")
@@ -103,6 +103,13 @@ def test_a_proof_bears_the_time_of_aws(home, aws):  # noqa: F811
     r = home("credentials", "--profile", "bob")
     assert r.returncode == 0 and "clock is -600 s off AWS's" in r.stderr.replace("-599", "-600"), r
     assert aws.stats()["CreateOAuth2Token"] == 2
+
+
+@pytest.mark.parametrize("skew", [-7200, 7200])
+def test_credentials_live_as_long_by_a_wrong_clock(home, aws, skew):  # noqa: F811
+    assert home.login()[0] == 0
+    aws.faults(f"clock-skew={skew}")
+    assert 3500 < seconds_until(home.credentials()["Expiration"]) <= 3601
 
 
 class Recorder:
