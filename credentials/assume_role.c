@@ -19,23 +19,19 @@
 enum { FORM_MAX = 16 * 1024 };
 
 struct role {
-	struct provider base;
+	struct source base;
 	struct aws_client *client;
 	struct provider *source;
-	char *endpoint, *form, *words;
+	char *endpoint, *form;
 	char *profile;
 	char *serial; /* of the device that a code is asked of; NULL: none */
 	const struct mfa_asker *mfa;
-	struct list calls;
 };
 
 struct role_call {
-	struct provider_call base;
-	struct list node;
+	struct source_call base;
 	struct aws_call *call;
 	struct mfa_ask *asking;
-	creds_fn *fn;
-	void *arg;
 };
 
 void role_session_name(const char *user, const char *host, char out[65])
@@ -100,34 +96,26 @@ struct creds *role_parse(const char *text, size_t n, const char *source, struct 
 	return c;
 }
 
-static void call_free(struct role_call *rc)
-{
-	list_del(&rc->node);
-	mem_free(rc);
-}
-
 static void on_answer(void *arg, const struct aws_reply *reply, const char *code,
 		      const struct err *why)
 {
 	struct role_call *rc = arg;
-	struct role *r = (struct role *)rc->base.provider;
-	creds_fn *fn = rc->fn;
-	void *to = rc->arg;
+	struct role *r = (struct role *)rc->base.base.provider;
 	struct creds *c = NULL;
 	struct err e;
 
 	(void)code;
+	rc->call = NULL;
 	if (reply)
-		c = role_parse(reply->body, reply->body_len, r->words, &e);
+		c = role_parse(reply->body, reply->body_len, r->base.words, &e);
 	else
 		e = *why;
-	if (!c)
-		(void)err_wrap(&e, "%s", r->words);
-	else
-		c->expires_ms -= aws_skew_ms(r->client); /* nobody else has it yet */
-	call_free(rc);
-	fn(to, c, c ? NULL : &e);
-	creds_unref(c);
+	if (!c) {
+		source_fail(&rc->base, &e);
+		return;
+	}
+	c->expires_ms -= aws_skew_ms(r->client); /* nobody else has it yet */
+	source_end(&rc->base, c, NULL);
 }
 
 static int transmit(struct role *r, struct role_call *rc, const char *form, struct err *e)
@@ -163,9 +151,7 @@ static int transmit_with_code(struct role *r, struct role_call *rc, const char *
 static void on_code(void *arg, const char *code, const struct err *why)
 {
 	struct role_call *rc = arg;
-	struct role *r = (struct role *)rc->base.provider;
-	creds_fn *fn = rc->fn;
-	void *to = rc->arg;
+	struct role *r = (struct role *)rc->base.base.provider;
 	struct err e;
 
 	rc->asking = NULL;
@@ -173,9 +159,7 @@ static void on_code(void *arg, const char *code, const struct err *why)
 		return;
 	if (!code)
 		e = *why;
-	(void)err_wrap(&e, "%s", r->words);
-	call_free(rc);
-	fn(to, NULL, &e);
+	source_fail(&rc->base, &e);
 }
 
 /* Nobody to ask: an error that says what would help, never a silent wait. */
@@ -187,67 +171,46 @@ static int ask_code(struct role *r, struct role_call *rc, struct err *e)
 			"%s: needs the one-time code of %s, and there is no terminal to ask "
 			"at: use the profile once with the AWS CLI (its cache is shared), or "
 			"in a running awsocks with awsocks mfa CODE",
-			r->words, r->serial);
+			r->base.words, r->serial);
 	rc->asking = r->mfa->ask(r->mfa->arg, r->profile, r->serial, on_code, rc, e);
 	return rc->asking ? 0 : -1;
 }
 
-static struct provider_call *role_get(struct provider *p, creds_fn *fn, void *arg, struct err *e)
+static int begin(struct source_call *call, struct err *e)
 {
-	struct role *r = (struct role *)p;
-	struct role_call *rc = mem_alloc(sizeof(*rc));
+	struct role_call *rc = (struct role_call *)call;
+	struct role *r = (struct role *)call->base.provider;
 
-	if (!rc) {
-		(void)err_set(e, ERR_NOMEM, "credentials");
-		return NULL;
-	}
-	rc->base.provider = p;
-	rc->fn = fn;
-	rc->arg = arg;
-	list_add_tail(&r->calls, &rc->node);
-	if ((r->serial ? ask_code(r, rc, e) : transmit(r, rc, r->form, e)) == 0)
-		return &rc->base;
-	call_free(rc);
-	return NULL;
+	return r->serial ? ask_code(r, rc, e) : transmit(r, rc, r->form, e);
 }
 
-static void role_cancel(struct provider_call *call)
+static void drop(struct source_call *call)
 {
 	struct role_call *rc = (struct role_call *)call;
 
 	aws_cancel(rc->call);
 	if (rc->asking)
-		((struct role *)call->provider)->mfa->cancel(rc->asking);
-	call_free(rc);
+		((struct role *)call->base.provider)->mfa->cancel(rc->asking);
 }
 
-static void role_close(struct provider *p)
+static void role_free(struct provider *p)
 {
 	struct role *r = (struct role *)p;
 
-	while (!list_empty(&r->calls))
-		role_cancel(&CONTAINER_OF(r->calls.next, struct role_call, node)->base);
 	aws_client_free(r->client);
 	provider_close(r->source);
 	mem_free(r->endpoint);
 	mem_free_str(r->form);
-	mem_free(r->words);
 	mem_free(r->serial);
 	mem_free(r->profile);
-	mem_free(r);
 }
 
-static const char *role_describe(const struct provider *p)
-{
-	return ((const struct role *)p)->words;
-}
-
-static const struct provider_ops ops = {
-	.name = "assume role",
-	.get = role_get,
-	.cancel = role_cancel,
-	.close = role_close,
-	.describe = role_describe,
+static const struct source_ops ops = {
+	.base = { .name = "assume role", SOURCE_CALLS },
+	.call_size = sizeof(struct role_call),
+	.begin = begin,
+	.drop = drop,
+	.free = role_free,
 };
 
 static int fill(struct role *r, const struct role_opts *o, struct err *e)
@@ -263,33 +226,31 @@ static int fill(struct role *r, const struct role_opts *o, struct err *e)
 	if (result != 0)
 		return -1;
 	r->endpoint = mem_strdup(o->endpoint);
-	r->words = mem_alloc(n);
+	r->base.words = mem_alloc(n);
 	r->serial = mem_strdup(o->mfa_serial);
 	r->profile = mem_strdup(o->profile);
-	if (!r->form || !r->endpoint || !r->words || !r->profile || (o->mfa_serial && !r->serial))
+	if (!r->form || !r->endpoint || !r->base.words || !r->profile ||
+	    (o->mfa_serial && !r->serial))
 		return err_set(e, ERR_NOMEM, "credentials");
-	(void)str_fmt(r->words, n, "profile %s (assume role %s)", o->profile, o->arn);
+	(void)str_fmt(r->base.words, n, "profile %s (assume role %s)", o->profile, o->arn);
 	return 0;
 }
 
 struct provider *role_new(const struct role_opts *o, struct err *e)
 {
-	struct role *r = mem_alloc(sizeof(*r));
+	struct role *r = source_new(sizeof(*r), &ops, e);
 
 	if (!r) {
-		(void)err_set(e, ERR_NOMEM, "credentials");
 		aws_client_free(o->client);
 		provider_close(o->source);
 		return NULL;
 	}
-	r->base.ops = &ops;
 	r->client = o->client;
 	r->source = o->source;
 	r->mfa = o->mfa;
-	list_init(&r->calls);
 	if (fill(r, o, e) != 0) {
-		role_close(&r->base);
+		source_close(&r->base.base);
 		return NULL;
 	}
-	return &r->base;
+	return &r->base.base;
 }

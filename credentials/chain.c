@@ -30,10 +30,7 @@ struct reading {
 };
 
 struct chain_call {
-	struct provider_call base;
-	struct list node;
-	creds_fn *fn;
-	void *arg;
+	struct source_call base;
 	struct reading *reading;
 	struct loop_work *work;
 	struct aws_files *files;
@@ -53,11 +50,11 @@ static void reading_free(struct reading *r)
 	mem_free(r);
 }
 
-static void call_free(struct chain_call *cc)
+static void drop(struct source_call *call)
 {
-	struct chain *c = (struct chain *)cc->base.provider;
+	struct chain_call *cc = (struct chain_call *)call;
+	struct chain *c = (struct chain *)call->base.provider;
 
-	list_del(&cc->node);
 	if (cc->reading) {
 		cc->reading->call = NULL;
 		work_cancel(cc->work);
@@ -70,7 +67,6 @@ static void call_free(struct chain_call *cc)
 	plan_free(cc->plan);
 	aws_files_free(cc->files);
 	creds_unref(cc->creds);
-	mem_free(cc);
 }
 
 /* --- the end of a call: on a turn of its own, so that no source is closed in its callback --- */
@@ -79,19 +75,14 @@ static void deliver(void *arg)
 {
 	struct chain_call *cc = arg;
 	struct creds *c = cc->creds;
-	struct err why = cc->why;
-	creds_fn *fn = cc->fn;
-	void *to = cc->arg;
 
 	cc->creds = NULL;
-	call_free(cc);
-	fn(to, c, c ? NULL : &why);
-	creds_unref(c);
+	source_end(&cc->base, c, &cc->why);
 }
 
 static void finish(struct chain_call *cc, struct creds *creds, const struct err *why)
 {
-	struct chain *c = (struct chain *)cc->base.provider;
+	struct chain *c = (struct chain *)cc->base.base.provider;
 
 	timer_disarm(c->loop, &cc->limit);
 	if (creds) {
@@ -152,7 +143,7 @@ static int read_retry(struct chain *c, const struct aws_files *files, struct err
 /* Takes p. */
 static int ask_source(struct chain_call *cc, struct plan *p, struct err *e)
 {
-	struct chain *c = (struct chain *)cc->base.provider;
+	struct chain *c = (struct chain *)cc->base.base.provider;
 
 	if (read_retry(c, cc->files, e) == 0)
 		cc->source = chain_source(c, cc->files, p, e);
@@ -165,7 +156,7 @@ static int ask_source(struct chain_call *cc, struct plan *p, struct err *e)
 static void on_region(void *arg, const char *region, const struct err *why)
 {
 	struct chain_call *cc = arg;
-	struct chain *c = (struct chain *)cc->base.provider;
+	struct chain *c = (struct chain *)cc->base.base.provider;
 	struct plan *p = cc->plan;
 	struct err e;
 
@@ -190,7 +181,7 @@ static bool calls_a_region(const struct plan *p)
 /* True: the instance's region is asked for first. The last place to look, as for the AWS CLI. */
 static bool waits_for_region(struct chain_call *cc, struct plan *p)
 {
-	struct chain *c = (struct chain *)cc->base.provider;
+	struct chain *c = (struct chain *)cc->base.base.provider;
 	const char *profile = profile_name(c->profile, c->env);
 
 	if (c->sts_endpoint || c->found_region || !calls_a_region(p) ||
@@ -209,7 +200,7 @@ static bool waits_for_region(struct chain_call *cc, struct plan *p)
 
 static int ask(struct chain_call *cc, struct err *e)
 {
-	struct chain *c = (struct chain *)cc->base.provider;
+	struct chain *c = (struct chain *)cc->base.base.provider;
 	struct plan *p;
 
 	if (plan_make(&(struct plan_opts){ .files = cc->files,
@@ -250,8 +241,10 @@ static void on_read(void *arg, bool cancelled)
 	reading_free(r);
 }
 
-static int start(struct chain *c, struct chain_call *cc, struct err *e)
+static int begin(struct source_call *call, struct err *e)
 {
+	struct chain_call *cc = (struct chain_call *)call;
+	struct chain *c = (struct chain *)call->base.provider;
 	struct reading *r = mem_alloc(sizeof(*r));
 
 	if (!r)
@@ -270,37 +263,10 @@ static int start(struct chain *c, struct chain_call *cc, struct err *e)
 
 /* --- the provider --- */
 
-static struct provider_call *chain_get(struct provider *p, creds_fn *fn, void *arg, struct err *e)
-{
-	struct chain *c = (struct chain *)p;
-	struct chain_call *cc = mem_alloc(sizeof(*cc));
-
-	if (!cc) {
-		(void)err_set(e, ERR_NOMEM, "credentials");
-		return NULL;
-	}
-	cc->base.provider = p;
-	cc->fn = fn;
-	cc->arg = arg;
-	list_add_tail(&c->calls, &cc->node);
-	if (start(c, cc, e) != 0) {
-		call_free(cc);
-		return NULL;
-	}
-	return &cc->base;
-}
-
-static void chain_cancel(struct provider_call *call)
-{
-	call_free((struct chain_call *)call);
-}
-
-static void chain_close(struct provider *p)
+static void chain_free(struct provider *p)
 {
 	struct chain *c = (struct chain *)p;
 
-	while (!list_empty(&c->calls))
-		call_free(CONTAINER_OF(c->calls.next, struct chain_call, node));
 	mem_free(c->profile);
 	mem_free(c->region);
 	mem_free(c->found_region);
@@ -309,7 +275,6 @@ static void chain_close(struct provider *p)
 	mem_free(c->last);
 	mem_free(c->refused);
 	sso_renewals_free(c->own_renewals);
-	mem_free(c);
 }
 
 static const char *chain_describe(const struct provider *p)
@@ -331,13 +296,17 @@ static void chain_expire(struct provider *p, const struct creds *bad)
 	c->refused = refused;
 }
 
-static const struct provider_ops ops = {
-	.name = "chain",
-	.get = chain_get,
-	.cancel = chain_cancel,
-	.close = chain_close,
-	.describe = chain_describe,
-	.expire = chain_expire,
+static const struct source_ops ops = {
+	.base = { .name = "chain",
+		  .get = source_get,
+		  .cancel = source_cancel,
+		  .close = source_close,
+		  .describe = chain_describe,
+		  .expire = chain_expire },
+	.call_size = sizeof(struct chain_call),
+	.begin = begin,
+	.drop = drop,
+	.free = chain_free,
 };
 
 /* A copy of what was given; false: out of memory. */
@@ -349,19 +318,15 @@ static bool kept(char **to, const char *text)
 
 struct provider *chain_new(const struct chain_opts *o, struct err *e)
 {
-	struct chain *c = mem_alloc(sizeof(*c));
+	struct chain *c = source_new(sizeof(*c), &ops, e);
 
-	if (!c) {
-		(void)err_set(e, ERR_NOMEM, "credentials");
+	if (!c)
 		return NULL;
-	}
-	c->base.ops = &ops;
 	c->loop = o->loop;
 	c->http = o->http;
 	c->env = o->environ;
 	c->mfa = o->mfa;
 	c->profile_explicit = o->profile_explicit;
-	list_init(&c->calls);
 	rest_shared_init(&c->rest, &(struct aws_retry){ 0 });
 	if (!o->renewals)
 		c->own_renewals = sso_renewals_new(e);
@@ -369,8 +334,8 @@ struct provider *chain_new(const struct chain_opts *o, struct err *e)
 	if (!c->renewals || !kept(&c->profile, o->profile) || !kept(&c->region, o->region) ||
 	    !kept(&c->sts_endpoint, o->sts_endpoint) || !kept(&c->ca_file, o->ca_file)) {
 		(void)err_set(e, ERR_NOMEM, "credentials");
-		chain_close(&c->base);
+		source_close(&c->base.base);
 		return NULL;
 	}
-	return cache_new(o->loop, loop_clock(o->loop), &c->base, e);
+	return cache_new(o->loop, loop_clock(o->loop), &c->base.base, e);
 }

@@ -10,7 +10,7 @@ struct aws_files;
 struct plan;
 
 struct chain {
-	struct provider base;
+	struct source base;
 	struct loop *loop;
 	struct http *http;
 	const char *const *env;
@@ -22,7 +22,6 @@ struct chain {
 	char *refused;      /* the access key id that AWS refused last; NULL: none */
 	struct sso_renewals *renewals, *own_renewals; /* own: NULL where others share them */
 	struct rest_shared rest;
-	struct list calls;
 };
 
 /* What the plan means, ready to be asked; with it go the sources below it. */

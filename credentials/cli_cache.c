@@ -10,7 +10,6 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -22,18 +21,14 @@
 enum { NAME_JSON_MAX = 16 * 1024, LEFT_MS = 15 * 60 * 1000 };
 
 struct cli {
-	struct provider base;
+	struct source base;
 	struct loop *loop;
 	struct provider *inner;
 	char *path, *refused;
-	struct list calls;
 };
 
 struct cli_call {
-	struct provider_call base;
-	struct list node;
-	creds_fn *fn;
-	void *arg;
+	struct source_call base;
 	struct file_job *job;
 	struct provider_call *asking;
 	struct creds *creds; /* being written */
@@ -82,25 +77,13 @@ char *cli_cache_print(const struct creds *c)
 	return text;
 }
 
-static void call_free(struct cli_call *cc)
+static void drop(struct source_call *call)
 {
-	list_del(&cc->node);
+	struct cli_call *cc = (struct cli_call *)call;
+
 	file_job_cancel(cc->job);
 	provider_cancel(cc->asking);
 	creds_unref(cc->creds);
-	mem_free(cc);
-}
-
-/* Takes c. */
-static void answer(struct cli_call *cc, struct creds *c, const struct err *why)
-{
-	creds_fn *fn = cc->fn;
-	void *arg = cc->arg;
-	struct err e = why ? *why : (struct err){ 0 };
-
-	call_free(cc);
-	fn(arg, c, c ? NULL : &e);
-	creds_unref(c);
 }
 
 static void on_written(void *arg, const char *text, size_t n, const struct err *why)
@@ -113,19 +96,19 @@ static void on_written(void *arg, const char *text, size_t n, const struct err *
 	cc->creds = NULL;
 	if (!text)
 		log_debug("creds", "not kept for the AWS CLI: %s", why->msg);
-	answer(cc, c, NULL);
+	source_end(&cc->base, c, NULL);
 }
 
 static void on_fetched(void *arg, struct creds *c, const struct err *why)
 {
 	struct cli_call *cc = arg;
-	struct cli *p = (struct cli *)cc->base.provider;
+	struct cli *p = (struct cli *)cc->base.base.provider;
 	char *text;
 	struct err e;
 
 	cc->asking = NULL;
 	if (!c) {
-		answer(cc, NULL, why);
+		source_end(&cc->base, NULL, why);
 		return;
 	}
 	text = cli_cache_print(c);
@@ -147,7 +130,7 @@ static bool good(const struct cli *p, const struct creds *c)
 static void on_read(void *arg, const char *text, size_t n, const struct err *why)
 {
 	struct cli_call *cc = arg;
-	struct cli *p = (struct cli *)cc->base.provider;
+	struct cli *p = (struct cli *)cc->base.base.provider;
 	struct creds *c = NULL;
 	struct err e;
 
@@ -156,50 +139,31 @@ static void on_read(void *arg, const char *text, size_t n, const struct err *why
 	if (text)
 		c = sso_role_parse(text, n, provider_describe(p->inner), &e);
 	if (c && good(p, c)) {
-		answer(cc, c, NULL);
+		source_end(&cc->base, c, NULL);
 		return;
 	}
 	creds_unref(c);
 	cc->asking = provider_get(p->inner, on_fetched, cc, &e);
 	if (!cc->asking)
-		answer(cc, NULL, &e);
+		source_end(&cc->base, NULL, &e);
 }
 
-static struct provider_call *cli_get(struct provider *p, creds_fn *fn, void *arg, struct err *e)
+static int begin(struct source_call *call, struct err *e)
 {
-	struct cli *c = (struct cli *)p;
-	struct cli_call *cc = mem_alloc(sizeof(*cc));
+	struct cli_call *cc = (struct cli_call *)call;
+	const struct cli *c = (struct cli *)call->base.provider;
 
-	if (!cc) {
-		(void)err_set(e, ERR_NOMEM, "credentials");
-		return NULL;
-	}
-	cc->base.provider = p;
-	cc->fn = fn;
-	cc->arg = arg;
-	list_add_tail(&c->calls, &cc->node);
 	cc->job = file_job_read(c->loop, c->path, on_read, cc, e);
-	if (cc->job)
-		return &cc->base;
-	call_free(cc);
-	return NULL;
+	return cc->job ? 0 : -1;
 }
 
-static void cli_cancel(struct provider_call *call)
-{
-	call_free((struct cli_call *)call);
-}
-
-static void cli_close(struct provider *p)
+static void cli_free(struct provider *p)
 {
 	struct cli *c = (struct cli *)p;
 
-	while (!list_empty(&c->calls))
-		call_free(CONTAINER_OF(c->calls.next, struct cli_call, node));
 	provider_close(c->inner);
 	mem_free(c->path);
 	mem_free(c->refused);
-	mem_free(c);
 }
 
 static const char *cli_describe(const struct provider *p)
@@ -207,35 +171,36 @@ static const char *cli_describe(const struct provider *p)
 	return provider_describe(((const struct cli *)p)->inner);
 }
 
-static const struct provider_ops ops = {
-	.name = "AWS CLI's cache",
-	.get = cli_get,
-	.cancel = cli_cancel,
-	.close = cli_close,
-	.describe = cli_describe,
+static const struct source_ops ops = {
+	.base = { .name = "AWS CLI's cache",
+		  .get = source_get,
+		  .cancel = source_cancel,
+		  .close = source_close,
+		  .describe = cli_describe },
+	.call_size = sizeof(struct cli_call),
+	.begin = begin,
+	.drop = drop,
+	.free = cli_free,
 };
 
 struct provider *cli_cache_new(const struct cli_cache_opts *o, struct err *e)
 {
-	struct cli *c = mem_alloc(sizeof(*c));
+	struct cli *c = source_new(sizeof(*c), &ops, e);
 	char name[41];
 
 	if (!c) {
-		(void)err_set(e, ERR_NOMEM, "credentials");
 		provider_close(o->inner);
 		return NULL;
 	}
-	c->base.ops = &ops;
 	c->loop = o->loop;
 	c->inner = o->inner;
-	list_init(&c->calls);
 	c->refused = mem_strdup(o->refused);
 	if (cli_cache_name(&o->key, name, e) == 0)
 		c->path = sso_file_path(o->environ, SSO_ROLES, name, e);
 	if (c->path && (c->refused || !o->refused))
-		return &c->base;
+		return &c->base.base;
 	if (c->path)
 		(void)err_set(e, ERR_NOMEM, "credentials");
-	cli_close(&c->base);
+	source_close(&c->base.base);
 	return NULL;
 }

@@ -10,7 +10,6 @@
  */
 #include <string.h>
 
-#include "base/list.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "credentials/env.h"
@@ -24,19 +23,15 @@
 enum { TRY_MS = 2000, PAUSE_MS = 1000, TRIES = 3 };
 
 struct container {
-	struct provider base;
+	struct source base;
 	struct loop *loop;
 	struct http *http;
 	const char *const *env;
-	char *url, *ca_file, *words;
-	struct list calls;
+	char *url, *ca_file;
 };
 
 struct container_call {
-	struct provider_call base;
-	struct list node;
-	creds_fn *fn;
-	void *arg;
+	struct source_call base;
 	struct secret token;
 	struct file_job *reading;
 	struct http_call *sending;
@@ -95,38 +90,16 @@ int container_url(const char *const *env, char **url, struct err *e)
 	return -1;
 }
 
-/* --- a call's end --- */
-
-static void call_free(struct container_call *cc)
+static void drop(struct source_call *call)
 {
-	struct container *c = (struct container *)cc->base.provider;
+	struct container_call *cc = (struct container_call *)call;
 
-	list_del(&cc->node);
 	file_job_cancel(cc->reading);
 	if (cc->sending)
 		http_cancel(cc->sending);
-	timer_disarm(c->loop, &cc->pause);
+	timer_disarm(((struct container *)call->base.provider)->loop, &cc->pause);
 	loop_unpost(&cc->post);
 	secret_free(&cc->token);
-	mem_free(cc);
-}
-
-static void answer(struct container_call *cc, struct creds *c, const struct err *why)
-{
-	creds_fn *fn = cc->fn;
-	void *arg = cc->arg;
-
-	call_free(cc);
-	fn(arg, c, why);
-	creds_unref(c);
-}
-
-static void fail(struct container_call *cc, struct err *why)
-{
-	struct container *c = (struct container *)cc->base.provider;
-
-	(void)err_wrap(why, "%s", c->words);
-	answer(cc, NULL, why);
 }
 
 /* --- its steps --- */
@@ -136,15 +109,15 @@ static void transmit(void *arg);
 static void on_reply(void *arg, const struct http_reply *r, const struct err *why)
 {
 	struct container_call *cc = arg;
-	struct container *c = (struct container *)cc->base.provider;
+	struct container *c = (struct container *)cc->base.base.provider;
 	struct creds *creds;
 	struct err e;
 	char said[160];
 
 	cc->sending = NULL;
 	if (r && r->status == 200) {
-		creds = metadata_parse(r->body, r->body_len, c->words, &e);
-		answer(cc, creds, creds ? NULL : &e);
+		creds = metadata_parse(r->body, r->body_len, c->base.words, &e);
+		source_end(&cc->base, creds, &e);
 		return;
 	}
 	if (++cc->tries < TRIES && (!r || r->status >= 500 || r->status == 429)) {
@@ -158,13 +131,13 @@ static void on_reply(void *arg, const struct http_reply *r, const struct err *wh
 	} else {
 		e = *why;
 	}
-	fail(cc, &e);
+	source_fail(&cc->base, &e);
 }
 
 static void transmit(void *arg)
 {
 	struct container_call *cc = arg;
-	struct container *c = (struct container *)cc->base.provider;
+	struct container *c = (struct container *)cc->base.base.provider;
 	struct http_header h[] = { { "Accept", "application/json" },
 				   { "Authorization", cc->token.text } };
 	struct err e;
@@ -179,7 +152,7 @@ static void transmit(void *arg)
 							.no_proxy = true },
 				on_reply, cc, &e);
 	if (!cc->sending)
-		fail(cc, &e);
+		source_fail(&cc->base, &e);
 }
 
 /* A line break in it would make two header fields of one. */
@@ -203,16 +176,18 @@ static void on_token(void *arg, const char *text, size_t n, const struct err *wh
 		if (e.code != ERR_NOMEM)
 			e.code = ERR_CREDS;
 		(void)err_wrap(&e, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
-		fail(cc, &e);
+		source_fail(&cc->base, &e);
 	} else if (take_token(cc, text, n, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &e) != 0) {
-		fail(cc, &e);
+		source_fail(&cc->base, &e);
 	} else {
 		transmit(cc);
 	}
 }
 
-static int begin(struct container *c, struct container_call *cc, struct err *e)
+static int begin(struct source_call *call, struct err *e)
 {
+	struct container_call *cc = (struct container_call *)call;
+	const struct container *c = (struct container *)call->base.provider;
 	const char *file = env_get(c->env, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
 	const char *token = env_get(c->env, "AWS_CONTAINER_AUTHORIZATION_TOKEN");
 
@@ -228,55 +203,20 @@ static int begin(struct container *c, struct container_call *cc, struct err *e)
 
 /* --- the provider --- */
 
-static struct provider_call *container_get(struct provider *p, creds_fn *fn, void *arg,
-					   struct err *e)
-{
-	struct container *c = (struct container *)p;
-	struct container_call *cc = mem_alloc(sizeof(*cc));
-
-	if (!cc) {
-		(void)err_set(e, ERR_NOMEM, "credentials");
-		return NULL;
-	}
-	cc->base.provider = p;
-	cc->fn = fn;
-	cc->arg = arg;
-	list_add_tail(&c->calls, &cc->node);
-	if (begin(c, cc, e) != 0) {
-		call_free(cc);
-		return NULL;
-	}
-	return &cc->base;
-}
-
-static void container_cancel(struct provider_call *call)
-{
-	call_free((struct container_call *)call);
-}
-
-static void container_close(struct provider *p)
+static void container_free(struct provider *p)
 {
 	struct container *c = (struct container *)p;
 
-	while (!list_empty(&c->calls))
-		call_free(CONTAINER_OF(c->calls.next, struct container_call, node));
 	mem_free(c->url);
 	mem_free(c->ca_file);
-	mem_free(c->words);
-	mem_free(c);
 }
 
-static const char *container_describe(const struct provider *p)
-{
-	return ((const struct container *)p)->words;
-}
-
-static const struct provider_ops ops = {
-	.name = "container",
-	.get = container_get,
-	.cancel = container_cancel,
-	.close = container_close,
-	.describe = container_describe,
+static const struct source_ops ops = {
+	.base = { .name = "container", SOURCE_CALLS },
+	.call_size = sizeof(struct container_call),
+	.begin = begin,
+	.drop = drop,
+	.free = container_free,
 };
 
 static int fill(struct container *c, const struct container_opts *o, struct err *e)
@@ -288,32 +228,28 @@ static int fill(struct container *c, const struct container_opts *o, struct err 
 		return -1;
 	n = strlen(c->url) + 32;
 	host = strstr(c->url, "://") + 3; /* url_parse() has taken it */
-	c->words = mem_alloc(n);
+	c->base.words = mem_alloc(n);
 	c->ca_file = mem_strdup(o->ca_file);
-	if (!c->words || (o->ca_file && !c->ca_file))
+	if (!c->base.words || (o->ca_file && !c->ca_file))
 		return err_set(e, ERR_NOMEM, "credentials");
 	/* Not the path: on ECS whoever knows it may ask for the same credentials. */
-	(void)str_fmt(c->words, n, "container (%.*s)", (int)(host + strcspn(host, "/?#") - c->url),
-		      c->url);
+	(void)str_fmt(c->base.words, n, "container (%.*s)",
+		      (int)(host + strcspn(host, "/?#") - c->url), c->url);
 	return 0;
 }
 
 struct provider *container_new(const struct container_opts *o, struct err *e)
 {
-	struct container *c = mem_alloc(sizeof(*c));
+	struct container *c = source_new(sizeof(*c), &ops, e);
 
-	if (!c) {
-		(void)err_set(e, ERR_NOMEM, "credentials");
+	if (!c)
 		return NULL;
-	}
-	c->base.ops = &ops;
 	c->loop = o->loop;
 	c->http = o->http;
 	c->env = o->environ;
-	list_init(&c->calls);
 	if (fill(c, o, e) != 0) {
-		container_close(&c->base);
+		source_close(&c->base.base);
 		return NULL;
 	}
-	return &c->base;
+	return &c->base.base;
 }

@@ -20,20 +20,15 @@
 enum { LIMIT_MS = 60000, OUT_MAX = 64 * 1024, ERR_MAX = 16 * 1024, ERR_SHOWN = 160 };
 
 struct command {
-	struct provider base;
+	struct source base; /* words: "profile x (credential_process)" */
 	struct loop *loop;
 	const char *const *env;
 	char **argv; /* one block */
-	char *words; /* "profile x (credential_process)" */
-	struct list calls;
 };
 
 struct command_call {
-	struct provider_call base;
-	struct list node;
+	struct source_call base;
 	struct process *process;
-	creds_fn *fn;
-	void *arg;
 };
 
 /* --- the answer --- */
@@ -115,39 +110,22 @@ static struct creds *from_result(const struct process_result *r, const char *pro
 
 /* --- the provider --- */
 
-static void call_free(struct command_call *cc)
-{
-	list_del(&cc->node);
-	mem_free(cc);
-}
-
 static void on_exit_of(void *arg, const struct process_result *result)
 {
 	struct command_call *cc = arg;
-	struct command *c = (struct command *)cc->base.provider;
-	creds_fn *fn = cc->fn;
-	void *to = cc->arg;
+	struct command *c = (struct command *)cc->base.base.provider;
 	struct err e;
-	struct creds *creds = from_result(result, c->argv[0], c->words, &e);
+	struct creds *creds = from_result(result, c->argv[0], c->base.words, &e);
 
-	call_free(cc);
-	fn(to, creds, creds ? NULL : &e);
-	creds_unref(creds);
+	cc->process = NULL;
+	source_end(&cc->base, creds, &e);
 }
 
-static struct provider_call *command_get(struct provider *p, creds_fn *fn, void *arg, struct err *e)
+static int begin(struct source_call *call, struct err *e)
 {
-	struct command *c = (struct command *)p;
-	struct command_call *cc = mem_alloc(sizeof(*cc));
+	struct command_call *cc = (struct command_call *)call;
+	const struct command *c = (struct command *)call->base.provider;
 
-	if (!cc) {
-		(void)err_set(e, ERR_NOMEM, "credentials");
-		return NULL;
-	}
-	cc->base.provider = p;
-	cc->fn = fn;
-	cc->arg = arg;
-	list_add_tail(&c->calls, &cc->node);
 	cc->process = process_start(c->loop,
 				    &(struct process_opts){ .argv = (const char *const *)c->argv,
 							    .env = c->env,
@@ -157,74 +135,54 @@ static struct provider_call *command_get(struct provider *p, creds_fn *fn, void 
 							    .err_max = ERR_MAX,
 							    .limit_ms = LIMIT_MS },
 				    on_exit_of, cc, e);
-	if (!cc->process) {
-		(void)err_wrap(e, "%s", c->words);
-		call_free(cc);
-		return NULL;
-	}
-	return &cc->base;
+	return cc->process ? 0 : err_wrap(e, "%s", c->base.words);
 }
 
-static void command_cancel(struct provider_call *call)
+static void drop(struct source_call *call)
 {
 	struct command_call *cc = (struct command_call *)call;
 
-	process_cancel(cc->process);
-	call_free(cc);
+	if (cc->process)
+		process_cancel(cc->process);
 }
 
-static void command_close(struct provider *p)
+static void command_free(struct provider *p)
 {
-	struct command *c = (struct command *)p;
-
-	while (!list_empty(&c->calls))
-		command_cancel(&CONTAINER_OF(c->calls.next, struct command_call, node)->base);
-	mem_free(c->argv);
-	mem_free(c->words);
-	mem_free(c);
+	mem_free(((struct command *)p)->argv);
 }
 
-static const char *command_describe(const struct provider *p)
-{
-	return ((const struct command *)p)->words;
-}
-
-static const struct provider_ops ops = {
-	.name = "credential_process",
-	.get = command_get,
-	.cancel = command_cancel,
-	.close = command_close,
-	.describe = command_describe,
+static const struct source_ops ops = {
+	.base = { .name = "credential_process", SOURCE_CALLS },
+	.call_size = sizeof(struct command_call),
+	.begin = begin,
+	.drop = drop,
+	.free = command_free,
 };
 
 static int fill(struct command *c, const struct command_opts *o, struct err *e)
 {
 	size_t count, n = strlen(o->profile) + 40;
 
-	c->words = mem_alloc(n);
-	if (!c->words)
+	c->base.words = mem_alloc(n);
+	if (!c->base.words)
 		return err_set(e, ERR_NOMEM, "credentials");
-	(void)str_fmt(c->words, n, "profile %s (credential_process)", o->profile);
+	(void)str_fmt(c->base.words, n, "profile %s (credential_process)", o->profile);
 	if (words_split(o->command, &c->argv, &count, e) != 0)
-		return err_wrap(e, "%s", c->words);
-	return count ? 0 : err_set(e, ERR_CONFIG, "%s: an empty command", c->words);
+		return err_wrap(e, "%s", c->base.words);
+	return count ? 0 : err_set(e, ERR_CONFIG, "%s: an empty command", c->base.words);
 }
 
 struct provider *command_new(const struct command_opts *o, struct err *e)
 {
-	struct command *c = mem_alloc(sizeof(*c));
+	struct command *c = source_new(sizeof(*c), &ops, e);
 
-	if (!c) {
-		(void)err_set(e, ERR_NOMEM, "credentials");
+	if (!c)
 		return NULL;
-	}
-	c->base.ops = &ops;
 	c->loop = o->loop;
 	c->env = o->environ;
-	list_init(&c->calls);
 	if (fill(c, o, e) != 0) {
-		command_close(&c->base);
+		source_close(&c->base.base);
 		return NULL;
 	}
-	return &c->base;
+	return &c->base.base;
 }

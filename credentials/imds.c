@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
@@ -22,34 +21,26 @@ int64_t imds_extension_ms(uint32_t random)
 }
 
 struct imds {
-	struct provider base;
+	struct source base;
 	struct imds_opts opts; /* without its texts */
 	char *otherwise;
-	struct list calls;
 };
 
 struct imds_call {
-	struct provider_call base;
-	struct list node;
-	creds_fn *fn;
-	void *arg;
+	struct source_call base;
 	struct imds_talk talk;
 	char role[NAME_MAX_LEN + 1];
 	char path[sizeof(ROLE_PATH) + 3 * NAME_MAX_LEN];
 };
 
-static void call_free(struct imds_call *ic)
+static void drop(struct source_call *call)
 {
-	list_del(&ic->node);
-	imds_talk_end(&ic->talk);
-	mem_free(ic);
+	imds_talk_end(&((struct imds_call *)call)->talk);
 }
 
 static void fail(struct imds_call *ic, const struct err *why)
 {
-	struct imds *i = (struct imds *)ic->base.provider;
-	creds_fn *fn = ic->fn;
-	void *arg = ic->arg;
+	struct imds *i = (struct imds *)ic->base.base.provider;
 	struct err e = *why;
 
 	if (i->otherwise) { /* the last of the chain: what is missing is all the others, too */
@@ -57,8 +48,7 @@ static void fail(struct imds_call *ic, const struct err *why)
 		/* Whoever was answered before is on an instance, and this may be over soon. */
 		e.passes = cause_passes(why);
 	}
-	call_free(ic);
-	fn(arg, NULL, &e);
+	source_fail(&ic->base, &e);
 }
 
 /* IMDS serves the old ones on when it cannot make new ones. */
@@ -79,11 +69,9 @@ static void extend(const struct imds *i, struct creds *c)
 static void on_credentials(void *arg, const char *text, size_t n, const struct err *why)
 {
 	struct imds_call *ic = arg;
-	struct imds *i = (struct imds *)ic->base.provider;
+	struct imds *i = (struct imds *)ic->base.base.provider;
 	char source[NAME_MAX_LEN + 40];
 	struct creds *c = NULL;
-	creds_fn *fn = ic->fn;
-	void *to = ic->arg;
 	struct err e;
 
 	(void)str_fmt(source, sizeof(source), "instance metadata (role %s)", ic->role);
@@ -96,9 +84,7 @@ static void on_credentials(void *arg, const char *text, size_t n, const struct e
 		return;
 	}
 	extend(i, c); /* nobody else has it yet */
-	call_free(ic);
-	fn(to, c, NULL);
-	creds_unref(c);
+	source_end(&ic->base, c, NULL);
 }
 
 /* The first line is the role's name. */
@@ -131,66 +117,42 @@ static void on_role(void *arg, const char *text, size_t n, const struct err *why
 		fail(ic, &e);
 }
 
-static struct provider_call *imds_get(struct provider *p, creds_fn *fn, void *arg, struct err *e)
+static int begin(struct source_call *call, struct err *e)
 {
-	struct imds *i = (struct imds *)p;
-	struct imds_call *ic = mem_alloc(sizeof(*ic));
+	struct imds_call *ic = (struct imds_call *)call;
+	const struct imds *i = (struct imds *)call->base.provider;
 
-	if (!ic) {
-		(void)err_set(e, ERR_NOMEM, "credentials");
-		return NULL;
-	}
-	ic->base.provider = p;
-	ic->fn = fn;
-	ic->arg = arg;
-	list_add_tail(&i->calls, &ic->node);
 	ic->talk.http = i->opts.http;
 	ic->talk.at = i->opts.at;
 	ic->talk.missing = "the role: none is attached to the instance";
 	ic->talk.arg = ic;
-	if (imds_talk_ask(&ic->talk, ROLE_PATH, on_role, e) != 0) {
-		call_free(ic);
-		return NULL;
-	}
-	return &ic->base;
+	return imds_talk_ask(&ic->talk, ROLE_PATH, on_role, e);
 }
 
-static void imds_cancel(struct provider_call *call)
+static void imds_free(struct provider *p)
 {
-	call_free((struct imds_call *)call);
+	mem_free(((struct imds *)p)->otherwise);
 }
 
-static void imds_close(struct provider *p)
-{
-	struct imds *i = (struct imds *)p;
-
-	while (!list_empty(&i->calls))
-		call_free(CONTAINER_OF(i->calls.next, struct imds_call, node));
-	mem_free(i->otherwise);
-	mem_free(i);
-}
-
-static const struct provider_ops ops = {
-	.name = "instance metadata",
-	.get = imds_get,
-	.cancel = imds_cancel,
-	.close = imds_close,
+static const struct source_ops ops = {
+	.base = { .name = "instance metadata", SOURCE_CALLS },
+	.call_size = sizeof(struct imds_call),
+	.begin = begin,
+	.drop = drop,
+	.free = imds_free,
 };
 
 struct provider *imds_new(const struct imds_opts *o, struct err *e)
 {
-	struct imds *i = mem_alloc(sizeof(*i));
+	struct imds *i = source_new(sizeof(*i), &ops, e);
 
-	if (i) {
-		i->base.ops = &ops;
-		list_init(&i->calls);
-		i->otherwise = mem_strdup(o->otherwise);
-		i->opts = *o;
-	}
-	if (i && (i->otherwise || !o->otherwise))
-		return &i->base;
+	if (!i)
+		return NULL;
+	i->otherwise = mem_strdup(o->otherwise);
+	i->opts = *o;
+	if (i->otherwise || !o->otherwise)
+		return &i->base.base;
 	(void)err_set(e, ERR_NOMEM, "credentials");
-	if (i)
-		imds_close(&i->base);
+	source_close(&i->base.base);
 	return NULL;
 }

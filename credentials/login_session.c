@@ -27,19 +27,15 @@
 enum { RENEW_MS = 5 * 60 * 1000, REREADS = 3, REREAD_MS = 500 };
 
 struct login {
-	struct provider base;
+	struct source base;
 	struct loop *loop;
 	struct http *http;
-	char *profile, *url, *ca_file, *refused, *path, *words;
+	char *profile, *url, *ca_file, *refused, *path;
 	struct rest_shared *rest;
-	struct list calls;
 };
 
 struct login_call {
-	struct provider_call base;
-	struct list node;
-	creds_fn *fn;
-	void *arg;
+	struct source_call base;
 	struct file_job *job;
 	struct rest_call *rest;
 	struct loop_timer pause;
@@ -52,7 +48,7 @@ struct login_call {
 
 static struct login *login_of(const struct login_call *lc)
 {
-	return (struct login *)lc->base.provider;
+	return (struct login *)lc->base.base.provider;
 }
 
 static int64_t now_ms(const struct login *l)
@@ -60,31 +56,25 @@ static int64_t now_ms(const struct login *l)
 	return clock_wall_ms(loop_clock(l->loop));
 }
 
-static void call_free(struct login_call *lc)
+static void drop(struct source_call *call)
 {
-	list_del(&lc->node);
+	struct login_call *lc = (struct login_call *)call;
+
 	file_job_cancel(lc->job);
 	rest_cancel(lc->rest);
 	timer_disarm(login_of(lc)->loop, &lc->pause);
 	login_file_free(&lc->file);
 	dpop_key_free(lc->key);
 	creds_unref(lc->creds);
-	mem_free(lc);
 }
 
 /* The end: with what the call has, or with why. */
 static void finish(struct login_call *lc, const struct err *why)
 {
-	creds_fn *fn = lc->fn;
-	void *arg = lc->arg;
-	struct creds *c = why ? NULL : creds_ref(lc->creds);
-	struct err copy = why ? *why : (struct err){ 0 };
-
 	if (why)
-		(void)err_wrap(&copy, "%s", login_of(lc)->words);
-	call_free(lc);
-	fn(arg, c, c ? NULL : &copy);
-	creds_unref(c);
+		source_fail(&lc->base, why);
+	else
+		source_end(&lc->base, creds_ref(lc->creds), NULL);
 }
 
 static void sign_in(struct login_call *lc, const char *because)
@@ -112,7 +102,7 @@ static void not_renewed(struct login_call *lc)
 
 	if (serves(lc, 0)) {
 		log_warn("creds", "%s: not renewed, they serve until they expire: %s",
-			 login_of(lc)->words, lc->why.msg);
+			 login_of(lc)->base.words, lc->why.msg);
 		finish(lc, NULL);
 		return;
 	}
@@ -128,7 +118,7 @@ static bool take_file(struct login_call *lc, const char *text, size_t n, struct 
 
 	if (login_file_parse(text, n, l->path, &fresh, e) != 0)
 		return false;
-	c = login_file_creds(&fresh, l->words, e);
+	c = login_file_creds(&fresh, l->base.words, e);
 	if (!c) {
 		(void)err_wrap(e, "%s", l->path);
 		login_file_free(&fresh);
@@ -176,7 +166,7 @@ static void on_written(void *arg, const char *text, size_t n, const struct err *
 	lc->job = NULL;
 	if (!text)
 		log_warn("creds", "%s: what was renewed could not be kept for other programs: %s",
-			 login_of(lc)->words, why->msg);
+			 login_of(lc)->base.words, why->msg);
 	finish(lc, NULL);
 }
 
@@ -184,7 +174,7 @@ static void renewed(struct login_call *lc)
 {
 	struct login *l = login_of(lc);
 	char *text = login_file_print(&lc->file);
-	struct creds *c = login_file_creds(&lc->file, l->words, &lc->why);
+	struct creds *c = login_file_creds(&lc->file, l->base.words, &lc->why);
 	struct err e;
 
 	creds_unref(lc->creds);
@@ -315,57 +305,31 @@ static void on_file(void *arg, const char *text, size_t n, const struct err *why
 
 /* --- the provider --- */
 
-static struct provider_call *login_get(struct provider *p, creds_fn *fn, void *arg, struct err *e)
+static int begin(struct source_call *call, struct err *e)
 {
-	struct login *l = (struct login *)p;
-	struct login_call *lc = mem_alloc(sizeof(*lc));
+	struct login_call *lc = (struct login_call *)call;
 
-	if (!lc) {
-		(void)err_set(e, ERR_NOMEM, "credentials");
-		return NULL;
-	}
-	lc->base.provider = p;
-	lc->fn = fn;
-	lc->arg = arg;
-	list_add_tail(&l->calls, &lc->node);
-	lc->job = file_job_read(l->loop, l->path, on_file, lc, e);
-	if (lc->job)
-		return &lc->base;
-	call_free(lc);
-	return NULL;
+	lc->job = file_job_read(login_of(lc)->loop, login_of(lc)->path, on_file, lc, e);
+	return lc->job ? 0 : -1;
 }
 
-static void login_cancel(struct provider_call *call)
-{
-	call_free((struct login_call *)call);
-}
-
-static void login_close(struct provider *p)
+static void login_free(struct provider *p)
 {
 	struct login *l = (struct login *)p;
 
-	while (!list_empty(&l->calls))
-		call_free(CONTAINER_OF(l->calls.next, struct login_call, node));
 	mem_free(l->profile);
 	mem_free(l->url);
 	mem_free(l->ca_file);
 	mem_free(l->refused);
 	mem_free(l->path);
-	mem_free(l->words);
-	mem_free(l);
 }
 
-static const char *login_describe(const struct provider *p)
-{
-	return ((const struct login *)p)->words;
-}
-
-static const struct provider_ops ops = {
-	.name = "login",
-	.get = login_get,
-	.cancel = login_cancel,
-	.close = login_close,
-	.describe = login_describe,
+static const struct source_ops ops = {
+	.base = { .name = "login", SOURCE_CALLS },
+	.call_size = sizeof(struct login_call),
+	.begin = begin,
+	.drop = drop,
+	.free = login_free,
 };
 
 static bool kept(char **to, const char *text)
@@ -378,31 +342,27 @@ static int fill(struct login *l, const struct login_opts *o, struct err *e)
 {
 	size_t n = strlen(o->profile) + 40;
 
-	l->words = mem_alloc(n);
-	if (!l->words || !kept(&l->profile, o->profile) || !kept(&l->url, o->url) ||
+	l->base.words = mem_alloc(n);
+	if (!l->base.words || !kept(&l->profile, o->profile) || !kept(&l->url, o->url) ||
 	    !kept(&l->ca_file, o->ca_file) || !kept(&l->refused, o->refused))
 		return err_set(e, ERR_NOMEM, "credentials");
-	(void)str_fmt(l->words, n, "profile %s (login_session)", o->profile);
+	(void)str_fmt(l->base.words, n, "profile %s (login_session)", o->profile);
 	l->path = login_file_path(o->environ, o->session, e);
 	return l->path ? 0 : -1;
 }
 
 struct provider *login_new(const struct login_opts *o, struct err *e)
 {
-	struct login *l = mem_alloc(sizeof(*l));
+	struct login *l = source_new(sizeof(*l), &ops, e);
 
-	if (!l) {
-		(void)err_set(e, ERR_NOMEM, "credentials");
+	if (!l)
 		return NULL;
-	}
-	l->base.ops = &ops;
 	l->loop = o->loop;
 	l->http = o->http;
 	l->rest = o->rest;
-	list_init(&l->calls);
 	if (fill(l, o, e) != 0) {
-		login_close(&l->base);
+		source_close(&l->base.base);
 		return NULL;
 	}
-	return &l->base;
+	return &l->base.base;
 }

@@ -53,6 +53,100 @@ const struct creds *provider_kept(const struct provider *p)
 	return p->ops->kept ? p->ops->kept(p) : NULL;
 }
 
+/* --- sources that ask somebody --- */
+
+static const struct source_ops *ops_of(const struct provider *p)
+{
+	return (const struct source_ops *)p->ops; /* .base is the first member */
+}
+
+static void drop(struct source_call *call)
+{
+	const struct source_ops *ops = ops_of(call->base.provider);
+
+	list_del(&call->node);
+	if (ops->drop)
+		ops->drop(call);
+	mem_free(call);
+}
+
+struct provider_call *source_get(struct provider *p, creds_fn *fn, void *arg, struct err *e)
+{
+	struct source_call *call = mem_alloc(ops_of(p)->call_size);
+
+	if (!call) {
+		(void)err_set(e, ERR_NOMEM, "credentials");
+		return NULL;
+	}
+	call->base.provider = p;
+	call->fn = fn;
+	call->arg = arg;
+	list_add_tail(&((struct source *)p)->calls, &call->node);
+	if (ops_of(p)->begin(call, e) == 0)
+		return &call->base;
+	drop(call);
+	return NULL;
+}
+
+void source_cancel(struct provider_call *call)
+{
+	drop((struct source_call *)call);
+}
+
+void source_close(struct provider *p)
+{
+	struct source *s = (struct source *)p;
+
+	while (!list_empty(&s->calls))
+		drop(CONTAINER_OF(s->calls.next, struct source_call, node));
+	ops_of(p)->free(p);
+	mem_free(s->words);
+	mem_free(s);
+}
+
+const char *source_describe(const struct provider *p)
+{
+	const char *words = ((const struct source *)p)->words;
+
+	return words ? words : p->ops->name;
+}
+
+void *source_new(size_t size, const struct source_ops *ops, struct err *e)
+{
+	struct source *s = mem_alloc(size);
+
+	if (!s) {
+		(void)err_set(e, ERR_NOMEM, "credentials");
+		return NULL;
+	}
+	s->base.ops = &ops->base;
+	list_init(&s->calls);
+	return s;
+}
+
+void source_end(struct source_call *call, struct creds *c, const struct err *why)
+{
+	struct err e = c ? (struct err){ 0 } : *why; /* it may be the call's */
+	creds_fn *fn = call->fn;
+	void *arg = call->arg;
+
+	drop(call);
+	fn(arg, c, c ? NULL : &e);
+	creds_unref(c);
+}
+
+void source_fail(struct source_call *call, const struct err *why)
+{
+	const struct source *s = (const struct source *)call->base.provider;
+	struct err e = *why;
+
+	if (s->words)
+		(void)err_wrap(&e, "%s", s->words);
+	source_end(call, NULL, &e);
+}
+
+/* --- calls that wait for an answer from elsewhere in their file --- */
+
 struct waiter *waiter_new(struct provider *p, struct loop *loop, struct list *waiting, creds_fn *fn,
 			  void *arg, struct err *e)
 {

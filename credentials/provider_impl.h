@@ -31,6 +31,43 @@ struct provider_call { /* first member of each source's call */
 	struct provider *provider;
 };
 
+/* What sources that ask somebody have in common: the life of their calls. A source begins with
+ * struct source, its call with struct source_call, and its operations are struct source_ops with
+ * SOURCE_CALLS in `base`. */
+struct source {
+	struct provider base;
+	struct list calls;
+	char *words; /* what it is, for messages and --explain; freed with it. NULL: the name */
+};
+struct source_call {
+	struct provider_call base;
+	struct list node;
+	creds_fn *fn;
+	void *arg;
+};
+struct source_ops {
+	struct provider_ops base;
+	size_t call_size;
+	/* A zeroed call's first step. -1: *e tells; drop() comes, and no answer. */
+	int (*begin)(struct source_call *, struct err *);
+	void (*drop)(struct source_call *); /* all that it holds and waits for; may be NULL */
+	void (*free)(struct provider *);    /* after its calls, all that is its own but words */
+};
+#define SOURCE_CALLS                                                       \
+	.get = source_get, .cancel = source_cancel, .close = source_close, \
+	.describe = source_describe
+/* The provider functions of that name. */
+struct provider_call *source_get(struct provider *, creds_fn *, void *arg, struct err *);
+void source_cancel(struct provider_call *);
+void source_close(struct provider *);
+const char *source_describe(const struct provider *);
+/* A new source of that size, zeroed. NULL: out of memory. */
+void *source_new(size_t size, const struct source_ops *, struct err *);
+/* The end of a call: with c, which is taken, or for want of it with a cause. */
+void source_end(struct source_call *, struct creds *c, const struct err *why);
+/* The same with a cause, in front of which `words` are put. */
+void source_fail(struct source_call *, const struct err *why);
+
 /* A call whose answer is known or comes later from elsewhere in the same file:
  * waiter_new() puts it into `waiting`, waiter_answer() (once) takes it out and has the
  * callback come on a later turn, waiter_cancel() is provider_cancel(). */

@@ -30,37 +30,16 @@ enum { CACHED_MIN_MS = 15 * 60 * 1000, RENEW_MS = 15 * 60 * 1000 };
 
 /* --- the end --- */
 
-static void call_free(struct sso_call *sc)
+static void drop(struct source_call *call)
 {
-	list_del(&sc->node);
+	struct sso_call *sc = (struct sso_call *)call;
+
 	sso_leave_renewal(sc);
 	file_job_cancel(sc->job);
 	rest_cancel(sc->rest);
 	timer_disarm(sso_of(sc)->loop, &sc->pause);
 	sso_token_free(&sc->token);
 	creds_unref(sc->creds);
-	mem_free(sc);
-}
-
-static void finish(struct sso_call *sc, struct creds *c, const struct err *why)
-{
-	creds_fn *fn = sc->fn;
-	void *arg = sc->arg;
-	struct err copy = why ? *why : (struct err){ 0 };
-
-	if (c)
-		creds_ref(c);
-	call_free(sc);
-	fn(arg, c, c ? NULL : &copy);
-	creds_unref(c);
-}
-
-void sso_fail(struct sso_call *sc, const struct err *why)
-{
-	struct err e = *why;
-
-	(void)err_wrap(&e, "%s", sso_of(sc)->words);
-	finish(sc, NULL, &e);
 }
 
 /* Nobody can do anything about it but the user. */
@@ -69,7 +48,7 @@ static void sign_in(struct sso_call *sc, const char *because)
 	struct err e;
 
 	(void)err_set(&e, ERR_CREDS, "%s: run awsocks login %s", because, sso_of(sc)->profile);
-	sso_fail(sc, &e);
+	source_fail(&sc->base, &e);
 }
 
 /* --- role credentials --- */
@@ -84,8 +63,7 @@ static void on_cached(void *arg, const char *text, size_t n, const struct err *w
 	sc->creds = NULL;
 	if (!text)
 		log_debug("creds", "%s", why->msg); /* only costs the next one a call */
-	finish(sc, c, NULL);
-	creds_unref(c);
+	source_end(&sc->base, c, NULL);
 }
 
 /* Takes c. Kept for the CLI too, if they live long enough to be taken from there. */
@@ -104,8 +82,7 @@ static void keep(struct sso_call *sc, struct creds *c)
 	if (sc->job)
 		return;
 	sc->creds = NULL;
-	finish(sc, c, NULL);
-	creds_unref(c);
+	source_end(&sc->base, c, NULL);
 }
 
 static void on_role(void *arg, const char *body, size_t n, const struct rest_error *error,
@@ -119,14 +96,14 @@ static void on_role(void *arg, const char *body, size_t n, const struct rest_err
 
 	sc->rest = NULL;
 	if (body) {
-		c = sso_reply_parse(body, n, s->account, s->words, &e);
+		c = sso_reply_parse(body, n, s->account, s->base.words, &e);
 		if (c) {
 			c->expires_ms -= error->skew_ms; /* by our clock; nobody else has it yet */
 			keep(sc, c);
 			return;
 		}
 		(void)err_wrap(&e, "sso: GetRoleCredentials (request %s)", error->request_id);
-		sso_fail(sc, &e);
+		source_fail(&sc->base, &e);
 	} else if (error->status == 401) {
 		(void)str_fmt(text, sizeof(text),
 			      "the sign-in is no longer valid (sso: GetRoleCredentials: HTTP 401, "
@@ -139,9 +116,9 @@ static void on_role(void *arg, const char *body, size_t n, const struct rest_err
 			      "administrator of IAM Identity Center, or mend the profile (sso: "
 			      "GetRoleCredentials: HTTP 403, request %s)",
 			      s->role, s->account, error->request_id);
-		sso_fail(sc, &e);
+		source_fail(&sc->base, &e);
 	} else {
-		sso_fail(sc, why);
+		source_fail(&sc->base, why);
 	}
 }
 
@@ -186,7 +163,7 @@ void sso_ask_role(struct sso_call *sc)
 				     on_role, sc, &e);
 	mem_free(url);
 	if (!sc->rest)
-		sso_fail(sc, &e);
+		source_fail(&sc->base, &e);
 }
 
 /* --- the files first --- */
@@ -223,12 +200,12 @@ static void on_token(void *arg, const char *text, size_t n, const struct err *wh
 	} else if (!text && why->code == ERR_LIMIT) {
 		(void)err_set(&sc->why, ERR_CREDS, "%s: run awsocks login %s", why->msg,
 			      s->profile);
-		sso_fail(sc, &sc->why);
+		source_fail(&sc->base, &sc->why);
 	} else if (!text) {
-		sso_fail(sc, why);
+		source_fail(&sc->base, why);
 	} else if (sso_token_parse(text, n, s->token_path, &sc->token, &e) != 0) {
 		(void)err_set(&sc->why, ERR_CREDS, "%s: run awsocks login %s", e.msg, s->profile);
-		sso_fail(sc, &sc->why);
+		source_fail(&sc->base, &sc->why);
 	} else {
 		use_token(sc);
 	}
@@ -243,54 +220,34 @@ static void on_role_file(void *arg, const char *text, size_t n, const struct err
 
 	sc->job = NULL;
 	if (text)
-		c = sso_role_parse(text, n, s->words, &e);
+		c = sso_role_parse(text, n, s->base.words, &e);
 	if (!c && (text || why->sys != ENOENT))
 		log_debug("creds", "%s is of no use: %s", s->role_path, text ? e.msg : why->msg);
 	if (c && c->expires_ms - sso_now_ms(s) > CACHED_MIN_MS &&
 	    !(s->refused && strcmp(s->refused, c->access_key_id) == 0)) {
-		finish(sc, c, NULL);
-		creds_unref(c);
+		source_end(&sc->base, c, NULL);
 		return;
 	}
 	creds_unref(c);
 	sc->job = file_job_read(s->loop, s->token_path, on_token, sc, &e);
 	if (!sc->job)
-		sso_fail(sc, &e);
+		source_fail(&sc->base, &e);
 }
 
 /* --- the provider --- */
 
-static struct provider_call *sso_get(struct provider *p, creds_fn *fn, void *arg, struct err *e)
+static int begin(struct source_call *call, struct err *e)
 {
-	struct sso *s = (struct sso *)p;
-	struct sso_call *sc = mem_alloc(sizeof(*sc));
+	struct sso_call *sc = (struct sso_call *)call;
 
-	if (!sc) {
-		(void)err_set(e, ERR_NOMEM, "credentials");
-		return NULL;
-	}
-	sc->base.provider = p;
-	sc->fn = fn;
-	sc->arg = arg;
-	list_add_tail(&s->calls, &sc->node);
-	sc->job = file_job_read(s->loop, s->role_path, on_role_file, sc, e);
-	if (sc->job)
-		return &sc->base;
-	call_free(sc);
-	return NULL;
+	sc->job = file_job_read(sso_of(sc)->loop, sso_of(sc)->role_path, on_role_file, sc, e);
+	return sc->job ? 0 : -1;
 }
 
-static void sso_cancel(struct provider_call *call)
-{
-	call_free((struct sso_call *)call);
-}
-
-static void sso_close(struct provider *p)
+static void sso_free(struct provider *p)
 {
 	struct sso *s = (struct sso *)p;
 
-	while (!list_empty(&s->calls))
-		call_free(CONTAINER_OF(s->calls.next, struct sso_call, node));
 	mem_free(s->profile);
 	mem_free(s->session);
 	mem_free(s->start_url);
@@ -303,21 +260,14 @@ static void sso_close(struct provider *p)
 	mem_free(s->token_path);
 	mem_free(s->role_path);
 	mem_free(s->refused);
-	mem_free(s->words);
-	mem_free(s);
 }
 
-static const char *sso_describe(const struct provider *p)
-{
-	return ((const struct sso *)p)->words;
-}
-
-static const struct provider_ops ops = {
-	.name = "SSO",
-	.get = sso_get,
-	.cancel = sso_cancel,
-	.close = sso_close,
-	.describe = sso_describe,
+static const struct source_ops ops = {
+	.base = { .name = "SSO", SOURCE_CALLS },
+	.call_size = sizeof(struct sso_call),
+	.begin = begin,
+	.drop = drop,
+	.free = sso_free,
 };
 
 static bool kept(char **to, const char *text)
@@ -343,14 +293,15 @@ static int fill(struct sso *s, const struct sso_opts *o, struct err *e)
 {
 	size_t n = strlen(o->profile) + strlen(o->role) + strlen(o->account) + 80;
 
-	s->words = mem_alloc(n);
-	if (!s->words || !kept(&s->profile, o->profile) || !kept(&s->session, o->where.session) ||
-	    !kept(&s->start_url, o->where.start_url) || !kept(&s->region, o->where.region) ||
-	    !kept(&s->account, o->account) || !kept(&s->role, o->role) ||
-	    !kept(&s->portal_url, o->portal_url) || !kept(&s->oidc_url, o->oidc_url) ||
-	    !kept(&s->ca_file, o->ca_file) || !kept(&s->refused, o->refused))
+	s->base.words = mem_alloc(n);
+	if (!s->base.words || !kept(&s->profile, o->profile) ||
+	    !kept(&s->session, o->where.session) || !kept(&s->start_url, o->where.start_url) ||
+	    !kept(&s->region, o->where.region) || !kept(&s->account, o->account) ||
+	    !kept(&s->role, o->role) || !kept(&s->portal_url, o->portal_url) ||
+	    !kept(&s->oidc_url, o->oidc_url) || !kept(&s->ca_file, o->ca_file) ||
+	    !kept(&s->refused, o->refused))
 		return err_set(e, ERR_NOMEM, "credentials");
-	(void)str_fmt(s->words, n, "profile %s (SSO, role %s in %s)", o->profile, o->role,
+	(void)str_fmt(s->base.words, n, "profile %s (SSO, role %s in %s)", o->profile, o->role,
 		      o->account);
 	s->where = (struct sso_where){ s->session, s->start_url, s->region };
 	if (name_files(s, o, e) != 0)
@@ -361,20 +312,16 @@ static int fill(struct sso *s, const struct sso_opts *o, struct err *e)
 
 struct provider *sso_new(const struct sso_opts *o, struct err *e)
 {
-	struct sso *s = mem_alloc(sizeof(*s));
+	struct sso *s = source_new(sizeof(*s), &ops, e);
 
-	if (!s) {
-		(void)err_set(e, ERR_NOMEM, "credentials");
+	if (!s)
 		return NULL;
-	}
-	s->base.ops = &ops;
 	s->loop = o->loop;
 	s->http = o->http;
 	s->rest = o->rest;
-	list_init(&s->calls);
 	if (fill(s, o, e) != 0) {
-		sso_close(&s->base);
+		source_close(&s->base.base);
 		return NULL;
 	}
-	return &s->base;
+	return &s->base.base;
 }

@@ -9,23 +9,18 @@ struct file_job;
 struct rest_call;
 
 struct sso {
-	struct provider base;
+	struct source base;
 	struct loop *loop;
 	struct http *http;
 	struct sso_where where;
 	char *profile, *session, *start_url, *region, *account, *role;
 	char *portal_url, *oidc_url, *ca_file, *token_path, *role_path, *refused;
-	char *words;
 	struct sso_renewal *renewal; /* of the file at token_path */
 	struct rest_shared *rest;
-	struct list calls;
 };
 
 struct sso_call {
-	struct provider_call base;
-	struct list node;
-	creds_fn *fn;
-	void *arg;
+	struct source_call base;
 	struct file_job *job;
 	struct rest_call *rest;
 	struct list waiting; /* for what another one renews */
@@ -38,7 +33,7 @@ struct sso_call {
 
 static inline struct sso *sso_of(const struct sso_call *sc)
 {
-	return (struct sso *)sc->base.provider;
+	return (struct sso *)sc->base.base.provider;
 }
 
 static inline int64_t sso_now_ms(const struct sso *s)
@@ -58,7 +53,6 @@ const char *sso_unrenewable(const struct sso_call *);
 void sso_renew(struct sso_call *);
 /* The way on: the role's credentials for the call's token. */
 void sso_ask_role(struct sso_call *);
-void sso_fail(struct sso_call *, const struct err *why);
 /* May a token that still serves be renewed now? Not again so soon. */
 bool sso_may_renew(const struct sso *);
 /* The one of that file; it lives as long as the renewals. NULL: out of memory. */

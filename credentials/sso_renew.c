@@ -164,7 +164,7 @@ static void not_renewed(struct sso_call *sc)
 	tell_waiting(sc, false);
 	if (sso_token_good(sc)) {
 		log_warn("creds", "%s: the sign-in could not be renewed, it still serves: %s",
-			 sso_of(sc)->words, sc->why.msg);
+			 sso_of(sc)->base.words, sc->why.msg);
 		sso_ask_role(sc);
 		return;
 	}
@@ -173,7 +173,7 @@ static void not_renewed(struct sso_call *sc)
 		(void)err_wrap(&e, "%s: run awsocks login %s", words, sso_of(sc)->profile);
 	else /* a new sign-in would not get through either; whoever waits for it tries again */
 		(void)err_wrap(&e, "%s, and could not be renewed", words);
-	sso_fail(sc, &e);
+	source_fail(&sc->base, &e);
 }
 
 static void read_again(void *arg);
@@ -225,7 +225,7 @@ static void on_written(void *arg, const char *text, size_t n, const struct err *
 	if (!text)
 		log_warn("creds",
 			 "%s: the renewed sign-in could not be kept for other programs: %s",
-			 sso_of(sc)->words, why->msg);
+			 sso_of(sc)->base.words, why->msg);
 	go_on(sc);
 }
 
@@ -258,7 +258,7 @@ static void on_renewed(void *arg, const char *body, size_t n, const struct rest_
 
 	sc->rest = NULL;
 	if (body && sso_token_renew(&sc->token, body, n, sso_now_ms(s), &sc->why) == 0) {
-		log_info("creds", "%s: sign-in renewed", s->words);
+		log_info("creds", "%s: sign-in renewed", s->base.words);
 		write_back(sc);
 		return;
 	}

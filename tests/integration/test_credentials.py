@@ -287,6 +287,19 @@ def test_command_without_credentials(command):
     assert "there is no [sso-session s] with sso_start_url and sso_region" in err
 
 
+@pytest.mark.parametrize("status, config, says", [
+    (65, "[default\n", "config:1: ']' is missing"),
+    (65, "[default]\nrole_arn = arn:aws:iam::1:role/A\n", "needs one of source_profile and credential_source"),
+    (65, "[default]\nsource_profile = default\nrole_arn = r\n", "leads back"),
+    (77, "[default]\naws_access_key_id = X\n", "without aws_secret_access_key"),
+    (77, "[default]\ncredential_process = sh -c 'exit 3'\n", "ended with status 3"),
+    (74, "[default]\ncredential_process = /nonexistent/program\n", "/nonexistent/program"),
+], ids=["file", "profile", "circle", "half a pair", "a process that fails", "no process"])
+def test_command_ends_by_the_cause(command, status, config, says):
+    out, err = command(status=status, config=config)
+    assert out == "" and says in err
+
+
 def test_command_refuses_wrong_usage(command):
     _, err = command("--nonsense", status=64)
     assert "nonsense" in err

@@ -6,7 +6,7 @@
 #include "tests/support/cmocka_all.h"
 
 /* A source that answers when the test says so. */
-struct source {
+struct fake_source {
 	struct provider base;
 	struct provider_call call;
 	creds_fn *fn;
@@ -15,9 +15,9 @@ struct source {
 	bool under_way, closed, refuse;
 };
 
-static struct provider_call *source_get(struct provider *p, creds_fn *fn, void *arg, struct err *e)
+static struct provider_call *fake_get(struct provider *p, creds_fn *fn, void *arg, struct err *e)
 {
-	struct source *s = (struct source *)p;
+	struct fake_source *s = (struct fake_source *)p;
 
 	assert_false(s->under_way);
 	s->fetches++;
@@ -32,28 +32,28 @@ static struct provider_call *source_get(struct provider *p, creds_fn *fn, void *
 	return &s->call;
 }
 
-static void source_cancel(struct provider_call *call)
+static void fake_cancel(struct provider_call *call)
 {
-	((struct source *)call->provider)->under_way = false;
+	((struct fake_source *)call->provider)->under_way = false;
 }
 
-static void source_close(struct provider *p)
+static void fake_close(struct provider *p)
 {
-	((struct source *)p)->closed = true;
+	((struct fake_source *)p)->closed = true;
 }
 
-static void source_expire(struct provider *p, const struct creds *bad)
+static void fake_expire(struct provider *p, const struct creds *bad)
 {
 	(void)bad;
-	((struct source *)p)->expired++;
+	((struct fake_source *)p)->expired++;
 }
 
-static const struct provider_ops source_ops = {
+static const struct provider_ops fake_ops = {
 	.name = "test",
-	.get = source_get,
-	.cancel = source_cancel,
-	.close = source_close,
-	.expire = source_expire,
+	.get = fake_get,
+	.cancel = fake_cancel,
+	.close = fake_close,
+	.expire = fake_expire,
 };
 
 struct fake_clock {
@@ -74,7 +74,7 @@ static int64_t fake_wall(const struct clock *c)
 struct world {
 	struct loop *loop;
 	struct fake_clock clock;
-	struct source source;
+	struct fake_source source;
 	struct provider *cache;
 	int answers, failures;
 	char last[64]; /* id of the last answer, or its error */
@@ -86,7 +86,7 @@ static int set_up(void **state)
 	struct err e;
 
 	w = (struct world){ .clock = { { fake_mono, fake_wall }, 1000000000 } };
-	w.source.base.ops = &source_ops;
+	w.source.base.ops = &fake_ops;
 	assert_int_equal(loop_new(&w.loop, &e), 0);
 	w.cache = cache_new(w.loop, &w.clock.base, &w.source.base, &e);
 	assert_non_null(w.cache);
