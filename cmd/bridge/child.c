@@ -74,13 +74,27 @@ static bool on_terminal(void)
 }
 
 /* The shell waits for us, and must see that the job has stopped. The first process of a name space
- * cannot be stopped: there nobody waits so. */
-static void stop_too(const struct child *c)
+ * cannot be stopped: there nobody waits so. Returns when we go on. */
+static void stop_too(struct child *c)
 {
 	if (!on_terminal() || getpid() == 1)
 		return;
+	c->stopped = true;
 	(void)raise(SIGSTOP);
-	(void)kill(c->pid, SIGCONT); /* it may be in a group of its own */
+}
+
+static bool note(struct child *c, int status)
+{
+	if (WIFSTOPPED(status)) {
+		stop_too(c);
+		return false;
+	}
+	c->stopped = false;
+	if (WIFCONTINUED(status))
+		return false;
+	c->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	c->pid = 0;
+	return true;
 }
 
 bool child_ended(struct child *c)
@@ -90,17 +104,13 @@ bool child_ended(struct child *c)
 	pid_t pid;
 
 	/* As the first process of a name space we have children that nobody else waits for. */
-	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
-		if (pid != c->pid)
-			continue;
-		if (WIFSTOPPED(status)) {
-			stop_too(c);
-			continue;
-		}
-		c->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-		c->pid = 0;
-		ended = true;
-	}
+	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0)
+		if (pid == c->pid && note(c, status))
+			ended = true;
+	/* We go on, and it does not: it is in a group of its own, or only we were told to. */
+	if (c->stopped && c->pid)
+		(void)kill(c->pid, SIGCONT);
+	c->stopped = false;
 	return ended;
 }
 

@@ -14,8 +14,9 @@
 #include "cmd/bridge/signals.h"
 
 struct child {
-	pid_t pid;  /* 0: none runs */
-	int status; /* its exit status once it has ended; 128 + the signal that ended it */
+	pid_t pid;    /* 0: none runs */
+	bool stopped; /* and so were we */
+	int status;   /* its exit status once it has ended; 128 + the signal that ended it */
 };
 
 /* Searched in PATH. files: the limit of open files that it gets. It is killed when we end. Its

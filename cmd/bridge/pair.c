@@ -128,6 +128,8 @@ int pair_start(struct pair *p, struct ev *ev, struct lane_shared *shared, enum l
 	return 0;
 }
 
+/* A reset instead of an end, unless it has been told the end already: then it has, or will have,
+ * all there was, and a reset would take that away. Unix sockets know no resets. */
 static void close_side(struct pair *p, int i, bool broken)
 {
 	struct pair_side *s = &p->side[i];
@@ -135,7 +137,7 @@ static void close_side(struct pair *p, int i, bool broken)
 
 	ev_unwatch(p->ev, &s->watch_in);
 	ev_unwatch(p->ev, &s->watch_out);
-	if (broken) /* a reset instead of an end; Unix sockets know none */
+	if (broken && !p->done[!i])
 		(void)setsockopt(s->in, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 	close(s->in);
 	if (!is_one(s) && s->out >= 0)

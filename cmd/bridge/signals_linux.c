@@ -45,7 +45,8 @@ bool signals_next(struct signals *s, struct signal_seen *seen)
 		if (parent && getppid() == s->parent)
 			continue;
 		seen->number = parent ? SIGNALS_PARENT_DIED : (int)info.ssi_signo;
-		seen->from_terminal = info.ssi_code == SI_KERNEL;
+		/* A terminal that hangs up tells nobody but the session's leader. */
+		seen->from_terminal = info.ssi_code == SI_KERNEL && info.ssi_signo != SIGHUP;
 		return true;
 	}
 	return false;
