@@ -16,7 +16,9 @@ struct signals {
 	int fd; /* readable when there is one */
 	pid_t parent;
 	sigset_t mask;                             /* as it was */
+	sigset_t taken;                            /* those that are read (macOS) */
 	struct sigaction ignored[SIGNALS_IGNORED]; /* SIGPIPE, SIGTTIN, SIGTTOU, as they were */
+	struct sigaction child;                    /* SIGCHLD, as it was */
 };
 
 struct signal_seen {
@@ -26,8 +28,9 @@ struct signal_seen {
 };
 
 /* TERM, INT, HUP, QUIT, USR1, USR2, CHLD; with a command also TSTP and WINCH (without one TSTP
- * stops us as ever). SIGPIPE is ignored from now on, and so are SIGTTIN and SIGTTOU: a line for a
- * terminal that belongs to somebody else must not stop the bridge. */
+ * stops us as ever); but none that is ignored already. SIGPIPE is ignored from now on, and so are
+ * SIGTTIN and SIGTTOU: a line for a terminal that belongs to somebody else must not stop the
+ * bridge. */
 MUST_CHECK int signals_open(struct signals *, bool with_command, bool watch_parent, struct err *);
 /* False: no more now. */
 bool signals_next(struct signals *, struct signal_seen *);

@@ -22,6 +22,7 @@ int signals_open(struct signals *s, bool with_command, bool watch_parent, struct
 {
 	s->parent = getppid();
 	(void)sigprocmask(SIG_SETMASK, NULL, &s->mask);
+	(void)sigemptyset(&s->taken);
 	s->fd = kqueue();
 	if (s->fd < 0)
 		return err_sys(e, errno, "signals");
@@ -31,7 +32,8 @@ int signals_open(struct signals *s, bool with_command, bool watch_parent, struct
 		if (!signals_is_wanted(*n, with_command))
 			continue;
 		watch(s, (uintptr_t)*n, EVFILT_SIGNAL, 0);
-		if (*n != SIGCHLD) /* ignored, children would vanish without a status */
+		(void)sigaddset(&s->taken, *n);
+		if (*n != SIGCHLD)
 			(void)signal(*n, SIG_IGN);
 	}
 	if (watch_parent)
@@ -68,7 +70,7 @@ void signals_restore(const struct signals *s)
 {
 	signals_unignore(s);
 	for (const int *n = signals_wanted; *n; n++)
-		if (*n != SIGCHLD)
+		if (*n != SIGCHLD && sigismember(&s->taken, *n))
 			(void)signal(*n, SIG_DFL);
 	(void)sigprocmask(SIG_SETMASK, &s->mask, NULL);
 }

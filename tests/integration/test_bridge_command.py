@@ -156,6 +156,23 @@ def test_without_a_command_signals_end_it(bridge):
         assert p.child.wait(harness.LIMIT_S) == 0
 
 
+@pytest.mark.parametrize("name", ["awsocks-bridge", "awsocks"])
+def test_what_is_ignored_stays_ignored(tmp_path, processes, name):
+    """nohup, and a background job of a script, which has no SIGINT."""
+    argv = command("true", name=name)[:-2]
+    p = harness.Process(["sh", "-c", "trap '' HUP INT; exec \"$@\"", "sh", *argv], tmp_path, "bridge")
+    processes.append(p)
+    p.wait_for(lambda: " -> " in p.log(), what="the bridge")
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTSTP, signal.SIGCONT):
+        os.kill(p.pid, number)
+    time.sleep(0.1)
+    assert p.running()
+    assert p.stop() == 0
+    # a caller that ignores SIGCHLD takes no status away
+    r = harness.run(["env", "--ignore-signal=CHLD", *command("sh", "-c", "exit 6", name=name)], check=False)
+    assert r.returncode == 6
+
+
 def test_a_killed_bridge_leaves_no_command():
     with running(command("sh", "-c", "echo $$; exec sleep 600")) as p:
         pid = int(p.stdout.readline())
