@@ -61,11 +61,12 @@ _cal_load() {
 
 # ---- small tools ----
 
-# HOST PORT: whether somebody accepts connections there. 7 and 28 are curl's for "no".
+# HOST PORT: whether somebody accepts connections there, whatever is answered then.
 _cal_listens() {
-	command curl -s -o /dev/null --noproxy '*' --connect-timeout 3 -m 4 "http://$1:$2/" 2>/dev/null
-	case $? in 7) return 1 ;; esac
-	return 0
+	case $(command curl -s -o /dev/null -w '%{time_connect}' --noproxy '*' -m 2 "http://$1:$2/" 2>/dev/null) in
+	*[1-9]*) return 0 ;;
+	esac
+	return 1
 }
 
 _cal_pid() { # FILE: the process that we started and that still runs

@@ -17,6 +17,7 @@ import netns
 
 pytestmark = pytest.mark.skipif(bool(calvm.why_not()), reason=calvm.why_not())
 OTHER = "198.51.100.7"          # one more address of the host
+HOST_USER = f"claude@{netns.GATEWAY}"
 PORT = 7070                     # where the bait is, on every address
 HOST = ("127.0.0.1", "localhost", "::1", "127.1", "0x7f.1", "2130706433", "127.9.9.9", "0.0.0.0", "::", "localhost.",
         "LOCALHOST", "::ffff:127.0.0.1", "64:ff9b::7f00:1", netns.GATEWAY, netns.NET_HOST, OTHER,
@@ -51,6 +52,11 @@ def tries(socks, http, control):
         todo = {f"{ask.__name__} {host} {port}": pool.submit(answer, ask, proxy, host, port) for host, port in places
                 for ask, proxy in asked}
         return {what: done.result() for what, done in todo.items()}
+
+
+def all_at_once(ask, many):
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        return list(pool.map(lambda words: ask(*words), many))
 
 
 @pytest.fixture
@@ -88,25 +94,22 @@ def test_the_key_opens_one_port(world):
     def ssh(*options):
         argv = ["ssh", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes", *options]
         return world.in_vm(argv, check=False)
-    for host in ("127.0.0.1", "localhost", "::1", netns.GATEWAY, OTHER, netns.NET, "github.com", "169.254.169.254"):
-        for port in (PORT, 22, 1080) if host == "127.0.0.1" else (PORT,):
-            r = ssh("-W", f"[{host}]:{port}", "claude@192.168.64.1")
-            assert b"administratively prohibited" in r.stderr and not r.stdout, (host, port)
-    for listen in ("127.0.0.1:1", "127.0.0.1:9999", "0.0.0.0:9999", "9999", "0", "1080",
-                   f"{world.host_home}/planted.sock"):
-        r = ssh("-N", "-R", f"{listen}:127.0.0.1:22", "claude@192.168.64.1")
-        assert r.returncode == 255 and b"remote port forwarding failed" in r.stderr, listen
-    r = ssh("-R", "0", "-N", "claude@192.168.64.1")
-    assert r.returncode == 255 and b"remote port forwarding failed" in r.stderr
+    places = [f"[{host}]:{PORT}" for host in ("localhost", "::1", netns.GATEWAY, OTHER, netns.NET, "github.com")]
+    for r in all_at_once(ssh, [("-W", place, HOST_USER) for place in
+                               (*places, f"127.0.0.1:{PORT}", "127.0.0.1:22", "127.0.0.1:1080")]):
+        assert b"administratively prohibited" in r.stderr and not r.stdout, r.args
+    listen = [f"{at}:127.0.0.1:22" for at in ("127.0.0.1:1", "127.0.0.1:9999", "0.0.0.0:9999", "0", "1080",
+                                              f"{world.host_home}/planted.sock")]
+    for r in all_at_once(ssh, [("-N", "-R", at, HOST_USER) for at in (*listen, "0")]):
+        assert r.returncode == 255 and b"remote port forwarding failed" in r.stderr, r.args
     assert not (world.host_home / "planted.sock").exists()
-    for command in (("id",), ("-tt",), ("-s", "sftp"), ("-A", "id"), ("cat", ".ssh/authorized_keys")):
-        options = command if command[0].startswith("-") and command[0] != "-A" else ()
-        r = ssh(*options[:1], "claude@192.168.64.1", *command[len(options[:1]):])
-        assert r.stdout == b"", command
+    for r in all_at_once(ssh, [(HOST_USER, "id"), ("-tt", HOST_USER), ("-s", HOST_USER, "sftp"),
+                               ("-A", HOST_USER, "cat .ssh/authorized_keys")]):
+        assert r.stdout == b"", r.args
     # -D and -L to elsewhere: the listener is there in the VM, and every connection is refused.
     for forward in (("-D", "127.0.0.1:7171"), ("-L", f"127.0.0.1:7171:127.0.0.1:{PORT}"),
                     ("-L", f"127.0.0.1:7171:{control}")):
-        with subprocess.Popen([*world.vm.user, "ssh", "-N", *forward, "claude@192.168.64.1"], env=world.vm.env,
+        with subprocess.Popen([*world.vm.user, "ssh", "-N", *forward, HOST_USER], env=world.vm.env,
                               stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as p:
             try:
                 harness.wait_for(lambda: world.vm.run(["nc", "-z", "127.0.0.1", "7171"], check=False).returncode == 0)
