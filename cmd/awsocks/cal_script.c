@@ -1,18 +1,21 @@
 #include "cmd/awsocks/cal_script.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <pwd.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/awsocks/cal_text.h"
 #include "cmd/awsocks/text_file.h"
 
 #define END "CAL_END_OF_TEXT"
+enum { PROGRAM_MAX = 2560 * 1024 }; /* in base64 still well below CAL_SCRIPT_MAX */
 
 int cal_text_add(struct buf *b, const char *const *lines, struct err *e)
 {
@@ -131,19 +134,34 @@ static int add_base64(struct buf *b, const char *p, size_t n, struct err *e)
 	return 0;
 }
 
+/* The program's bytes; false: there is none that could be shipped. */
+static bool read_program(const char *path, char **bytes, size_t *n)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool ok = false;
+
+	*bytes = fd >= 0 ? mem_alloc(PROGRAM_MAX) : NULL;
+	if (*bytes)
+		ok = file_read_all(fd, *bytes, PROGRAM_MAX, n) == 0 && *n < PROGRAM_MAX;
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
 /* For a guest of the host's own kind; for others the script asks for the program. */
 static int add_bridge(struct buf *b, const struct cal_conf *c, struct err *e)
 {
 	char path[PATH_TEXT], *text = NULL;
 	struct utsname u;
-	struct err none;
 	size_t n = 0;
 	int rc;
 
 	path_sibling("awsocks-bridge", path);
 	if (strcmp(c->value[CAL_WAY], "bridge") != 0 || uname(&u) != 0 || path[0] != '/' ||
-	    text_file_read(path, &text, &n, &none) != 0)
+	    !read_program(path, &text, &n)) {
+		mem_free(text);
 		return buf_addf(b, e, "cal_bridge_to() { return 1; }\n");
+	}
 	rc = buf_addf(b, e,
 		      "cal_bridge_to() {\n"
 		      "\t[ \"$(uname -s) $(uname -m)\" = '%s %s' ] || return 1\n"

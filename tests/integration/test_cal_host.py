@@ -1,4 +1,5 @@
-"""awsocks cal on the host: CAL's configuration, listeners, rules, the key's line, status and banner. No VM is needed."""
+"""awsocks cal on the host: CAL's configuration, listeners, rules, keys, status and banner. No VM is needed."""
+import contextlib
 import json
 import os
 import socket
@@ -97,11 +98,13 @@ def test_mistakes_are_told_with_their_place(host, text, place):
 
 @pytest.mark.parametrize("args, why", [
     (("setup",), "which VM? Give --vm NAME"), (("setup", "--vm", "../x"), "is no name for a VM"),
-    (("setup", "--vm", "-x"), "is no name for a VM"), (("setup", "--vm", "x", "--way", "tcp"), "--way: gateway, bridge"),
+    (("setup", "--vm", "-x"), "is no name for a VM"),
+    (("setup", "--vm", "x", "--way", "tcp"), "--way: gateway, bridge"),
     (("setup", "--vm", "x", "--way", "bridge", "--key", "-"), "only --way ssh has a key"),
     (("setup", "--vm", "x", "--ssh", "-oProxyCommand=id"), "is no destination"),
     (("start",), "cal start is for a VM that was set up"), (("env",), "cal env is for a VM"),
-    (("uninstall",), "which VM?"), (("frob",), "usage: awsocks cal setup|start"), ((), "usage: awsocks cal setup|start"),
+    (("uninstall",), "which VM?"), (("frob",), "usage: awsocks cal setup|start"),
+    ((), "usage: awsocks cal setup|start"),
     (("env", "--vm", "x"), "x is not set up"),
 ])
 def test_wrong_usage_is_told(host, args, why):
@@ -111,7 +114,8 @@ def test_wrong_usage_is_told(host, args, why):
 
 def test_ports_are_kept_and_never_shared(host):
     host.config.mkdir(parents=True)
-    (host.config / "config.yaml").write_text('listeners: [{address: "192.168.64.1:1080", allow-from: ["10.0.0.0/8"]}]\n')
+    (host.config / "config.yaml").write_text(
+        'listeners: [{address: "192.168.64.1:1080", allow-from: ["10.0.0.0/8"]}]\n')
     for name in ("work", "other"):
         host.cal("setup", "--vm", name)
     assert '"192.168.64.1:1081"' in host.listener() and '"192.168.64.1:1082"' in host.listener("other")
@@ -281,7 +285,7 @@ def test_a_banner_never_hangs(host):
 
         def drip():
             peer, _ = s.accept()
-            with peer:
+            with peer, contextlib.suppress(BrokenPipeError):
                 while not stop.wait(0.05):
                     peer.sendall(b" ")
         thread = threading.Thread(target=drip, daemon=True)
