@@ -47,7 +47,7 @@ _cal_settings() (
 )
 
 _cal_load() {
-	_cal_bad=
+	_cal_bad= _cal_mode= _cal_way= _cal_socks_port=
 	eval "$(_cal_settings)"
 	case ${_cal_mode-} in auto | on | off) ;; *) _cal_bad='SOCKS_MODE (auto, on or off)' ;; esac
 	case ${_cal_way-} in gateway | bridge | ssh) ;; *) _cal_bad='SOCKS_WAY (gateway, bridge or ssh)' ;; esac
@@ -320,8 +320,9 @@ _cal_log() {
 	return 0
 }
 
-# What an interactive shell does when it starts.
+# What an interactive shell does when it starts. Without its settings all of it was uninstalled.
 _cal_auto() {
+	[ -r "$HOME/.cal-socks-config" ] || [ -r "$HOME/.calf-proxy-config" ] || return 0
 	_cal_load || return 1
 	[ "$_cal_mode" = off ] && return 0
 	if [ "$_cal_mode" = auto ] &&

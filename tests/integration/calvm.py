@@ -12,6 +12,7 @@ As a program it is these servers: calvm.py FOLDER ADDRESS; or a listener that wr
 PORT.
 """
 import base64
+import functools
 import hashlib
 import io
 import json
@@ -52,14 +53,21 @@ STATUS = """SOCKS Tunnel Status:
 
   HTTP Bridge: ✓ Running ({http_pid})
 """
+LOW_PORTS = "echo 22 >/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
 
+@functools.lru_cache(maxsize=None)
 def why_not():
     """Why there can be no such world here; "" when there can."""
     if not netns.available():
         return "no namespaces here"
     missing = [t for t in ("zsh", "bash", "dash", "curl", "git", "ssh", "lsof", "nc", "ps") if not shutil.which(t)]
-    return f"without {' '.join(missing)}" if missing else "" if SSHD else "without sshd"
+    if missing or not SSHD:
+        return f"without {' '.join(missing) or 'sshd'}"
+    # Port 22 for a user without rights, and user namespaces in a user namespace.
+    may = subprocess.run(["unshare", "-rmn", "sh", "-c", f"{LOW_PORTS} && unshare -U --map-user=1000 true"],
+                         check=False, capture_output=True).returncode == 0
+    return "" if may else "no second user namespace, or no low ports in one"
 
 
 class CalWorld(netns.World):
@@ -148,7 +156,7 @@ class CalWorld(netns.World):
         folder.mkdir()
         harness.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "host_key"])
         (folder / "config").write_text(SSHD_CONFIG.format(address=address, folder=folder, keys=keys))
-        space.run(["sh", "-c", "echo 22 >/proc/sys/net/ipv4/ip_unprivileged_port_start"])
+        space.run(["sh", "-c", LOW_PORTS])
         log = open(folder / "log", "wb")
         self._keep(subprocess.Popen([*space.user, SSHD, "-D", "-e", "-f", folder / "config"], stdout=log, stderr=log,
                                     stdin=subprocess.DEVNULL, env=space.env))

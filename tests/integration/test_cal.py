@@ -314,7 +314,7 @@ def test_the_documents_uninstall(world):
              env={"SOCKS_MODE": "off"})
     assert (world.vm_home / ".zshrc").read_text() == before
     assert world.sh("exec zsh -ic 'echo ${HTTP_PROXY:-none}'") == "none\n"
-    assert world.sh("type start_socks", "bash", env={"SOCKS_MODE": "off"}).startswith("start_socks is a function")
+    assert world.sh("echo ${HTTP_PROXY:-none}", "bash") == "none\n"       # its block is there, and does nothing
 
 
 @pytest.mark.parametrize("by", ["host", "vm"])
