@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -248,6 +249,7 @@ def test_git(vm):
     assert (vm.vm_home / "repo/file7").exists()
 
 
+@pytest.mark.skipif(not shutil.which("npm"), reason="without npm")
 def test_npm(vm):
     folder = vm.vm_home / "project"
     folder.mkdir()
