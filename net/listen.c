@@ -30,6 +30,7 @@ struct listen_socket {
 	struct listen_gate gate;
 	void *arg;
 	struct listen_bound bound;
+	unsigned group;         /* of the loop: whoever comes here belongs to it */
 	unsigned burst, streak; /* to take per turn; turns in a row that took as many */
 	uint64_t complained_ms; /* when the log was told of a shortage; 0: never */
 	bool busy, dead;
@@ -75,10 +76,12 @@ static bool may_go_on(const struct listen_socket *ls)
 static void go_on(void *arg)
 {
 	struct listen_socket *ls = arg;
+	unsigned before = loop_group_enter(ls->loop, ls->group);
 
 	if (!may_go_on(ls) ||
 	    watch_add(ls->loop, &ls->watch, ls->bound.fd, WATCH_READ, ready, ls, NULL) != 0)
 		timer_arm(ls->loop, &ls->pause, PAUSE_MS, go_on, ls);
+	(void)loop_group_enter(ls->loop, before);
 }
 
 static void pause_accepting(struct listen_socket *ls)
@@ -158,16 +161,18 @@ static void adapt(struct listen_socket *ls, unsigned taken)
 static void ready(void *arg, unsigned bits)
 {
 	struct listen_socket *ls = arg;
-	unsigned taken = 0;
+	unsigned taken = 0, most;
 
 	(void)bits;
 	ls->busy = true;
-	while (taken < ls->burst && take_one(ls))
+	/* Where others wait, one: what follows from each takes its turns with theirs. */
+	most = loop_is_contended(ls->loop) ? 1 : ls->burst;
+	while (taken < most && take_one(ls))
 		taken++;
 	ls->busy = false;
 	if (ls->dead)
 		mem_free(ls);
-	else
+	else if (most == ls->burst)
 		adapt(ls, taken);
 }
 
@@ -198,6 +203,8 @@ struct listen_socket *listen_serve(struct loop *l, struct listen_bound *b, accep
 		return NULL;
 	}
 	*ls = (struct listen_socket){ .loop = l, .accepted = accepted, .arg = arg, .burst = 1 };
+	ls->group = loop_group_enter(l, 0);
+	(void)loop_group_enter(l, ls->group);
 	if (watch_add(l, &ls->watch, b->fd, WATCH_READ, ready, ls, e) != 0) {
 		listen_drop(b);
 		mem_free(ls);

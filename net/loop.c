@@ -71,28 +71,29 @@ const struct clock *loop_turn_clock(struct loop *l)
 
 /* ---- posts ---- */
 
-static void post(struct list *round, struct loop_post *p, loop_fn *fn, void *arg)
+static void post(struct loop *l, enum loop_round round, struct loop_post *p, loop_fn *fn, void *arg)
 {
 	if (list_linked(&p->node))
 		return;
+	p->group = l->group;
 	p->fn = fn;
 	p->arg = arg;
-	list_add_tail(round, &p->node);
+	list_add_tail(&l->posts[round], &p->node);
 }
 
 void loop_post(struct loop *l, struct loop_post *p, loop_fn *fn, void *arg)
 {
-	post(&l->posts[LOOP_POSTS], p, fn, arg);
+	post(l, LOOP_POSTS, p, fn, arg);
 }
 
 void loop_post_last(struct loop *l, struct loop_post *p, loop_fn *fn, void *arg)
 {
-	post(&l->posts[LOOP_LAST], p, fn, arg);
+	post(l, LOOP_LAST, p, fn, arg);
 }
 
 void loop_post_more(struct loop *l, struct loop_post *p, loop_fn *fn, void *arg)
 {
-	post(&l->posts[LOOP_MORE], p, fn, arg);
+	post(l, LOOP_MORE, p, fn, arg);
 }
 
 void loop_unpost(struct loop_post *p)
@@ -100,7 +101,20 @@ void loop_unpost(struct loop_post *p)
 	list_del(&p->node);
 }
 
-static size_t run_round(struct list *round)
+/* One is enough of what goes on for long, when others wait. */
+static size_t run_one(struct loop *l, struct list *round)
+{
+	struct list *node = list_pop(round);
+	struct loop_post *p = node ? CONTAINER_OF(node, struct loop_post, node) : NULL;
+
+	if (!p)
+		return 0;
+	l->group = p->group;
+	p->fn(p->arg);
+	return 1;
+}
+
+static size_t run_round(struct loop *l, struct list *round)
 {
 	struct list now, *node;
 	struct loop_post *p;
@@ -113,6 +127,7 @@ static size_t run_round(struct list *round)
 	list_init(round);
 	while ((node = list_pop(&now))) {
 		p = CONTAINER_OF(node, struct loop_post, node);
+		l->group = p->group;
 		p->fn(p->arg);
 		n++;
 	}
@@ -125,7 +140,9 @@ static size_t run_posts(struct loop *l)
 	size_t n = 0;
 
 	for (int i = 0; i < LOOP_ROUNDS; i++)
-		n += run_round(&l->posts[i]);
+		n += i == LOOP_MORE && loop_is_contended(l) ? run_one(l, &l->posts[i])
+							    : run_round(l, &l->posts[i]);
+	l->group = 0;
 	return n;
 }
 
@@ -135,6 +152,26 @@ static bool has_posts(const struct loop *l)
 		if (!list_empty(&l->posts[i]))
 			return true;
 	return false;
+}
+
+/* ---- groups ---- */
+
+unsigned loop_group_new(struct loop *l)
+{
+	return poller_group_new(l->poller);
+}
+
+unsigned loop_group_enter(struct loop *l, unsigned group)
+{
+	unsigned before = l->group;
+
+	l->group = (uint8_t)group;
+	return before;
+}
+
+bool loop_is_contended(const struct loop *l)
+{
+	return poller_is_contended(l->poller);
 }
 
 /* ---- watches ---- */

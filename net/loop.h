@@ -48,6 +48,7 @@ struct loop_timer {
 	struct loop_timer *child, *next,
 		*prev; /* pairing heap: prev is the parent of a first child */
 	bool armed;
+	uint8_t group;
 	loop_fn *fn;
 	void *arg;
 };
@@ -68,6 +69,7 @@ static inline bool timer_armed(const struct loop_timer *t)
  */
 struct loop_post {
 	struct list node;
+	uint8_t group;
 	loop_fn *fn;
 	void *arg;
 };
@@ -86,6 +88,18 @@ struct loop_mail {
 	void *arg;
 };
 void loop_send(struct loop *to, struct loop_mail *, loop_fn *, void *arg);
+
+/* Groups share the loop's time: when several have something to do, each has one ready descriptor
+ * served a turn, so that whoever keeps one group busy does not make another wait for all of its
+ * own. What is armed, posted, watched or looked up belongs to the group that was entered then, and
+ * so does all that follows from it. Group 0 is that of everything else; others are never given
+ * back. Where the system's poller has none (macOS) all are one. */
+unsigned loop_group_new(struct loop *); /* 0: there are too many, or no memory */
+/* The group that was entered before. */
+unsigned loop_group_enter(struct loop *, unsigned group);
+/* Has more than one group had something to do lately? Who would do much at once then does little.
+ */
+bool loop_is_contended(const struct loop *);
 
 /* Level-triggered readiness of a descriptor. Hang-up and error are reported
  * as both readable and writable (reading or writing then tells the cause), and

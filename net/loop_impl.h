@@ -32,6 +32,7 @@ struct loop {
 	uv_async_t bell;
 	size_t working; /* jobs on the pool */
 	bool stop;
+	uint8_t group;   /* that was entered */
 	int fds;         /* descriptors that clients may use */
 	uint8_t *shared; /* LOOP_SHARED bytes */
 	void *bulk;      /* of sock_relay_*.c: its pool of empty pipes, or its larger buffer */
@@ -56,6 +57,10 @@ MUST_CHECK int poller_add(struct poller *, struct loop_watch *, struct err *);
 void poller_set(struct poller *, struct loop_watch *); /* w->events has changed */
 void poller_del(struct poller *, struct loop_watch *, bool closing);
 void poller_move(struct poller *, struct loop_watch *from, struct loop_watch *to);
+
+/* 0: none, or this poller has no groups. */
+unsigned poller_group_new(struct poller *);
+bool poller_is_contended(const struct poller *);
 
 void loop_renew_time(struct loop *);
 

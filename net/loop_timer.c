@@ -85,6 +85,7 @@ void timer_arm(struct loop *l, struct loop_timer *t, uint64_t in_ms, loop_fn *fn
 	t->fn = fn;
 	t->arg = arg;
 	t->armed = true;
+	t->group = l->group;
 	l->timers = meld(l->timers, t);
 }
 
@@ -101,6 +102,8 @@ void timers_run(struct loop *l)
 
 	while ((t = l->timers) && t->at_ms <= loop_now_ms(l) && t->order < end) {
 		cut(l, t);
+		l->group = t->group;
 		t->fn(t->arg);
 	}
+	l->group = 0;
 }

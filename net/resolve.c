@@ -60,6 +60,8 @@ struct net_resolve {
 	struct list node; /* among those that wait */
 	struct lookup *lookup;
 	struct loop_post post; /* known at once */
+	struct loop *loop;
+	unsigned group; /* of who asked */
 	resolved_fn *done;
 	void *arg;
 	uint16_t port;
@@ -275,6 +277,8 @@ static void tell(void *arg)
 	struct addr list[RESOLVE_MAX];
 	resolved_fn *done = q->done;
 	void *to_whom = q->arg;
+	struct loop *loop = q->loop;
+	unsigned group = loop_group_enter(loop, q->group);
 	size_t n = u->n;
 	struct err e;
 
@@ -286,6 +290,7 @@ static void tell(void *arg)
 		explain(u, &e);
 	resolve_end(q);
 	done(to_whom, n ? list : NULL, n, n ? NULL : &e);
+	(void)loop_group_enter(loop, group);
 }
 
 static int begin(struct lookup *u, struct err *e);
@@ -457,7 +462,9 @@ struct net_resolve *net_resolve(struct loop *l, const char *host, uint16_t port,
 		mem_free(q);
 		return NULL;
 	}
-	*q = (struct net_resolve){ .lookup = u, .done = done, .arg = arg, .port = port };
+	*q = (struct net_resolve){
+		.lookup = u, .done = done, .arg = arg, .port = port, .loop = l, .group = l->group
+	};
 	u->refs++;
 	if (u->work)
 		list_add_tail(&u->waiting, &q->node);

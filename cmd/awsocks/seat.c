@@ -33,8 +33,11 @@ static void count(atomic_uint_least64_t *counter)
 
 static void serve(struct seat *s, int fd, const struct addr *peer)
 {
+	unsigned before = loop_group_enter(s->worker->loop, s->group);
+
 	count(&s->worker->accepted);
 	proxy_accept(s->proxy, fd, peer);
+	(void)loop_group_enter(s->worker->loop, before);
 }
 
 /* A connection on its way to another worker, with its place in the limits. */
@@ -187,12 +190,15 @@ static void on_ended(void *arg)
 int seat_serve(struct seat *s, struct listen_bound *b, struct err *e)
 {
 	static const struct listen_gate gate = { enter, leave };
+	unsigned before;
 
 	if (host_guard_listener(s->worker->guard, &b->addr, e) != 0) {
 		listen_drop(b);
 		return -1;
 	}
+	before = loop_group_enter(s->worker->loop, s->group);
 	s->socket = listen_serve(s->worker->loop, b, on_accept, s, e);
+	(void)loop_group_enter(s->worker->loop, before);
 	if (!s->socket)
 		return -1;
 	listen_set_gate(s->socket, &gate);
@@ -271,8 +277,10 @@ static void taken_over(void *arg)
 {
 	struct handover *h = arg;
 	struct seat *s = h->to;
+	unsigned before = loop_group_enter(s->worker->loop, s->group);
 
 	proxy_take_over(s->proxy, h);
+	(void)loop_group_enter(s->worker->loop, before);
 }
 
 static void hand_over(void *arg, struct handover *h)
@@ -345,6 +353,7 @@ int seat_open(struct seat *s, struct worker *w, struct app_listener *l, struct e
 
 	s->worker = w;
 	s->listener = l;
+	s->group = loop_group_new(w->loop);
 	if (addr_port(&l->address) && host_guard_listener(w->guard, &l->address, e) != 0)
 		return -1;
 	if (proxy_new(&s->proxy, &p, e) != 0)

@@ -74,6 +74,7 @@ struct seat {
 	struct listen_socket *socket; /* NULL: none (yet), or another accepts for it */
 	struct proxy *proxy;          /* NULL: closed */
 	struct proxy_counts counts;
+	unsigned group; /* of the loop's: its clients share it with those of other listeners */
 };
 
 /* Of main's thread, before any other runs. */

@@ -798,12 +798,136 @@ static void the_clock_of_a_turn(void **state)
 	loop_free(c.l);
 }
 
+/* ---- groups ---- */
+
+enum { CROWD = 40, QUIET_ROUNDS = 50 };
+
+struct member {
+	struct crowd *of;
+	unsigned group;
+	struct loop_watch watch;
+	struct loop_post post, more;
+	int pair[2];
+};
+
+struct crowd {
+	struct fix *f;
+	struct member loud[CROWD], quiet;
+	unsigned since; /* callbacks of the loud ones since the quiet one's last */
+	unsigned most;  /* of that, when they had met */
+	unsigned wrong; /* callbacks in another group */
+	int rounds;
+};
+
+static void check_group(struct member *m)
+{
+	unsigned group = loop_group_enter(m->of->f->l, 0);
+
+	(void)loop_group_enter(m->of->f->l, group);
+	m->of->wrong += group != m->group;
+}
+
+static void member_posted(void *arg)
+{
+	check_group(arg);
+}
+
+static void member_more(void *arg)
+{
+	struct member *m = arg;
+
+	check_group(m);
+	m->of->since++;
+	loop_post_more(m->of->f->l, &m->more, member_more, m);
+}
+
+/* Always ready: nobody reads what is there. */
+static void member_ready(void *arg, unsigned bits)
+{
+	struct member *m = arg;
+	struct crowd *c = m->of;
+
+	(void)bits;
+	check_group(m);
+	loop_post(c->f->l, &m->post, member_posted, m);
+	if (m != &c->quiet) {
+		c->since++;
+		loop_post_more(c->f->l, &m->more, member_more, m);
+		return;
+	}
+	if (c->rounds++ > 1 && c->since > c->most)
+		c->most = c->since;
+	c->since = 0;
+	if (c->rounds == QUIET_ROUNDS)
+		loop_stop(c->f->l);
+}
+
+static void member_begin(struct crowd *c, struct member *m, unsigned group)
+{
+	unsigned before = loop_group_enter(c->f->l, group);
+	struct err e;
+
+	m->of = c;
+	m->group = group;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, m->pair), 0);
+	assert_int_equal(write(m->pair[1], "x", 1), 1);
+	assert_int_equal(watch_add(c->f->l, &m->watch, m->pair[0], WATCH_READ, member_ready, m, &e),
+			 0);
+	assert_int_equal(loop_group_enter(c->f->l, before), group);
+}
+
+static void member_end(struct member *m)
+{
+	loop_unpost(&m->post);
+	loop_unpost(&m->more);
+	watch_del(m->of->f->l, &m->watch);
+	close(m->pair[0]);
+	close(m->pair[1]);
+}
+
+/* Forty that are always ready, and go on for long besides, do not stand before one of another
+ * group. */
+static void a_busy_group_does_not_hold_up_another(void **state)
+{
+	struct crowd c = { .f = *state };
+	unsigned loud = loop_group_new(c.f->l), quiet = loop_group_new(c.f->l);
+
+	if (!loud || !quiet)
+		skip(); /* this system's poller has no groups */
+	for (int i = 0; i < CROWD; i++)
+		member_begin(&c, &c.loud[i], loud);
+	member_begin(&c, &c.quiet, quiet);
+	loop_run(c.f->l);
+	for (int i = 0; i < CROWD; i++)
+		member_end(&c.loud[i]);
+	member_end(&c.quiet);
+	assert_int_equal(c.rounds, QUIET_ROUNDS);
+	assert_true(c.most <= 2);
+	assert_int_equal(c.wrong, 0);
+}
+
+/* Given out until there are no more; the rest are one. */
+static void groups_end(void **state)
+{
+	struct fix *f = *state;
+	unsigned last = loop_group_new(f->l), group = last;
+
+	for (int i = 0; i < 300 && group; i++) {
+		last = group;
+		group = loop_group_new(f->l);
+	}
+	assert_int_equal(group, 0);
+	assert_true(last < 256);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		/* First: what forks must have no thread yet. */
 		cmocka_unit_test(work_that_goes_on_is_left_behind),
 		cmocka_unit_test(the_clock_of_a_turn),
+		T(a_busy_group_does_not_hold_up_another),
+		T(groups_end),
 		T(timers_run_in_order),
 		T(disarmed_timer_stays_silent),
 		T(zero_timer_does_not_starve_posts),
