@@ -9,6 +9,7 @@
 #   make bench-workers  how it scales with --workers; make bench-docs: results into docs/BENCHMARKS.md
 #   make bench          against the peers that apt has; ROUNDS=7 for figures to keep
 #   make bench-ssm      over SSM sessions, against the emulator
+#   make bench-flood    what a flood at one listener costs those of another
 #   make clients-table  which client honours which proxy variable, into docs/CLIENTS.md
 #   make lint fuzz install clean
 #
@@ -69,8 +70,8 @@ SUPPORT := $(filter-out $(MEM_FAIL),$(patsubst %.c,$B/obj/%.o,$(wildcard tests/s
 # What pkg-config did not find stops the first compilation, with the cure.
 NEED    := $(if $(PKG_LIBS),,need-setup)
 
-.PHONY: all lib test-unit test-tools test test-long lint fuzz fuzz-build bench bench-ssm bench-workers bench-docs \
-	clients-table demo install clean setup need-setup man
+.PHONY: all lib test-unit test-tools test test-long lint fuzz fuzz-build bench bench-ssm bench-flood \
+	bench-workers bench-docs clients-table demo install clean setup need-setup man
 .SECONDARY:
 .DELETE_ON_ERROR:
 all: $B/awsocks $B/awsocks-localaws $B/awsocks-bridge
@@ -195,6 +196,11 @@ bench-ssm:
 	@sh tests/setup.sh build
 	@MAKEFLAGS= MAKELEVEL= $(MAKE) -s all
 	@/usr/bin/env python3 -B tests/bench/ssm.py --rounds $(or $(ROUNDS),3) $(BENCH_ARGS)
+
+bench-flood:
+	@sh tests/setup.sh bench
+	@MAKEFLAGS= MAKELEVEL= $(MAKE) -s all test-tools
+	@/usr/bin/env python3 -B tests/bench/flood.py --rounds $(or $(ROUNDS),3) $(BENCH_ARGS)
 
 bench-workers:
 	@sh tests/setup.sh bench
