@@ -14,6 +14,7 @@ import client
 import conftest
 import harness
 from test_udp import associate, header
+from test_users import scrypt
 
 FENCED = {"AWSOCKS_SANDBOX": "true"}
 TYPES = {"string": str, "number": int, "true": bool}
@@ -43,6 +44,7 @@ LISTENERS = """listeners:
   - { address: "127.0.0.1:0", name: open }
   - { address: "unix:SHORT/p.sock", name: box, max-per-peer: 1 }
   - { address: "127.0.0.1:0", name: shut, allow-from: ["127.0.0.9"] }
+  - { address: "127.0.0.1:0", name: named, users: [{ name: alice, hash: "HASH" }] }
 """
 
 
@@ -64,7 +66,7 @@ def raw(listener, data):
 def test_each_member_is_as_documented(awsocks, localaws, web, short, workers):
     aws = localaws("--resolve", f"inside.example=127.0.0.1:{web.port}", "--fault", "not-connected-for=1")
     (short / "rules.yaml").write_text(RULES)
-    (short / "config.yaml").write_text(LISTENERS.replace("SHORT", str(short)))
+    (short / "config.yaml").write_text(LISTENERS.replace("SHORT", str(short)).replace("HASH", scrypt("hunter2")))
     p = awsocks("--config", str(short / "config.yaml"), "--rules", str(short / "rules.yaml"), "--workers", workers,
                 "--idle-stream-timeout", "1s", "--fallback-on", "dial-failure", aws=aws, listen=None)
     at, shut = p.listener, conftest.listener_of(p.listeners["shut"]["address"])
@@ -85,6 +87,9 @@ def test_each_member_is_as_documented(awsocks, localaws, web, short, workers):
         for host in ("127.0.0.1", "a.tracker.example"):
             s.sendto(header(host, web.port) + b"x", to)
         harness.wait_for(lambda: sum(1 for line in p.audit() if line["proto"] == "socks5-udp") == 2, what="both")
+    for who in ("alice:hunter2", "mallory:hunter2"):
+        client.curl("--proxy", f"socks5h://{p.listeners['named']['address']}", "--proxy-user", who,
+                    f"http://127.0.0.1:{web.port}/bytes/10", check=False)
     # refused: by a rule, before there is one, by the guard, at the door
     swallow(client.socks5, at, "a.tracker.example", 443)
     swallow(client.socks5, at, "a b", 443)
@@ -120,7 +125,7 @@ def test_each_member_is_as_documented(awsocks, localaws, web, short, workers):
         if line["listener"] == "box":
             assert (line["uid"], line["pid"], line["peer"]) == (os.getuid(), os.getpid(), "unix:")
             assert "python" in line["exe"]
-    assert seen == table.keys() - {"user"}, seen ^ table.keys()
+    assert seen == table.keys(), seen ^ table.keys()
     assert "hunter2" not in json.dumps(lines) and "/bytes" not in json.dumps(lines) and "Token" not in json.dumps(lines)
     ids = [(line["listener"], line["id"]) for line in lines if line["proto"] != "socks5-udp"]
     assert len(ids) == len(set(ids))
@@ -138,6 +143,9 @@ def test_each_member_is_as_documented(awsocks, localaws, web, short, workers):
     (guarded,) = having(host="169.254.169.254")
     assert (guarded["action"], guarded["listener"]) == ("refuse", "box") and "host guard" in guarded["error"]
     assert guarded["rule"] == f"{short}/rules.yaml:6"
+    alice, mallory = having(listener="named")
+    assert (alice["user"], alice["action"]) == ("alice", "allow") and mallory["action"] == "refuse"
+    assert "user" not in mallory
     (away,) = having(listener="shut")
     assert (away["action"], away["error"], away["proto"]) == ("refuse", "not in allow-from", "unknown")
     assert [line["error"] for line in having(listener="box", proto="unknown") if "limit" in line["error"]]
@@ -148,7 +156,7 @@ def test_each_member_is_as_documented(awsocks, localaws, web, short, workers):
         mine = [line["action"] for line in lines if line["listener"] == one["name"]]
         assert (one["allowed"], one["blocked"], one["refused"] + one["turned_away"]) == tuple(
             mine.count(a) for a in ("allow", "block", "refuse")), one
-    assert [one["turned_away"] for one in status["listeners"]] == [0, 1, 1]
+    assert [one["turned_away"] for one in status["listeners"]] == [0, 1, 1, 0]
     assert status["listeners"][2]["allow_from"] == ["127.0.0.9"]
     assert status["listeners"][0]["rules"] == [str(short / "rules.yaml")]
     assert status["audit"] == {"path": os.path.join(p.env["HOME"], "audit", "audit.jsonl"), "lines": len(lines),
