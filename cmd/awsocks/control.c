@@ -110,6 +110,8 @@ static void on_data(void *arg, const uint8_t *p, size_t n)
 	end = memchr(buf_ptr(&c->in), '\n', buf_len(&c->in));
 	if (end)
 		answer(c, (const char *)buf_ptr(&c->in), (size_t)(end - buf_ptr(&c->in)));
+	else if (!buf_room(&c->in)) /* no line of ours is that long */
+		stream_close(c->stream);
 }
 
 static void on_eof(void *arg)

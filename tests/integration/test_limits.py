@@ -151,7 +151,7 @@ def test_places_go_round(awsocks, workers):
             with contextlib.suppress(OSError), client.dial(p.listener) as s:
                 greeted(s)
                 served.append(1)
-                stop.wait(0.02)
+                stop.wait(0.005)
     crowd = [threading.Thread(target=come_again) for _ in range(30)]
     for t in crowd:
         t.start()
