@@ -198,7 +198,7 @@ def role(tmp_path):
 
 
 @pytest.fixture
-def awsocks(tmp_path, processes):
+def awsocks(tmp_path, processes, localaws):         # which so ends later: a proxy without its AWS takes long to end
     """awsocks("--route-default", "proxy", aws=a_localaws) -> Awsocks. Without aws it has no credentials.
     Keywords: env (more variables), listen, audit (False: no audit log), target (False: no --instance-id),
     wrap (a command before it), cwd."""
