@@ -237,6 +237,11 @@ static void read_mode(struct reader *rd, const struct yaml *y, struct config_lis
 			"mode: a socket is not executable: write \"0600\" or \"0660\"");
 }
 
+static void read_group(struct reader *rd, const struct yaml *y, struct config_listener *l)
+{
+	copy_text(rd, y, "group", &l->group);
+}
+
 static void read_guard(struct reader *rd, const struct yaml *y, struct config_listener *l)
 {
 	static const char *const words[] = { "auto", "on", "true", "off", "false" };
@@ -295,6 +300,7 @@ static const struct listener_key {
 	{ "allow-from", read_allow_from },
 	{ "allow-uid", read_allow_uid },
 	{ "mode", read_mode },
+	{ "group", read_group },
 	{ "guard", read_guard },
 	{ "check-sni", read_check_sni },
 	{ "users", read_users },
@@ -323,6 +329,17 @@ static void read_listener_key(struct reader *rd, const struct yaml *key, const s
 	problem_unknown_key(&rd->problems, key, "a listener", known);
 }
 
+/* For sure: what is passed may be anything. */
+static bool is_tcp(const char *address)
+{
+	static const char *const others[] = { "unix:", "systemd:", "fd:", "launchd:" };
+
+	for (size_t i = 0; address && i < sizeof(others) / sizeof(others[0]); i++)
+		if (str_starts(address, others[i]))
+			return false;
+	return address != NULL;
+}
+
 static void read_listener(struct reader *rd, const struct yaml *y)
 {
 	struct config_listener *l = &rd->file->listener[rd->file->listener_count];
@@ -343,7 +360,9 @@ static void read_listener(struct reader *rd, const struct yaml *y)
 		problem(&rd->problems, yaml_get(y, "allow-from"),
 			"allow-from: clients of a unix: socket have no address; its mode: and "
 			"allow-uid: say who may use it");
-	else if (l->allow_uid_count && l->address && !str_starts(l->address, "unix:"))
+	else if (l->group && l->address && !str_starts(l->address, "unix:"))
+		problem(&rd->problems, yaml_get(y, "group"), "group: only a unix: socket has one");
+	else if (l->allow_uid_count && is_tcp(l->address))
 		problem(&rd->problems, yaml_get(y, "allow-uid"),
 			"allow-uid: only clients of a unix: socket have one");
 }
@@ -458,6 +477,7 @@ static void listener_free(struct config_listener *l)
 	mem_free(l->address);
 	mem_free(l->name);
 	mem_free(l->rules);
+	mem_free(l->group);
 	texts_free(&l->allow_from);
 	mem_free(l->allow_uid);
 	mem_free(l->users_file);

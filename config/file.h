@@ -27,6 +27,7 @@ struct config_listener {
 	unsigned line;
 	char *file; /* NULL: the configuration itself; a file of listeners.d that it stands in */
 	char *address, *name, *rules; /* name and rules may be NULL */
+	char *group;                  /* of a Unix socket: a name or number; NULL: our own */
 	struct config_texts allow_from;
 	long *allow_uid;
 	size_t allow_uid_count;

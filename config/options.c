@@ -161,6 +161,7 @@ static int parse_choice(const struct opt *d, const char *text, unsigned *out, st
 
 static int check_address(const char *text, struct err *e)
 {
+	static const char *const given[] = { "systemd:", "fd:", "launchd:" };
 	char host[256];
 	uint16_t port;
 	uint64_t number;
@@ -171,6 +172,14 @@ static int check_address(const char *text, struct err *e)
 						"'%.80s': a full path expected, as in "
 						"unix:/run/user/1000/awsocks.sock",
 						text);
+	for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++)
+		if (str_starts(text, given[i]))
+			return text[strlen(given[i])]
+				       ? 0
+				       : err_set(e, ERR_USAGE,
+						 "'%.80s': a name expected behind it, as systemd's "
+						 "FileDescriptorName=",
+						 text);
 	if (str_number(text, 1, 65535, &number, NULL) == 0)
 		return err_set(e, ERR_USAGE, "'%.20s' is a port only: write 127.0.0.1:%.20s", text,
 			       text);

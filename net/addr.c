@@ -155,6 +155,18 @@ size_t addr_bytes(const struct addr *a, uint8_t out[static 16])
 	return 16;
 }
 
+void addr_unmap(struct addr *a)
+{
+	struct sockaddr_in v4 = { .sin_family = AF_INET };
+
+	if (a->ss.ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&cin6(a)->sin6_addr))
+		return;
+	v4.sin_port = cin6(a)->sin6_port;
+	memcpy(&v4.sin_addr, cin6(a)->sin6_addr.s6_addr + 12, 4);
+	*a = (struct addr){ .len = sizeof(v4) };
+	memcpy(&a->ss, &v4, sizeof(v4));
+}
+
 void addr_set_port(struct addr *a, uint16_t port)
 {
 	if (a->ss.ss_family == AF_INET)

@@ -26,6 +26,9 @@ void addr_format_host(const struct addr *, char out[static ADDR_TEXT]);
 uint16_t addr_port(const struct addr *);
 /* The IP address, network order; its size: 4, 16, or 0 for others. */
 size_t addr_bytes(const struct addr *, uint8_t out[static 16]);
+/* An IPv4 address in IPv6's clothes (::ffff:192.0.2.1, as a socket for both families has its
+ * peers) becomes IPv4. */
+void addr_unmap(struct addr *);
 void addr_set_port(struct addr *, uint16_t port); /* IPv4 and IPv6 */
 /* The same IP address, whatever the ports. A scope counts when both have one. */
 bool addr_same_host(const struct addr *, const struct addr *);

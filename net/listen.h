@@ -5,6 +5,7 @@
  * loops: bind it (and more like it, where the kernel spreads connections over
  * them), then let each loop serve one. net/tcp.h has both steps in one.
  */
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -17,10 +18,12 @@ struct listen_bound {
 	struct addr addr; /* with the port chosen for port 0 */
 	dev_t dev;        /* of the Unix path that we made; ino 0: none */
 	ino_t ino;
+	bool given; /* somebody else made it (net/activation.h): there is one, and its path stays */
 };
 
 /* Binds and listens, as listen_open() does; another listener at the address is an error, also one
- * that shares its port with its like. mode: of a Unix path. */
+ * that shares its port with its like. mode: of a Unix path; nobody of ours looks whether
+ * one is alive while another binds (EWOULDBLOCK in e->sys: somebody does). */
 MUST_CHECK int listen_bind(struct listen_bound *, const struct addr *, mode_t mode, struct err *);
 /* One more socket at the address of `first`, which listens already and keeps listening.
  * Connections are spread over all of them by the kernel. ERR_UNSUPPORTED: not on this system,

@@ -2,13 +2,17 @@
  * Binding: how a listening socket comes to be, and how its Unix path goes.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/str.h"
 #include "net/listen.h"
 #include "net/sock.h"
 
@@ -60,6 +64,28 @@ static bool path_is_dead(const struct addr *a)
 	return dead;
 }
 
+/* Between the look whether a path is dead and listening at it nobody else of ours may do the same:
+ * both would find it dead, and the second would take the first one's. -1: *e. A directory that may
+ * not be opened is not locked: *lock is -1. */
+static int lock_dir(const struct addr *a, int *lock, struct err *e)
+{
+	char dir[sizeof(a->ss)];
+	char *slash;
+
+	(void)str_fmt(dir, sizeof(dir), "%s", unix_path(a));
+	slash = strrchr(dir, '/');
+	*lock = -1;
+	if (!slash)
+		return 0;
+	slash[slash == dir] = '\0';
+	*lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*lock < 0 || flock(*lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+		return 0;
+	close(*lock);
+	return err_sys(e, EWOULDBLOCK, "listen at unix:%s: another process opens one there",
+		       unix_path(a));
+}
+
 static int bind_unix(int fd, const struct addr *a, mode_t mode, struct err *e)
 {
 	const char *path = unix_path(a);
@@ -94,6 +120,24 @@ static void remember_path(struct listen_bound *b)
 	b->ino = st.st_ino;
 }
 
+static int open_unix(struct listen_bound *b, mode_t mode, struct err *e)
+{
+	const struct addr a = b->addr;
+	int lock, result = lock_dir(&a, &lock, e);
+
+	if (result != 0)
+		return -1;
+	result = bind_unix(b->fd, &a, mode, e);
+	if (result == 0) {
+		remember_path(b);
+		if (listen(b->fd, BACKLOG) != 0)
+			result = failed(-1, e, &a);
+	}
+	if (lock >= 0)
+		close(lock);
+	return result;
+}
+
 static int start_listening(struct listen_bound *b, struct err *e)
 {
 	b->addr.len = sizeof(b->addr.ss);
@@ -113,11 +157,8 @@ int listen_bind(struct listen_bound *b, const struct addr *a, mode_t mode, struc
 			return failed(b->fd, e, a);
 		if (start_listening(b, e) == 0)
 			return 0;
-	} else if (bind_unix(b->fd, a, mode, e) == 0) {
-		remember_path(b);
-		if (listen(b->fd, BACKLOG) == 0)
-			return 0;
-		(void)failed(-1, e, a);
+	} else if (open_unix(b, mode, e) == 0) {
+		return 0;
 	}
 	listen_drop(b);
 	return -1;
@@ -144,7 +185,7 @@ int listen_bind_more(const struct listen_bound *first, struct listen_bound *more
 	const struct addr *a = &first->addr;
 
 	*more = (struct listen_bound){ .fd = -1, .addr = *a };
-	if (a->ss.ss_family == AF_UNIX || sock_share_port(first->fd) != 0)
+	if (a->ss.ss_family == AF_UNIX || first->given || sock_share_port(first->fd) != 0)
 		return not_several(e);
 	more->fd = sock_open(a->ss.ss_family);
 	if (more->fd < 0)

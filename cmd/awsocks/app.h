@@ -23,6 +23,7 @@ struct auth_users;
 struct backend;
 struct cJSON;
 struct learn;
+struct listen_bound;
 struct options;
 
 /* One profile that rules may name. Texts and options are borrowed. */
@@ -37,6 +38,7 @@ struct app_profile_opts {
 struct app_listener_opts {
 	const char *name;
 	struct addr address;
+	struct listen_bound *given; /* a socket that is there already, and taken; NULL: none */
 	const struct router *(*router)(void *arg); /* the rules of now; called by any worker */
 	void *router_arg;
 	/* For `awsocks status`: where the rules come from, as strings; NULL: not told. */

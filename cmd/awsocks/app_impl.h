@@ -47,6 +47,7 @@ struct app_listener {
 	struct seat *seat; /* one at each worker */
 	bool guarded, check_sni;
 	/* worker 0's own */
+	bool given;   /* its socket was passed to us */
 	bool handing; /* it alone accepts, and gives connections to the others */
 	struct loop_timer retry;
 	int complained; /* errno of the last failure that was logged */

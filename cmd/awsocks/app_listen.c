@@ -195,20 +195,34 @@ static int serve_all(struct app_listener *l, struct listen_bound *b, size_t n, s
 	return -1;
 }
 
-static int open_socket(struct app_listener *l, struct err *e)
+static int serve_bound(struct app_listener *l, struct listen_bound *bound, size_t n, struct err *e)
 {
-	struct listen_bound bound[WORKERS_MAX];
-	size_t n = bind_all(l, bound, e);
 	char text[ADDR_TEXT];
 
-	if (!n)
-		return -1;
 	l->handing = n < l->app->workers;
 	addr_format(&bound[0].addr, text);
 	if (serve_all(l, bound, n, e) != 0)
 		return -1;
 	log_info("listen", "%s: %s", l->name, text);
 	return 0;
+}
+
+static int open_socket(struct app_listener *l, struct err *e)
+{
+	struct listen_bound bound[WORKERS_MAX];
+	size_t n = bind_all(l, bound, e);
+
+	return n ? serve_bound(l, bound, n, e) : -1;
+}
+
+/* One socket, that we did not make: the first worker accepts for all. */
+static int take_given(struct app_listener *l, struct listen_bound *given, struct err *e)
+{
+	struct listen_bound bound = *given;
+
+	given->fd = -1;
+	l->given = true;
+	return serve_bound(l, &bound, 1, e);
 }
 
 static void try_again(void *arg)
@@ -230,12 +244,16 @@ int app_listen(struct app *a, const struct app_listener_opts *o, struct err *e)
 
 	if (!l)
 		return -1; /* app_stop() ends what is there */
+	if (o->given)
+		return take_given(l, o->given, e);
 	if (open_socket(l, e) == 0)
 		return 0;
-	if (e->sys != EADDRNOTAVAIL)
+	if (e->sys != EADDRNOTAVAIL && e->sys != EWOULDBLOCK)
 		return -1;
-	log_warn("listen", "%s: %s: waiting until this host has that address", l->name, e->msg);
-	l->complained = EADDRNOTAVAIL;
+	if (e->sys == EADDRNOTAVAIL)
+		log_warn("listen", "%s: %s: waiting until this host has that address", l->name,
+			 e->msg);
+	l->complained = e->sys;
 	timer_arm(a->loop, &l->retry, RETRY_MS, try_again, l);
 	return 0;
 }

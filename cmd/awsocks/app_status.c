@@ -159,6 +159,8 @@ void app_describe_listeners(struct app *a, struct cJSON *array)
 		describe_allow(l, o);
 		if (l->rules)
 			l->rules(l->router_arg, cJSON_AddArrayToObject(o, "rules"));
+		if (l->given)
+			cJSON_AddBoolToObject(o, "activated", true);
 		describe_uids(l, o);
 		if (l->users)
 			cJSON_AddNumberToObject(o, "users", (double)auth_users_count(l->users));

@@ -355,7 +355,8 @@ static int add_socket_dir(struct fence_paths *p, const char *file, const char *d
 			 "%s lies directly in %s, and so any file there may be removed: give it a "
 			 "directory of its own",
 			 file, dir);
-	return fence_paths_add(p, dir, FENCE_SOCKET, e);
+	/* Read, for its lock (net/listen_bind.c). */
+	return fence_paths_add(p, dir, FENCE_SOCKET | (is_wide(dir) ? 0u : FENCE_READ), e);
 }
 
 static int add_socket(struct fence_paths *p, const char *address, struct err *e)

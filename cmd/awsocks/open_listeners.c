@@ -2,17 +2,19 @@
 
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/awsocks/app.h"
 #include "cmd/awsocks/rule_slots.h"
 #include "cmd/awsocks/text_file.h"
+#include "net/activation.h"
 #include "proxy/auth.h"
 
 /* One listener, from the command line or from config.yaml. */
 struct wanted {
 	size_t index;
-	const char *address, *name, *rules;
+	const char *address, *name, *rules, *group;
 	const char *const *allow_from;
 	size_t allow_from_count;
 	const long *allow_uid;
@@ -103,6 +105,7 @@ static int walk_configured(struct walk *k, struct err *e)
 				: k->count ? l->address
 					   : "default",
 			.rules = l->rules,
+			.group = l->group,
 			.allow_from = (const char *const *)l->allow_from.item,
 			.allow_from_count = l->allow_from.count,
 			.allow_uid = l->allow_uid,
@@ -247,6 +250,7 @@ void check_users(const struct setup *s, problem_fn *report, void *arg)
 struct opening {
 	struct app *app;
 	struct rule_slots *rules;
+	struct activation *given;
 };
 
 static bool is_plain_loopback(const struct addr *at)
@@ -265,18 +269,45 @@ static int check_exposure(const struct wanted *w, const struct addr *at, bool us
 		       w->address);
 }
 
-static int open_with(const struct opening *p, const struct wanted *w, struct app_listener_opts *o,
-		     struct err *e)
+static int prepare_one(void *arg, const struct wanted *w, struct err *e)
 {
-	bool plain;
+	(void)arg;
+	if (!str_starts(w->address, "unix:") ||
+	    path_make_socket_dir(w->address + strlen("unix:"), w->group, e) == 0)
+		return 0;
+	return err_wrap(e, "listen at %s", w->address);
+}
 
-	if (addr_parse(w->address, &o->address, e) != 0 ||
-	    check_exposure(w, &o->address, o->users != NULL, e) != 0)
+int prepare_listeners(const struct setup *s, struct err *e)
+{
+	return walk(s, prepare_one, NULL, e);
+}
+
+/* Where: an address of ours to come, or a socket that is there. */
+static int find_place(const struct opening *p, const struct wanted *w, struct app_listener_opts *o,
+		      struct listen_bound *given, struct err *e)
+{
+	if (!activation_is(w->address))
+		return addr_parse(w->address, &o->address, e);
+	if (activation_listen(p->given, w->address, given, e) != 0)
+		return -1;
+	o->address = given->addr;
+	o->given = given;
+	return 0;
+}
+
+static int open_at(const struct opening *p, const struct wanted *w, struct app_listener_opts *o,
+		   struct err *e)
+{
+	/* What is passed is guarded unless it is said otherwise: the file that decides about it is
+	 * another one. */
+	bool plain = !o->given && is_plain_loopback(&o->address);
+
+	if (check_exposure(w, &o->address, o->users != NULL, e) != 0)
 		return err_wrap(e, "listen");
-	if (o->address.ss.ss_family == AF_UNIX &&
-	    path_make_parents(w->address + strlen("unix:"), e) != 0)
-		return err_wrap(e, "listen at %s", w->address);
-	plain = is_plain_loopback(&o->address);
+	if (!o->given && prepare_one(NULL, w, e) != 0)
+		return -1;
+	o->mode = w->mode > 0 ? w->mode : w->group ? 0660 : 0;
 	o->guarded = w->guard == GUARD_ON || (w->guard == GUARD_AUTO && !plain);
 	if (rule_slots_add(p->rules, w->rules, plain && !w->rules, plain && !o->guarded, e) != 0)
 		return -1;
@@ -284,6 +315,18 @@ static int open_with(const struct opening *p, const struct wanted *w, struct app
 	o->router_arg = rule_slots_arg(p->rules, w->index);
 	o->rules = rule_slots_describe;
 	return app_listen(p->app, o, e);
+}
+
+static int open_with(const struct opening *p, const struct wanted *w, struct app_listener_opts *o,
+		     struct err *e)
+{
+	struct listen_bound given = { .fd = -1 };
+	int result = find_place(p, w, o, &given, e);
+
+	if (result == 0)
+		result = open_at(p, w, o, e);
+	listen_drop(&given);
+	return result;
 }
 
 static int open_one(void *arg, const struct wanted *w, struct err *e)
@@ -295,7 +338,6 @@ static int open_one(void *arg, const struct wanted *w, struct err *e)
 		.allow_uid = w->allow_uid,
 		.allow_uid_count = w->allow_uid_count,
 		.check_sni = w->check_sni,
-		.mode = w->mode > 0 ? w->mode : 0,
 		.max_connections = (size_t)w->max_connections,
 		.max_per_peer = (size_t)w->max_per_peer,
 	};
@@ -308,9 +350,19 @@ static int open_one(void *arg, const struct wanted *w, struct err *e)
 	return result;
 }
 
-int open_listeners(struct app *app, struct rule_slots *rules, const struct setup *s, struct err *e)
+int open_listeners(struct app *app, struct rule_slots *rules, const struct setup *s,
+		   struct activation *given, struct err *e)
 {
-	struct opening p = { app, rules };
+	struct opening p = { app, rules, given };
+	const char *unused;
 
-	return walk(s, open_one, &p, e);
+	if (walk(s, open_one, &p, e) != 0)
+		return -1;
+	unused = activation_unused(given);
+	if (unused)
+		log_warn("listen",
+			 "a socket named %s was passed to this process, and no listener takes it "
+			 "(address: \"systemd:%s\")",
+			 unused, unused);
+	return 0;
 }

@@ -6,12 +6,16 @@
  */
 #include "cmd/awsocks/setup.h"
 
+struct activation;
 struct app;
 struct rule_slots;
 
-/* Their rules, users and sockets. What is wrong is told with its place. */
+/* The directories of Unix sockets, as the listeners' groups want them. Before the fence. */
+MUST_CHECK int prepare_listeners(const struct setup *, struct err *);
+/* Their rules, users and sockets. given: what was passed to this process, from which they take.
+ * What is wrong is told with its place. */
 MUST_CHECK int open_listeners(struct app *, struct rule_slots *, const struct setup *,
-			      struct err *);
+			      struct activation *given, struct err *);
 /* Reads the files of users again: all of them, or none is used when one is bad. Passwords that
  * were right have to be checked anew. */
 MUST_CHECK int reload_users(struct app *, const struct setup *, struct err *);

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,60 @@ int path_make_parents(const char *file, struct err *e)
 	if (!str_fmt(dir, sizeof(dir), "%.*s", (int)(slash - file), file))
 		return err_set(e, ERR_CONFIG, "path too long: %.80s...", file);
 	return make_dirs(dir, e);
+}
+
+static int find_group(const char *name, gid_t *out, struct err *e)
+{
+	const struct group *g;
+	uint64_t n;
+
+	if (str_number(name, 0, INT32_MAX, &n, NULL) == 0) {
+		*out = (gid_t)n;
+		return 0;
+	}
+	g = getgrnam(name); /* one thread only, before any other runs */
+	if (!g)
+		return err_set(e, ERR_CONFIG, "group %.60s: this system has none of that name",
+			       name);
+	*out = g->gr_gid;
+	return 0;
+}
+
+static int give_to_group(const char *dir, bool made, gid_t gid, const char *name, struct err *e)
+{
+	struct stat st;
+
+	if (made && (chown(dir, (uid_t)-1, gid) != 0 || chmod(dir, 02710) != 0)) {
+		(void)err_sys(e, errno, "group %.60s for %s", name, dir);
+		(void)rmdir(dir);
+		return -1;
+	}
+	if (stat(dir, &st) != 0)
+		return err_sys(e, errno, "%s", dir);
+	if (st.st_gid == gid && (st.st_mode & S_ISGID))
+		return 0;
+	return err_set(e, ERR_CONFIG,
+		       "%s is there already, and what is made in it does not get the group: chgrp "
+		       "%.60s %s; chmod 2710 %s",
+		       dir, name, dir, dir);
+}
+
+int path_make_socket_dir(const char *file, const char *group, struct err *e)
+{
+	const char *slash = strrchr(file, '/');
+	char dir[PATH_TEXT];
+	struct stat st;
+	bool made;
+	gid_t gid = 0;
+
+	if (!slash || slash == file)
+		return 0;
+	if (!str_fmt(dir, sizeof(dir), "%.*s", (int)(slash - file), file))
+		return err_set(e, ERR_CONFIG, "path too long: %.80s...", file);
+	made = stat(dir, &st) != 0;
+	if ((group && find_group(group, &gid, e) != 0) || make_dirs(dir, e) != 0)
+		return -1;
+	return group ? give_to_group(dir, made, gid, group, e) : 0;
 }
 
 /* <variable or ~/fallback>/awsocks. */

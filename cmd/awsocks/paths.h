@@ -27,6 +27,10 @@ MUST_CHECK int path_private(char out[static PRIVATE_TEXT], struct err *);
 void path_private_remove(const char *path);
 /* Makes the missing directories above a file's absolute path, with mode 0700. */
 MUST_CHECK int path_make_parents(const char *file, struct err *);
+/* The directory of a Unix socket, if it is missing. group: a name or a number; NULL: mode 0700;
+ * otherwise 2710, so that the group's members reach what is in it, and what is made there has that
+ * group. One that is there already stays as it is, and is an error if it does not fit. */
+MUST_CHECK int path_make_socket_dir(const char *file, const char *group, struct err *);
 /* The control socket: `given` if not empty, else <runtime>/control.sock. */
 MUST_CHECK int path_control(const char *given, char out[static PATH_TEXT], struct err *);
 /* A program of ours: beside this one, else by its bare name (found in PATH). */

@@ -96,12 +96,16 @@ static void give(struct seat *s, int fd, const struct addr *peer)
 	loop_send(to->worker->loop, &p->mail, received, p);
 }
 
-static void on_accept(void *arg, int fd, const struct addr *peer)
+static void on_accept(void *arg, int fd, const struct addr *from)
 {
 	struct seat *s = arg;
-	const char *why = listener_turns_away(s->listener, fd, peer);
+	struct addr unmapped = *from;
+	const struct addr *peer = &unmapped;
+	const char *why;
 	char text[ADDR_TEXT];
 
+	addr_unmap(&unmapped);
+	why = listener_turns_away(s->listener, fd, peer);
 	if (why) {
 		addr_format(peer, text);
 		log_warn("listen", "%s: %s is %s: refused", s->listener->name, text, why);

@@ -24,11 +24,13 @@
 #include "cmd/awsocks/confine.h"
 #include "cmd/awsocks/control.h"
 #include "cmd/awsocks/learning.h"
+#include "cmd/awsocks/notify.h"
 #include "cmd/awsocks/open_listeners.h"
 #include "cmd/awsocks/rule_slots.h"
 #include "cmd/awsocks/run_files.h"
 #include "cmd/awsocks/setup.h"
 #include "cmd/awsocks/target_query.h"
+#include "net/activation.h"
 
 enum { SIGNALS = 3, DESCRIPTORS = 65536 };
 
@@ -37,6 +39,8 @@ struct run {
 	struct rule_slots *rules;
 	struct app *app;
 	struct learning *learning; /* NULL: no --learn */
+	struct activation given;
+	struct notify notify;
 	struct confine confine;
 	struct background background;
 	struct control *control;
@@ -73,6 +77,7 @@ static void stop(void *arg)
 	rule_slots_unwatch(r->rules);
 	if (r->learning)
 		learning_stop(r->learning);
+	notify_stopping(&r->notify);
 	if (r->ready) /* otherwise the reason has been told, and that is enough */
 		log_info("start", "stopping");
 	if (!r->control) {
@@ -106,12 +111,8 @@ static void on_stop_signal(void *arg)
 	stop(r);
 }
 
-static int reload(void *arg, struct err *e)
+static int read_again(struct run *r, struct err *e)
 {
-	struct run *r = arg;
-
-	if (r->stopping)
-		return err_set(e, ERR_CLOSED, "awsocks is stopping");
 	if (r->learning)
 		learning_write(r->learning);
 	if (background_reopen(&r->background, e) != 0 || app_reopen_logs(r->app, e) != 0 ||
@@ -119,6 +120,19 @@ static int reload(void *arg, struct err *e)
 		return -1;
 	log_info("start", "reloaded");
 	return 0;
+}
+
+static int reload(void *arg, struct err *e)
+{
+	struct run *r = arg;
+	int result;
+
+	if (r->stopping)
+		return err_set(e, ERR_CLOSED, "awsocks is stopping");
+	notify_reloading(&r->notify, loop_clock(app_loop(r->app)));
+	result = read_again(r, e);
+	notify_ready(&r->notify);
+	return result;
 }
 
 static void on_reload_signal(void *arg)
@@ -304,7 +318,9 @@ static int prepare(struct run *r, struct err *e)
 	log_set_format(o->log_format == LOG_FORMAT_JSON ? LOG_JSON : LOG_TEXT);
 	if (setup_unbuilt(&r->setup, e) != 0)
 		return -1;
-	if (confine_start(&r->confine, &r->setup, e) != 0)
+	notify_open(&r->notify);
+	if (activation_take(&r->given, e) != 0 || prepare_listeners(&r->setup, e) != 0 ||
+	    confine_start(&r->confine, &r->setup, e) != 0)
 		return -1;
 	raise_descriptor_limit(); /* ours: children get the one that we were started with */
 	if (confine_close(&r->confine, &r->setup, e) != 0 ||
@@ -316,7 +332,8 @@ static int prepare(struct run *r, struct err *e)
 		return -1;
 	if (r->stopping) /* a signal came meanwhile, and all is closed */
 		return 0;
-	if (open_listeners(r->app, r->rules, &r->setup, e) != 0 || open_control(r, e) != 0)
+	if (open_listeners(r->app, r->rules, &r->setup, &r->given, e) != 0 ||
+	    open_control(r, e) != 0)
 		return -1;
 	if (start_workers(r, e) != 0)
 		return -1;
@@ -340,6 +357,7 @@ static bool shut_down(struct run *r)
 	rule_slots_free(r->rules);
 	close_signals(r);
 	confine_end(&r->confine);
+	notify_close(&r->notify);
 	all_ended = app_free(r->app);
 	if (all_ended) /* otherwise a job may be writing it still */
 		learning_close(r->learning);
@@ -359,6 +377,7 @@ static int run(struct run *r)
 		log_warn("start", "who started it has gone before it was ready");
 		status = err_exit_status(ERR_CLOSED);
 	} else if (!r->stopping) {
+		notify_ready(&r->notify);
 		app_run(r->app);
 	}
 	remove_files(r);
@@ -379,7 +398,7 @@ static int go_to_background(struct run *r, int *status, struct err *e)
 
 int cmd_start(int argc, char **argv)
 {
-	struct run r = { 0 };
+	struct run r = { .notify.fd = -1 };
 	struct err e = { 0 };
 	int status;
 

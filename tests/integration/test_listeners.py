@@ -100,6 +100,29 @@ def test_an_address_that_comes_later_is_waited_for(tmp_path, awsocks):
     assert b"blocked by" in r.stdout
 
 
+@pytest.mark.skipif(not has_namespaces(), reason="needs network namespaces and iproute2")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_address_that_goes_and_returns(awsocks, workers):
+    """As a VM's gateway does with its VM. Clients that were there keep their connection, new ones find it again."""
+    p = awsocks("--route-default", "block", "--allow-from", "192.0.2.0/24", "--workers", workers,
+                listen="192.0.2.7:1080", wrap=("unshare", "-rn", "sh", "-c",
+                                               'ip link set lo up && ip address add 192.0.2.7/32 dev lo && '
+                                               'ip address add 192.0.2.8/32 dev lo && exec "$0" "$@"'))
+    inside = ["nsenter", f"--target={p.pid}", "--user", "--net", "--preserve-credentials"]
+
+    def answers():
+        r = subprocess.run([*inside, "curl", "-sS", "--max-time", "5", "--interface", "192.0.2.8", "--proxy",
+                            "http://192.0.2.7:1080", "http://x.example/"], check=False, stdout=subprocess.PIPE,
+                           stderr=subprocess.DEVNULL)
+        return b"blocked by" in r.stdout
+    assert answers()
+    for _ in range(2):
+        harness.run([*inside, "ip", "address", "del", "192.0.2.7/32", "dev", "lo"])
+        assert not answers()
+        harness.run([*inside, "ip", "address", "add", "192.0.2.7/32", "dev", "lo"])
+        p.wait_for(answers, what="the listener")
+
+
 TWO = """
 profiles:
   default:
