@@ -15,6 +15,7 @@
 #include "proxy/http_session.h"
 #include "proxy/socks.h"
 
+enum { SAY_AGAIN_MS = 60000 };
 enum { BASIC_MAX = 4 * ((2 * 255 + 1 + 2) / 3) }; /* base64 of two names of 255 bytes and ':' */
 
 bool client_logs_in(const struct client *c)
@@ -51,6 +52,19 @@ static void cover(struct client *c, const void *p, size_t n)
 
 /* ---- the verdict ---- */
 
+/* The audit log has all of them. */
+static void say_guessing(struct client *c, const struct err *why)
+{
+	struct proxy *p = c->proxy;
+	uint64_t now = loop_now_ms(p->opts.loop);
+
+	if (why->code != ERR_LIMIT || why->passes ||
+	    (p->guessed_ms && now - p->guessed_ms < SAY_AGAIN_MS))
+		return;
+	p->guessed_ms = now ? now : 1;
+	log_warn("listen", "%s: %s: %s", p->opts.listener, c->peer, why->msg);
+}
+
 /* By SOCKS5: RFC 1929, 2: any status but 0 is a refusal. */
 static void refuse(struct client *c, const struct err *why)
 {
@@ -59,7 +73,7 @@ static void refuse(struct client *c, const struct err *why)
 		     : why->code == ERR_LIMIT ? 429
 					      : 0;
 
-	log_debug("proxy", "%s %s: %s", c->proxy->opts.listener, c->peer, why->msg);
+	say_guessing(c, why);
 	client_refuse(c, status, why);
 }
 

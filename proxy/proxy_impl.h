@@ -36,7 +36,8 @@ struct proxy {
 	struct list members;
 	size_t count;
 	uint64_t last_id;
-	uint64_t said_ms; /* when the log was told of a shortage; 0: never */
+	uint64_t said_ms;    /* when the log was told of a shortage; 0: never */
+	uint64_t guessed_ms; /* the same of whoever is wrong too often */
 	bool closing;
 	struct loop_timer grace;
 	struct loop_timer sweep; /* armed while there is opts.still_ms and a member for it */

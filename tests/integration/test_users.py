@@ -186,6 +186,7 @@ def test_whoever_is_wrong_too_often_has_to_wait(guarded):
     assert next(text for text in guesses if not text.startswith("HTTP/1.1 407 ")).startswith("HTTP/1.1 429 ")
     text = client_text(p, f"CONNECT 127.0.0.1:1 HTTP/1.1\r\n{basic()}\r\n")
     assert text.startswith("HTTP/1.1 429 ") and "too many wrong passwords from this address" in text
+    assert p.log().count("too many wrong passwords from this address") == 1
     assert reload(p) == 0           # forgets that, too
     assert answer(p, "alice", PASSWORD) == b"\5\2\1\0"
 
