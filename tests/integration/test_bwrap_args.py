@@ -9,7 +9,7 @@ import pytest
 import harness
 
 FAILED = "--awsocks-bwrap-args-failed"
-BASE = ["bwrap", "--unshare-user", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+BASE = ["bwrap", "--die-with-parent", "--unshare-user", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
 
 
 def works():
@@ -111,7 +111,7 @@ def test_curl_in_the_sandbox(box, how):
 def test_a_sandbox_sees_a_new_start(awsocks, box, tmp_path):
     """The directory is bound, not the socket: a proxy that starts anew is reached."""
     inside = (f"curl -q -sS --fail {box.web} && echo && : >{box.env['HOME']}/first && "
-              f"until [ -e {box.env['HOME']}/again ]; do :; done; curl -q -sS --fail {box.web}")
+              f"until [ -e {box.env['HOME']}/again ]; do sleep 0.05; done; curl -q -sS --fail {box.web}")
     args = ask(box.env, "--listener", "box")[0].split("\n")[:-1]
     home = ["--bind", box.env["HOME"], box.env["HOME"]]
     with subprocess.Popen([*BASE, *args, *home, "sh", "-c", inside], env=box.env, stdout=subprocess.PIPE) as p:
