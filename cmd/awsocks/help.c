@@ -93,6 +93,16 @@ int cmd_version(int argc, char **argv)
 	return printf("awsocks " AWSOCKS_VERSION "\n") < 0 ? err_exit_status(ERR_IO) : 0;
 }
 
+/* A hyphen of a command line is a minus for roff. */
+static int man_args(struct buf *b, const char *args, struct err *e)
+{
+	int bad = *args ? buf_add(b, " ", 1, e) : 0;
+
+	for (; *args && !bad; args++)
+		bad = *args == '-' ? buf_add(b, "\\-", 2, e) : buf_add(b, args, 1, e);
+	return bad;
+}
+
 static int man_commands(struct buf *b, struct err *e)
 {
 	if (buf_addf(b, e, ".Bl -tag -width Ds\n") != 0)
@@ -100,8 +110,8 @@ static int man_commands(struct buf *b, struct err *e)
 	for (const struct command *c = commands; c->name; c++) {
 		if (!c->brief || !c->run)
 			continue;
-		if (buf_addf(b, e, ".It Cm %s%s%s%s\n%c%s.\n", c->name, *c->args ? " " : "",
-			     c->args, *c->args ? "\\&" : "",
+		if (buf_addf(b, e, ".It Cm %s", c->name) != 0 || man_args(b, c->args, e) != 0 ||
+		    buf_addf(b, e, "%s\n%c%s.\n", *c->args ? "\\&" : "",
 			     c->brief[0] >= 'a' && c->brief[0] <= 'z' ? c->brief[0] - 32
 								      : c->brief[0],
 			     c->brief + 1) != 0)
