@@ -152,7 +152,7 @@ unsigned poller_group_new(struct poller *p)
 
 bool poller_is_contended(const struct poller *p)
 {
-	return p->has_mixed && p->loop->now_ms - p->mixed_ms < LATELY_MS;
+	return p->groups > 1 && p->has_mixed && p->loop->now_ms - p->mixed_ms < LATELY_MS;
 }
 
 static uint32_t wanted(const struct loop_watch *w)
