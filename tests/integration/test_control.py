@@ -360,11 +360,13 @@ def test_no_lazy_failures(localaws, tmp_path, processes):
     cases = (({**aws.env(), "AWS_SECRET_ACCESS_KEY": "wrong"}, conftest.INSTANCE, 77),
              (aws.env(), "i-0aaaaaaaaaaaaaaaa", 69),
              ({**aws.env(), "AWS_ENDPOINT_URL": f"http://127.0.0.1:{harness.free_port()}"}, conftest.INSTANCE, 69))
-    for env, instance, status in cases:
-        p = start(tmp_path, processes, "--no-lazy", "--init-timeout", "2s", "--listen", "127.0.0.1:0",
-                  "--instance-id", instance, env=env)
-        assert p.child.wait(60) == status, p.log()
-        p.check_clean()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent_url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        for env, instance, status in (*cases, ({**aws.env(), "AWS_ENDPOINT_URL": silent_url}, conftest.INSTANCE, 69)):
+            p = start(tmp_path, processes, "--no-lazy", "--init-timeout", "2s", "--listen", "127.0.0.1:0",
+                      "--instance-id", instance, env=env)
+            assert p.child.wait(60) == status, p.log()
+            p.check_clean()
 
 
 # --- connect -------------------------------------------------------------------
