@@ -17,7 +17,7 @@ struct far {
 	struct ev *ev;
 	struct far_opts o;
 	char name[ADDR_TEXT];
-	struct list dialing, waiting, failed; /* the oldest first */
+	struct list dialing, waiting, failed;
 	struct ev_timer tick;
 	unsigned held; /* in `waiting` */
 
@@ -25,7 +25,7 @@ struct far {
 	bool away, told, told_closed, told_many;
 	int why, refused_with; /* errno; the latter of what waiting does not mend */
 	unsigned pause_ms, closed;
-	uint64_t away_ms, next_ms;
+	uint64_t away_ms, next_ms, look_ms; /* the last: when to look who has waited too long */
 };
 
 static void tick(void *arg);
@@ -43,15 +43,13 @@ static const struct far_call *first(const struct list *l)
 
 static void arm(struct far *f)
 {
-	const struct far_call *waits = first(&f->waiting), *dials = first(&f->dialing);
+	const struct far_call *dials = first(&f->dialing);
 	uint64_t at = UINT64_MAX, now = ev_now(f->ev);
 
 	if (!list_empty(&f->failed))
 		at = now;
-	if (waits)
-		at = least(at, waits->since_ms + f->o.wait_ms);
-	if (waits && !dials)
-		at = least(at, f->next_ms);
+	if (!list_empty(&f->waiting))
+		at = dials ? least(at, f->look_ms) : least(at, least(f->look_ms, f->next_ms));
 	if (dials)
 		at = least(at, dials->dialed_ms + DIAL_LIMIT_MS);
 	if (at == UINT64_MAX)
@@ -136,8 +134,6 @@ static void fail_soon(struct far *f, struct far_call *c)
 
 static void hold(struct far *f, struct far_call *c)
 {
-	const struct far_call *oldest = first(&f->waiting);
-
 	if (f->held >= f->o.held_max) {
 		if (!f->told_many)
 			log_warn("bridge",
@@ -149,10 +145,7 @@ static void hold(struct far *f, struct far_call *c)
 	}
 	c->waits = true;
 	f->held++;
-	if (oldest && c->since_ms <= oldest->since_ms)
-		list_add_head(&f->waiting, &c->node);
-	else
-		list_add_tail(&f->waiting, &c->node);
+	list_add_tail(&f->waiting, &c->node);
 }
 
 /* ---- dialling ---- */
@@ -252,27 +245,51 @@ static void end_slow_dials(struct far *f)
 	}
 }
 
-static void end_long_waits(struct far *f)
+static void end_long_wait(struct far *f, struct far_call *late)
 {
 	bool unix_path = f->o.addr.ss.ss_family == AF_UNIX;
-	const struct far_call *c;
 
-	while ((c = first(&f->waiting)) != NULL && ev_now(f->ev) >= c->since_ms + f->o.wait_ms) {
-		struct far_call *late = CONTAINER_OF(list_pop(&f->waiting), struct far_call, node);
+	list_del(&late->node);
+	late->waits = false;
+	f->held--;
+	if (!f->told_closed)
+		log_warn("bridge", "%s: %s for %u s: what waited for it is closed%s", f->name,
+			 strerror(f->why), f->o.wait_ms / 1000,
+			 unix_path ? " (into a sandbox, bind the socket's directory: a socket "
+				     "that was bound as a file stays the old one)"
+				   : "");
+	f->told_closed = true;
+	fail_soon(f, late);
+}
 
-		late->waits = false;
-		f->held--;
-		if (!f->told_closed)
-			log_warn(
-				"bridge", "%s: %s for %u s: what waited for it is closed%s",
-				f->name, strerror(f->why), f->o.wait_ms / 1000,
-				unix_path
-					? " (into a sandbox, bind the socket's directory: a socket "
-					  "that was bound as a file stays the old one)"
-					: "");
-		f->told_closed = true;
-		fail_soon(f, late);
+/* Whoever has tried in vain stands behind the others: their order is not that of their age. */
+static void end_long_waits(struct far *f)
+{
+	uint64_t now = ev_now(f->ev);
+
+	f->look_ms = now + PAUSE_MOST_MS;
+	LIST_EACH (it, &f->waiting) {
+		struct far_call *c = CONTAINER_OF(it, struct far_call, node);
+
+		if (now >= c->since_ms + f->o.wait_ms)
+			end_long_wait(f, c);
 	}
+}
+
+/* One for all. */
+static void dial_one(struct far *f)
+{
+	struct far_call *c = CONTAINER_OF(list_pop(&f->waiting), struct far_call, node);
+
+	c->waits = false;
+	f->held--;
+	dial(f, c);
+}
+
+static void try_again(struct far *f)
+{
+	if (ev_now(f->ev) >= f->next_ms && list_empty(&f->dialing) && !list_empty(&f->waiting))
+		dial_one(f);
 }
 
 static void tick(void *arg)
@@ -282,14 +299,7 @@ static void tick(void *arg)
 
 	end_slow_dials(f);
 	end_long_waits(f);
-	if (ev_now(f->ev) >= f->next_ms && list_empty(&f->dialing) &&
-	    (node = list_pop(&f->waiting)) != NULL) {
-		struct far_call *c = CONTAINER_OF(node, struct far_call, node);
-
-		c->waits = false;
-		f->held--;
-		dial(f, c);
-	}
+	try_again(f);
 	while ((node = list_pop(&f->failed)) != NULL) {
 		struct far_call *c = CONTAINER_OF(node, struct far_call, node);
 
