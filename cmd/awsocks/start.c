@@ -233,7 +233,8 @@ static int start_backends(struct run *r, struct err *e)
 	if (!r->start_err.code)
 		return 0;
 	*e = r->start_err;
-	/* Who waits for it wants one answer to "is it there?", whether that took too long or not. */
+	/* Who waits for it wants one answer to "is it there?", whether that took too long or not.
+	 */
 	if (e->code == ERR_TIMEOUT)
 		e->code = ERR_HOSTUNREACH;
 	return -1;
