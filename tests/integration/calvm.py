@@ -224,7 +224,7 @@ class CalWorld(netns.World):
                 subprocess.run(["kill", path.read_text().strip()], check=False, stderr=subprocess.DEVNULL)
         if self.proxy:
             status = self.proxy.stop()
-            assert status == 0, self.proxy.log()
+            assert status == 0, f"ended with {status}\n{self.proxy.log()}"
             self.proxy.check_clean()
             self.proxy = None
         for child in reversed(self.children):
