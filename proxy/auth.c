@@ -29,6 +29,7 @@ struct auth_job {
 	int result;
 	struct err why;
 	bool known; /* there is such a user */
+	bool told;  /* those who ask are being called: whoever does so frees it */
 };
 
 struct auth {
@@ -67,6 +68,7 @@ static void conclude(struct auth_job *j, const struct err *why)
 {
 	struct list *node;
 
+	j->told = true;
 	while ((node = list_pop(&j->asks))) {
 		struct auth_ask *ask = CONTAINER_OF(node, struct auth_ask, node);
 
@@ -256,7 +258,7 @@ void auth_cancel(struct auth_ask *ask)
 		return;
 	list_del(&ask->node);
 	ask->job = NULL;
-	if (list_empty(&j->asks) && !j->work)
+	if (list_empty(&j->asks) && !j->work && !j->told)
 		drop(j);
 }
 
