@@ -45,6 +45,8 @@ static int parse_cost(char *text, struct passwd_hash *h, struct err *e)
 	if ((uint64_t)128 * h->r << h->ln > PASSWD_MEMORY_MAX ||
 	    (uint64_t)h->r * h->p << h->ln > cost_max)
 		return bad(e, "its parameters ask for too much memory or time");
+	if (h->ln >= 16 * h->r) /* RFC 7914, 2: N < 2^(128 r / 8) */
+		return bad(e, "its ln is too large for its r");
 	return 0;
 }
 

@@ -63,6 +63,7 @@ static void bad_texts_are_told(void **state)
 		"$scrypt$ln=17,r=8,p=1" SALT_KEY, /* 128 MiB */
 		"$scrypt$ln=63,r=8,p=1" SALT_KEY,
 		"$scrypt$ln=16,r=8,p=64" SALT_KEY,
+		"$scrypt$ln=16,r=1,p=1" SALT_KEY, /* OpenSSL refuses to compute it */
 		"$scrypt$ln=14,r=4294967304,p=1" SALT_KEY,
 		"$scrypt$ln=14,r=8,p=1" SALT_KEY "$",
 		"$scrypt$ln=14,r=8,p=1$U29$cCO9yzr9c0hGHAbNgf046/2o+7qQT44+",
