@@ -323,8 +323,7 @@ static int prepare(struct run *r, struct err *e)
 	if (setup_unbuilt(&r->setup, e) != 0)
 		return -1;
 	notify_open(&r->notify);
-	if (activation_take(&r->given, e) != 0 || prepare_listeners(&r->setup, e) != 0 ||
-	    confine_start(&r->confine, &r->setup, e) != 0)
+	if (prepare_listeners(&r->setup, e) != 0 || confine_start(&r->confine, &r->setup, e) != 0)
 		return -1;
 	raise_descriptor_limit(); /* ours: children get the one that we were started with */
 	if (confine_close(&r->confine, &r->setup, e) != 0 ||
@@ -397,6 +396,9 @@ static int go_to_background(struct run *r, int *status, struct err *e)
 	if (o->daemon && o->audit_log && strcmp(o->audit_log, "-") == 0)
 		return err_set(e, ERR_USAGE,
 			       "--audit-log -: with --daemon there is no standard output");
+	/* They were passed to this process, not to the child that goes on. */
+	if (activation_take(&r->given, e) != 0)
+		return -1;
 	return background_begin(&r->background, o->daemon, o->log_file, status, e);
 }
 

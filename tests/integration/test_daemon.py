@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -17,7 +18,7 @@ BLOCK = ("--route-default", "block", "--listen", "127.0.0.1:0")
 class Daemon:
     """One that went to the background; stopped (or killed) at the end."""
 
-    def __init__(self, folder, options, env=None, start=True):
+    def __init__(self, folder, options, env=None, start=True, wrap=()):
         self.env = conftest.clean_environment(folder)
         self.env.update(env or {})
         self.run = folder / "files"
@@ -25,6 +26,7 @@ class Daemon:
         self.pid_file, self.ready_file, self.log_file = (self.run / n for n in ("pid", "ready", "log"))
         self.argv = [harness.program("awsocks"), "--daemon", "--pid-file", str(self.pid_file), "--ready-file",
                      str(self.ready_file), "--grace", "200ms", *options]
+        self.argv = [*wrap, *self.argv]
         self.pid = None
         if start:
             # A pipe for the output: run() waits until nobody has it any more.
@@ -88,6 +90,14 @@ def test_it_goes_to_the_background_and_is_stopped(daemon, options, env):
         for child in f.read().split():           # the spawner
             assert {os.readlink(f"/proc/{child}/fd/{fd}") for fd in range(3)} == {"/dev/null"}
     assert b"listen: default: 127.0.0.1:" in d.started.stderr and d.started.stdout == b""
+    assert refused(d.listener)
+    d.stop()
+
+
+def test_it_takes_the_sockets_that_were_passed(daemon):
+    """LISTEN_PID names the process that was started, and another one goes on."""
+    activate = os.path.join(os.path.dirname(__file__), "activate.py")
+    d = daemon("--route-default", "block", "--listen", "systemd:x", wrap=(sys.executable, activate, "x=127.0.0.1:0", "--"))
     assert refused(d.listener)
     d.stop()
 
