@@ -25,7 +25,7 @@
 #include "net/spawner_impl.h"
 #include "tests/support/fds.h"
 
-enum { LIMIT_MS = 30000 };
+enum { LIMIT_MS = 30000, MOST_TURNS = 200 };
 
 struct fix {
 	struct loop *l;
@@ -303,10 +303,16 @@ static void no_zombies(void **state)
 		run(f, i % 2 ? ":" : "exit 3", (struct process_opts){ 0 });
 	if (!f->s)
 		skip();
+	assert_int_equal(f->calls, 50);
 	(void)refusal(f, SPAWN_CREDENTIAL_PROCESS, "/nonexistent/program");
-	run(f, ":", (struct process_opts){ 0 });
-	assert_int_equal(f->calls, 52);
-	assert_true(children_of(spawner_pid(f->s)) <= 0);
+	/* What could not be started is told before the child that tried has ended: another one's
+	 * end says nothing about that. Each turn is one of the spawner's, in which it reaps. */
+	for (f->calls = 0; f->calls < MOST_TURNS;) {
+		run(f, ":", (struct process_opts){ 0 });
+		if (children_of(spawner_pid(f->s)) <= 0)
+			return;
+	}
+	fail_msg("children are left");
 }
 
 /* As some starters leave it: then children end without a word. */
