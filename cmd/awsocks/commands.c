@@ -39,10 +39,13 @@ const struct command commands[] = {
 	  "(mfa_serial), and waits for it for 5 minutes. Without CODE it is read from standard\n"
 	  "input, on a terminal without being shown: an argument list can be read by all users.\n",
 	  NULL, false },
-	{ "connect", cmd_connect, "[--to LISTENER | [--standalone] [options]] HOST PORT",
+	{ "connect", cmd_connect,
+	  "[--to LISTENER] [--user-file FILE] [--standalone [options]] HOST PORT",
 	  "standard input and output to a destination, for ssh's ProxyCommand",
 	  "LISTENER is HOST:PORT, unix:/PATH, or a listener's name. Without --to: $AWSOCKS, then\n"
 	  "the first listener of the running awsocks (--control as for awsocks status).\n"
+	  "Where it asks for a user, NAME:PASSWORD is the first line of FILE, or "
+	  "AWSOCKS_PROXY_USER.\n"
 	  "--standalone needs no running one: it routes and dials in this process, and takes the\n"
 	  "options of awsocks start.\n"
 	  "An instance's id for HOST (i-..., mi-...) means that instance itself: an SSM session to "

@@ -25,6 +25,7 @@
 #include "cmd/awsocks/setup.h"
 #include "cmd/bridge/ask.h"
 #include "cmd/bridge/through.h"
+#include "cmd/bridge/user.h"
 #include "net/addr.h"
 #include "net/loop.h"
 #include "net/relay.h"
@@ -246,11 +247,12 @@ static int find_listener(const struct connect_args *a, struct addr *at, struct e
 
 static int by_listener(const struct connect_args *a, struct err *e)
 {
+	struct user user;
 	struct addr at;
 
-	if (find_listener(a, &at, e) != 0)
+	if (find_listener(a, &at, e) != 0 || user_find(&user, a->user_file, e) != 0)
 		return -1;
-	return through_listener(&at, a->host, a->port, e);
+	return through_listener(&at, &user, a->host, a->port, e);
 }
 
 static int parse(int argc, char **argv, struct connect_args *a, struct err *e)
@@ -269,6 +271,10 @@ static int parse(int argc, char **argv, struct connect_args *a, struct err *e)
 			a->control = argv[at] + strlen("--control=");
 		else if (strcmp(argv[at], "--control") == 0 && at + 1 < argc)
 			a->control = argv[++at];
+		else if (str_starts(argv[at], "--user-file="))
+			a->user_file = argv[at] + strlen("--user-file=");
+		else if (strcmp(argv[at], "--user-file") == 0 && at + 1 < argc)
+			a->user_file = argv[++at];
 		else if (strcmp(argv[at], "--") == 0) {
 			at++;
 			break;
@@ -281,8 +287,8 @@ static int parse(int argc, char **argv, struct connect_args *a, struct err *e)
 	if (a->rest_count < 2)
 		return err_set(
 			e, ERR_USAGE,
-			"connect: usage: awsocks connect [--to LISTENER | --standalone [options]] "
-			"HOST PORT");
+			"connect: usage: awsocks connect [--to LISTENER] [--user-file FILE] HOST "
+			"PORT, or awsocks connect --standalone [options] HOST PORT");
 	a->host = argv[argc - 2];
 	a->rest_count -= 2;
 	if (str_number(argv[argc - 1], 1, 65535, &port, e) != 0)
@@ -290,7 +296,11 @@ static int parse(int argc, char **argv, struct connect_args *a, struct err *e)
 	a->port = (uint16_t)port;
 	if (!*a->host || strlen(a->host) > 255)
 		return err_set(e, ERR_USAGE, "connect: host name of 1 to 255 bytes expected");
-	a->instance = !a->to && !a->control && connect_names_instance(a->host);
+	if (a->user_file && a->standalone)
+		return err_set(e, ERR_USAGE,
+			       "connect: --user-file is for a listener, and "
+			       "--standalone asks none");
+	a->instance = !a->to && !a->control && !a->user_file && connect_names_instance(a->host);
 	if (a->rest_count && !a->standalone && !a->instance)
 		return err_set(e, ERR_USAGE, "connect: unknown argument '%s'", a->rest[0]);
 	return 0;

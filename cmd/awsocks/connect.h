@@ -9,7 +9,7 @@
 struct loop;
 
 struct connect_args {
-	const char *host, *to, *control;
+	const char *host, *to, *control, *user_file;
 	uint16_t port;
 	bool standalone, instance;
 	char **rest; /* options for --standalone */

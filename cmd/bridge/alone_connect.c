@@ -5,9 +5,10 @@
 #include "base/str.h"
 #include "cmd/bridge/alone.h"
 #include "cmd/bridge/through.h"
+#include "cmd/bridge/user.h"
 
 struct wanted {
-	const char *to, *word[2];
+	const char *to, *user_file, *word[2];
 };
 
 static int parse(int argc, char **argv, struct wanted *w, struct err *e)
@@ -19,6 +20,10 @@ static int parse(int argc, char **argv, struct wanted *w, struct err *e)
 			w->to = argv[i] + strlen("--to=");
 		else if (strcmp(argv[i], "--to") == 0 && i + 1 < argc)
 			w->to = argv[++i];
+		else if (str_starts(argv[i], "--user-file="))
+			w->user_file = argv[i] + strlen("--user-file=");
+		else if (strcmp(argv[i], "--user-file") == 0 && i + 1 < argc)
+			w->user_file = argv[++i];
 		else if (n < 2 && argv[i][0] != '-')
 			w->word[n++] = argv[i];
 		else if (strcmp(argv[i], "--") != 0)
@@ -41,6 +46,7 @@ static int find_listener(const char *to, struct addr *at, struct err *e)
 int alone_connect(int argc, char **argv, struct err *e)
 {
 	struct wanted w = { 0 };
+	struct user user;
 	struct addr at;
 	uint64_t port;
 
@@ -50,7 +56,7 @@ int alone_connect(int argc, char **argv, struct err *e)
 		return err_set(e, ERR_USAGE, "connect: host name of 1 to 255 bytes expected");
 	if (str_number(w.word[1], 1, 65535, &port, e) != 0)
 		return err_wrap(e, "connect: port");
-	if (find_listener(w.to, &at, e) != 0)
+	if (find_listener(w.to, &at, e) != 0 || user_find(&user, w.user_file, e) != 0)
 		return -1;
-	return through_listener(&at, w.word[0], (uint16_t)port, e);
+	return through_listener(&at, &user, w.word[0], (uint16_t)port, e);
 }

@@ -2,6 +2,43 @@
 
 #include <string.h>
 
+#include "cmd/bridge/user.h"
+
+const uint8_t ask_greeting[4] = { 5, 2, 0, 2 };
+
+int ask_method(const uint8_t p[static 2], struct err *e)
+{
+	if (p[0] == 5 && (p[1] == 0 || p[1] == 2))
+		return p[1] == 2;
+	return err_set(e, ERR_PROTO, "the listener does not speak SOCKS5");
+}
+
+static size_t put_part(uint8_t *to, const char *p, size_t n)
+{
+	to[0] = (uint8_t)n;
+	memcpy(to + 1, p, n);
+	return n + 1;
+}
+
+size_t ask_login(const struct user *u, uint8_t out[static ASK_LOGIN])
+{
+	const char *password = u->text + u->name_n + 1;
+	size_t n = 1;
+
+	out[0] = 1;
+	n += put_part(out + n, u->text, u->name_n);
+	return n + put_part(out + n, password, strlen(password));
+}
+
+int ask_admitted(const uint8_t p[static 2], struct err *e)
+{
+	if (p[0] == 1 && p[1] == 0)
+		return 0;
+	return err_set(e, ERR_CREDS,
+		       "the listener does not take this user name and password, or there were too "
+		       "many wrong ones (its log tells)");
+}
+
 size_t ask_request(const char *host, uint16_t port, uint8_t out[static ASK_REQUEST])
 {
 	size_t n = strlen(host);
@@ -41,7 +78,8 @@ int ask_answer(const uint8_t *p, size_t n, const char *host, uint16_t port, size
 {
 	if (n >= 2 && p[0] == 5 && p[1] == 0xff)
 		return err_set(e, ERR_CREDS,
-			       "the listener asks for a user and password, which connect has not");
+			       "the listener asks for a user and password: give them in "
+			       "AWSOCKS_PROXY_USER or the file of --user-file, as NAME:PASSWORD");
 	if (n >= 2 && (p[0] != 5 || p[1] != 0))
 		return err_set(e, ERR_PROTO, "the listener does not speak SOCKS5");
 	if (n >= 4 && p[3] != 0)

@@ -14,14 +14,16 @@ static const char usage[] =
 	"\n"
 	"usage: awsocks-bridge bridge --to ADDR [--listen ADDR]... [--env] [options] [-- "
 	"COMMAND...]\n"
-	"       awsocks-bridge connect [--to ADDR] HOST PORT\n"
+	"       awsocks-bridge connect [--to ADDR] [--user-file FILE] HOST PORT\n"
 	"       awsocks-bridge env [--to ADDR] [--shell SHELL] [--all-proxy KIND] [--all] "
 	"[--no-ssh]\n"
 	"       awsocks-bridge env --unset\n"
 	"       awsocks-bridge version\n"
 	"\n"
 	"ADDR is IP:PORT or unix:/PATH. bridge --help tells the rest. connect is for ssh's\n"
-	"ProxyCommand. Without --to it takes $AWSOCKS, and env that or 127.0.0.1:1080.\n";
+	"ProxyCommand; NAME:PASSWORD, where a listener asks for them, is the first line of FILE, "
+	"or\n"
+	"AWSOCKS_PROXY_USER. Without --to it takes $AWSOCKS, and env that or 127.0.0.1:1080.\n";
 
 static int fail(const struct err *e)
 {

@@ -13,10 +13,12 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/str.h"
 #include "cmd/bridge/ask.h"
 #include "cmd/bridge/ev.h"
 #include "cmd/bridge/pair.h"
+#include "cmd/bridge/user.h"
 #include "net/sock.h"
 
 enum { LISTENER_LIMIT_MS = 5000, REPLY_LIMIT_MS = 60000 };
@@ -67,42 +69,76 @@ static int dial(const struct addr *a, struct err *e)
 	return err_sys(e, sys, "the awsocks listener %s", name);
 }
 
-/* To the last byte of the answer, and not one further. */
-static int read_answer(int fd, const char *host, uint16_t port, struct err *e)
+/* The next byte. */
+static int read_one(int fd, uint8_t *into, uint64_t end_ms, struct err *e)
 {
-	uint64_t end_ms = clock_mono_ms(&clock_system) + REPLY_LIMIT_MS;
-	uint8_t in[512];
-	size_t n = 0, used;
-	int rc = 0;
-
-	while (rc == 0) {
+	for (;;) {
 		ssize_t got;
 
 		if (wait_until(fd, POLLIN, end_ms) != 0)
-			return err_set(e, ERR_TIMEOUT,
-				       "%s:%u: no answer from the proxy within %d s", host, port,
+			return err_set(e, ERR_TIMEOUT, "no answer from the proxy within %d s",
 				       REPLY_LIMIT_MS / 1000);
-		got = read(fd, in + n, 1); /* a few bytes, once */
+		got = read(fd, into, 1); /* a few bytes, once */
+		if (got > 0)
+			return 0;
 		if (got == 0)
 			return err_set(e, ERR_CLOSED, "the proxy closed the connection");
-		if (got < 0 && (errno == EAGAIN || errno == EINTR))
-			continue;
-		if (got < 0)
+		if (errno != EAGAIN && errno != EINTR)
 			return err_sys(e, errno, "the proxy");
-		n++;
-		rc = ask_answer(in, n, host, port, &used, e);
 	}
-	return rc < 0 ? -1 : 0;
 }
 
-static int handshake(int fd, const char *host, uint16_t port, struct err *e)
+static int send_all(int fd, const uint8_t *p, size_t n, struct err *e)
 {
-	uint8_t request[ASK_REQUEST];
-	size_t n = ask_request(host, port, request);
-
-	if (sock_send(fd, request, n) != (ssize_t)n) /* it fits a socket's buffer */
+	if (sock_send(fd, p, n) != (ssize_t)n) /* it fits a socket's buffer */
 		return err_sys(e, errno, "the proxy");
-	return read_answer(fd, host, port, e);
+	return 0;
+}
+
+static int read_two(int fd, uint8_t in[static 2], uint64_t end_ms, struct err *e)
+{
+	return read_one(fd, in, end_ms, e) == 0 ? read_one(fd, in + 1, end_ms, e) : -1;
+}
+
+/* Greeting and password, each answered. */
+static int log_in(int fd, const struct user *u, uint64_t end_ms, struct err *e)
+{
+	uint8_t in[2], login[ASK_LOGIN];
+	int wanted, result;
+
+	if (send_all(fd, ask_greeting, sizeof(ask_greeting), e) != 0 ||
+	    read_two(fd, in, end_ms, e) != 0)
+		return -1;
+	wanted = ask_method(in, e);
+	if (wanted <= 0)
+		return wanted;
+	result = send_all(fd, login, ask_login(u, login), e);
+	mem_wipe(login, sizeof(login));
+	if (result != 0 || read_two(fd, in, end_ms, e) != 0)
+		return -1;
+	return ask_admitted(in, e);
+}
+
+static int handshake(int fd, struct user *u, const char *host, uint16_t port, struct err *e)
+{
+	uint64_t end_ms = clock_mono_ms(&clock_system) + REPLY_LIMIT_MS;
+	uint8_t request[ASK_REQUEST], in[512] = { 5, 0 };
+	size_t size = ask_request(host, port, request), used;
+	size_t sent = u->name_n ? ASK_GREETING : 0, n = u->name_n ? 2 : 0;
+	int rc = u->name_n ? log_in(fd, u, end_ms, e) : 0;
+
+	user_wipe(u);
+	if (rc == 0)
+		rc = send_all(fd, request + sent, size - sent, e);
+	if (rc != 0)
+		return -1;
+	/* To the last byte of the answer, and not one further. */
+	while (rc == 0) {
+		if (read_one(fd, in + n, end_ms, e) != 0)
+			return err_wrap(e, "%s:%u", host, port);
+		rc = ask_answer(in, ++n, host, port, &used, e);
+	}
+	return rc < 0 ? -1 : 0;
 }
 
 struct relay {
@@ -137,7 +173,8 @@ static int relay(struct ev *ev, struct lane_shared *shared, int fd, struct err *
 	return rc;
 }
 
-int through_listener(const struct addr *listener, const char *host, uint16_t port, struct err *e)
+int through_listener(const struct addr *listener, struct user *u, const char *host, uint16_t port,
+		     struct err *e)
 {
 	struct lane_shared *shared = NULL;
 	struct ev *ev = NULL;
@@ -146,7 +183,7 @@ int through_listener(const struct addr *listener, const char *host, uint16_t por
 	if (fd < 0)
 		return -1;
 	(void)signal(SIGPIPE, SIG_IGN);
-	if (handshake(fd, host, port, e) != 0) {
+	if (handshake(fd, u, host, port, e) != 0) {
 		close(fd);
 		return -1;
 	}

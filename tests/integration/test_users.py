@@ -103,6 +103,41 @@ def test_the_wrong_password_is_refused_by_every_way(guarded, counter):
     assert any("asks for a user name" in e for e in errors) and any("SOCKS4" in e for e in errors)
 
 
+@pytest.mark.parametrize("program", ["awsocks", "awsocks-bridge"])
+def test_connect_says_who_it_is(guarded, awsocks, web, program, tmp_path):
+    """By a variable, a file or a pipe, never by its arguments; also where nobody asks."""
+    p, _ = guarded(text=CHEAP)
+    secret = tmp_path / "user"
+    secret.write_text(f"alice:{PASSWORD}\nmore\n")
+
+    def connect(*options, to=p.listener, **env):
+        return subprocess.run([harness.program(program), "connect", "--to", f"{to[0]}:{to[1]}", *options, "127.0.0.1",
+                               str(web.port)], env={**p.env, **env}, input=b"GET /bytes/1000 HTTP/1.0\r\n\r\n",
+                              check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=harness.LIMIT_S)
+    piped = os.pipe()
+    os.write(piped[1], f"alice:{PASSWORD}\n".encode())     # and it stays open, as some programs leave it
+    open_one = awsocks("--route-default", "direct")
+    for r in (connect(AWSOCKS_PROXY_USER=f"alice:{PASSWORD}"), connect("--user-file", str(secret)),
+              connect(f"--user-file={secret}", AWSOCKS_PROXY_USER="alice:wrong"),
+              connect(AWSOCKS_PROXY_USER=f"alice:{PASSWORD}", to=open_one.listener)):
+        assert r.stdout.endswith(BODY) and (r.returncode, r.stderr) == (0, b""), r
+    r = subprocess.run([harness.program(program), "connect", "--to", p.address, "--user-file", f"/dev/fd/{piped[0]}",
+                        "127.0.0.1", str(web.port)], env=p.env, input=b"GET /bytes/3 HTTP/1.0\r\n\r\n", check=True,
+                       pass_fds=[piped[0]], stdout=subprocess.PIPE)
+    assert r.stdout.endswith(BODY[:3])
+    for end in piped:
+        os.close(end)
+    for r, status, why in (
+            (connect(), 77, "AWSOCKS_PROXY_USER"), (connect(AWSOCKS_PROXY_USER="alice:wrong"), 77, "does not take"),
+            (connect(AWSOCKS_PROXY_USER="alice"), 64, "NAME:PASSWORD expected"),
+            (connect(AWSOCKS_PROXY_USER="alice:" + "x" * 256), 64, "NAME:PASSWORD expected"),
+            (connect(AWSOCKS_PROXY_USER="a" * 9000), 64, "too long"),
+            (connect("--user-file", str(tmp_path / "none")), None, "No such file"),
+            (connect("--user-file", "/dev/null"), 64, "NAME:PASSWORD expected")):
+        assert r.returncode and status in (None, r.returncode) and why in r.stderr.decode() and not r.stdout, r
+        assert b"wrong" not in r.stderr.replace(b"many wrong ones", b"") and PASSWORD not in r.stderr.decode()
+
+
 def curl_status(p, url, user, options):
     r = subprocess.run(["curl", "-sS", "-D", "-", "-o", os.devnull, "--max-time", "30", "--proxy", p.url("http"),
                         *(["--proxy-user", user] if ":" in user else []), *options, url], check=False,

@@ -169,7 +169,9 @@ static void test_refusals(void **state)
 		{ "\5\0\5\2", 4, "db.example:5432: refused by a rule (awsocks route shows which)" },
 		{ "\5\0\5\4", 4, "db.example:5432: host unreachable or unknown" },
 		{ "\5\0\5\x63", 4, "db.example:5432: unknown reply" },
-		{ "\5\xff", 2, "the listener asks for a user and password, which connect has not" },
+		{ "\5\xff", 2,
+		  "the listener asks for a user and password: give them in AWSOCKS_PROXY_USER or "
+		  "the file of --user-file, as NAME:PASSWORD" },
 		{ "HTTP", 4, "the listener does not speak SOCKS5" },
 	};
 	size_t used;
