@@ -97,7 +97,8 @@ def test_it_goes_to_the_background_and_is_stopped(daemon, options, env):
 def test_it_takes_the_sockets_that_were_passed(daemon):
     """LISTEN_PID names the process that was started, and another one goes on."""
     activate = os.path.join(os.path.dirname(__file__), "activate.py")
-    d = daemon("--route-default", "block", "--listen", "systemd:x", wrap=(sys.executable, activate, "x=127.0.0.1:0", "--"))
+    d = daemon("--route-default", "block", "--listen", "systemd:x",
+               wrap=(sys.executable, activate, "x=127.0.0.1:0", "--"))
     assert refused(d.listener)
     d.stop()
 
