@@ -15,6 +15,7 @@
 struct wanted {
 	size_t index;
 	const char *address, *name, *rules, *group;
+	const char *own_name; /* in config.yaml; NULL: none */
 	const char *const *allow_from;
 	size_t allow_from_count;
 	const long *allow_uid;
@@ -104,6 +105,7 @@ static int walk_configured(struct walk *k, struct err *e)
 			.name = l->name    ? l->name
 				: k->count ? l->address
 					   : "default",
+			.own_name = l->name,
 			.rules = l->rules,
 			.group = l->group,
 			.allow_from = (const char *const *)l->allow_from.item,
@@ -187,7 +189,36 @@ static int users_of(const struct wanted *w, struct auth_users **out, struct err 
 struct new_users {
 	struct auth_users **item;
 	size_t count;
+	const struct setup *setup;
+	struct setup now; /* its files, once they are needed: ->config is there */
 };
+
+static bool is_same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* What config.yaml says now. None any more must not mean that the old ones stay without a word. */
+static int users_now(struct new_users *n, const struct wanted *w, struct auth_users **out,
+		     struct err *e)
+{
+	const struct config_file *c;
+
+	if (!n->now.config && setup_files_now(n->setup, &n->now, e) != 0)
+		return -1;
+	c = n->now.config;
+	for (size_t i = 0; c && i < c->listener_count; i++) {
+		const struct config_listener *l = &c->listener[i];
+
+		if (l->users.count && strcmp(l->address, w->address) == 0 &&
+		    is_same_text(l->name, w->own_name))
+			return make_users(&l->users, out, e);
+	}
+	return err_set(e, ERR_CONFIG,
+		       "the listener %s with users in it is not in %s any more: that needs a "
+		       "restart",
+		       w->name, n->setup->config_path);
+}
 
 static int add_users(void *arg, const struct wanted *w, struct err *e)
 {
@@ -198,15 +229,15 @@ static int add_users(void *arg, const struct wanted *w, struct err *e)
 		return err_set(e, ERR_NOMEM, "users");
 	n->item = item;
 	item[n->count] = NULL;
-	if (*w->users_file && users_of(w, &item[n->count], e) != 0)
-		return -1;
 	n->count++;
-	return 0;
+	if (w->users && w->users->count)
+		return users_now(n, w, &item[n->count - 1], e);
+	return *w->users_file ? users_of(w, &item[n->count - 1], e) : 0;
 }
 
 int reload_users(struct app *app, const struct setup *s, struct err *e)
 {
-	struct new_users n = { 0 };
+	struct new_users n = { .setup = s };
 	int result = walk(s, add_users, &n, e);
 
 	if (result == 0)
@@ -214,6 +245,7 @@ int reload_users(struct app *app, const struct setup *s, struct err *e)
 	for (size_t i = 0; i < n.count; i++)
 		auth_users_unref(n.item[i]);
 	mem_free(n.item);
+	setup_free(&n.now);
 	return result;
 }
 

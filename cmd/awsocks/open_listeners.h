@@ -16,8 +16,8 @@ MUST_CHECK int prepare_listeners(const struct setup *, struct err *);
  * What is wrong is told with its place. */
 MUST_CHECK int open_listeners(struct app *, struct rule_slots *, const struct setup *,
 			      struct activation *given, struct err *);
-/* Reads the files of users again: all of them, or none is used when one is bad. Passwords that
- * were right have to be checked anew. */
+/* Reads the users again, of files and of config.yaml: all, or none is used when one is bad.
+ * Passwords that were right have to be checked anew. */
 MUST_CHECK int reload_users(struct app *, const struct setup *, struct err *);
 /* Reads them and tells what is wrong (`awsocks check`). */
 void check_users(const struct setup *, problem_fn *report, void *arg);

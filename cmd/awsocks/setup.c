@@ -87,25 +87,41 @@ static int read_config(struct setup *s, const char *named, problem_fn *report, v
 	return rc;
 }
 
+static const char *named_config(const struct setup *s)
+{
+	const char *named = settings_get(&s->args.settings, OPT_ID_config);
+
+	return named ? named : settings_get(&s->env, OPT_ID_config);
+}
+
 int setup_load(struct setup *s, int argc, char *const *argv, const struct arg_opt *own,
 	       problem_fn *report, void *arg, struct err *e)
 {
-	const char *named;
-
 	memset(s, 0, sizeof(*s));
 	if (args_parse(&s->args, argc, argv, own, e) != 0)
 		return -1;
 	if (s->args.help)
 		return 0;
 	if (settings_from_env(&s->env, environ, warn, NULL, e) == 0) {
-		named = settings_get(&s->args.settings, OPT_ID_config);
-		if (!named)
-			named = settings_get(&s->env, OPT_ID_config);
+		const char *named = named_config(s);
+
 		if (read_config(s, named, report, arg, e) == 0 &&
 		    read_drop_ins(s, named, report, arg, e) == 0)
 			return 0;
 	}
 	setup_free(s);
+	return -1;
+}
+
+int setup_files_now(const struct setup *s, struct setup *now, struct err *e)
+{
+	const char *named = named_config(s);
+
+	memset(now, 0, sizeof(*now));
+	if (read_config(now, named, NULL, NULL, e) == 0 &&
+	    read_drop_ins(now, named, NULL, NULL, e) == 0)
+		return 0;
+	setup_free(now);
 	return -1;
 }
 

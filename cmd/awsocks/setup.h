@@ -30,6 +30,9 @@ struct setup {
  * report(): every problem of the file (may be NULL). On failure nothing is to be freed. */
 MUST_CHECK int setup_load(struct setup *, int argc, char *const *argv, const struct arg_opt *own,
 			  problem_fn *report, void *arg, struct err *);
+/* config.yaml and listeners.d of that setup as they are now: ->config and what belongs to it,
+ * nothing else. setup_free() when it succeeds. */
+MUST_CHECK int setup_files_now(const struct setup *, struct setup *now, struct err *);
 /* Builds ->profile. Without names: the profile `default` if there is one, otherwise the
  * nameless one, which has the defaults only. setup_free() in any case. */
 MUST_CHECK int setup_profiles(struct setup *, const char *const *names, size_t n, struct err *);

@@ -280,6 +280,35 @@ def test_users_in_config_and_a_hash_by_others(awsocks, tmp_path, lines):
         assert client.read_exactly(s, 4) == b"\5\2\1\0"
 
 
+@pytest.mark.parametrize("fence", ["true", "false"])
+def test_reload_takes_the_new_users_of_config(awsocks, tmp_path_factory, fence):
+    config = tmp_path_factory.mktemp("config") / "config.yaml"
+
+    def write(*names):
+        users = ", ".join(f"{{ name: {n}, hash: '{scrypt(n)}' }}" for n in names)
+        config.write_text("listeners:\n  - { address: '127.0.0.1:0', name: open }\n"
+                          f"  - {{ address: '127.0.0.1:0', name: a, users: [{users}] }}\n")
+    write("alice", "bob")
+    p = awsocks("--config", str(config), "--route-default", "block", "--workers", "2", listen=None,
+                env={"AWSOCKS_SANDBOX": fence})
+    host, _, port = p.listeners["a"]["address"].rpartition(":")
+
+    def enters(name):
+        with client.dial((host, int(port))) as s:
+            login(s, name, name)
+            return client.read_exactly(s, 4) == b"\5\2\1\0"
+    assert enters("alice") and not enters("carol")
+    write("bob", "carol")
+    assert reload(p) == 0
+    p.wait_for(lambda: not enters("alice"), what="the end of alice")
+    p.wait_for(lambda: enters("carol"), what="carol")
+    for text in ("listeners: [{ address: '127.0.0.1:0', name: a }]\n", "", "listeners: [{ x: y }]\n"):
+        config.write_text(text)
+        r = subprocess.run([harness.program("awsocks"), "reload"], env=p.env, check=False, stderr=subprocess.PIPE)
+        assert r.returncode != 0 and (b"needs a restart" in r.stderr or b"'x'" in r.stderr), r
+        assert enters("bob") and not enters("alice")
+
+
 def test_an_open_listener_with_users_is_allowed(awsocks, tmp_path, lines):
     (tmp_path / "users.yaml").write_text(lines)
     p = awsocks("--route-default", "block", "--users", str(tmp_path / "users.yaml"), listen="0.0.0.0:0")
