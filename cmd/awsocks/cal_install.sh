@@ -17,10 +17,12 @@ put() {
 	fi
 }
 
-# FILE without what an earlier set-up wrote.
+# FILE without what an earlier set-up wrote. A last line without its end gets one (GNU sed gives it
+# none): what follows would else be a part of it, and go away with ours.
 without_ours() {
 	[ -e "$1" ] || return 0
 	sed -e '/# CAL SOCKS Tunnel Functions/,/^fi$/d' -e '/# CAL SOCKS programs$/d' "$1"
+	[ -z "$(tail -c 1 "$1")" ] || echo
 }
 
 programs() {
@@ -83,7 +85,10 @@ ssh_files() {
 	mkdir -p "$HOME/.ssh"
 	chmod 700 "$HOME/.ssh"
 	{
-		if [ -e "$HOME/.ssh/known_hosts" ]; then sed -e '/ cal-vm-socks-host$/d' "$HOME/.ssh/known_hosts"; fi
+		if [ -e "$HOME/.ssh/known_hosts" ]; then
+			sed -e '/ cal-vm-socks-host$/d' "$HOME/.ssh/known_hosts"
+			[ -z "$(tail -c 1 "$HOME/.ssh/known_hosts")" ] || echo
+		fi
 		cal_host_keys
 	} | put "$HOME/.ssh/known_hosts"
 	[ -e "$HOME/.ssh/id_ed25519" ] ||

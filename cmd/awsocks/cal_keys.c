@@ -65,7 +65,8 @@ struct keys {
 	int lock;
 };
 
-static int make_ssh_dir(char out[static PATH_TEXT], struct err *e)
+/* make: when it is not there yet. */
+static int find_ssh_dir(char out[static PATH_TEXT], bool make, struct err *e)
 {
 	const char *home = getenv("HOME");
 
@@ -73,7 +74,7 @@ static int make_ssh_dir(char out[static PATH_TEXT], struct err *e)
 		return err_set(e, ERR_CONFIG, "HOME is not set");
 	if (!str_fmt(out, PATH_TEXT, "%s/.ssh", home))
 		return err_set(e, ERR_CONFIG, "path too long: %.80s...", home);
-	if (mkdir(out, 0700) == 0 || errno == EEXIST)
+	if (!make || mkdir(out, 0700) == 0 || errno == EEXIST)
 		return 0;
 	return err_sys(e, errno, "make directory %s", out);
 }
@@ -108,16 +109,20 @@ static int check_owner(struct keys *k, struct err *e)
 static void keys_close(struct keys *k)
 {
 	mem_free(k->text);
-	close(k->lock);
+	if (k->lock >= 0)
+		close(k->lock);
 }
 
-static int keys_open(struct keys *k, struct err *e)
+/* make: ~/.ssh is made. Otherwise, where there is none, there are no keys. */
+static int keys_open(struct keys *k, bool make, struct err *e)
 {
 	char dir[PATH_TEXT], path[PATH_TEXT + 20];
 
-	*k = (struct keys){ .mode = 0600 };
-	if (make_ssh_dir(dir, e) != 0)
+	*k = (struct keys){ .mode = 0600, .lock = -1 };
+	if (find_ssh_dir(dir, make, e) != 0)
 		return -1;
+	if (!make && access(dir, F_OK) != 0 && errno == ENOENT)
+		return 0;
 	k->lock = take_lock(dir, e);
 	if (k->lock < 0)
 		return -1;
@@ -177,7 +182,7 @@ static int change(const char *line, const char *vm, bool *changed, struct err *e
 	int rc;
 
 	*changed = false;
-	if (keys_open(&k, e) != 0)
+	if (keys_open(&k, line != NULL, e) != 0)
 		return -1;
 	buf_init(&b, (size_t)TEXT_FILE_MAX + CAL_KEY_LINE);
 	rc = rewrite(&k, line, vm, &b, e);
@@ -227,7 +232,7 @@ int cal_keys_repin(const char *port, const char *vm, bool *found, struct err *e)
 	struct keys k;
 	bool changed;
 
-	if (keys_open(&k, e) != 0)
+	if (keys_open(&k, false, e) != 0)
 		return -1;
 	*found = find_key(k.text, vm, key);
 	keys_close(&k);

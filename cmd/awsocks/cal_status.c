@@ -184,6 +184,14 @@ static const char *state_text(const struct cal_ask *a, const struct cJSON *reply
 	return backends(reply, room, size);
 }
 
+/* One line, whatever the names have in them: no end of line, nothing a terminal would obey. */
+static void print_plain(const char *label, const char *text)
+{
+	printf("%s", label);
+	for (; *text; text++)
+		(void)putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+}
+
 /* A banner is shown while a terminal waits for it: it comes within a second, whatever hangs. */
 int cal_banner(const struct cal_ask *a, struct err *e)
 {
@@ -196,7 +204,7 @@ int cal_banner(const struct cal_ask *a, struct err *e)
 	if (a->vm)
 		printf(" │ VM: %s", a->vm);
 	if (a->environments)
-		printf(" │ Env: %s", a->environments);
+		print_plain(" │ Env: ", a->environments);
 	if (a->safe_mode)
 		printf(" │ Safe Mode");
 	printf(" │ Proxy: ");

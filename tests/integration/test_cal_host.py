@@ -245,6 +245,43 @@ def test_one_command_sets_up_both_halves(host, tmp_path):
     assert r.returncode == 69 and b"the set-up there failed (status 255)" in r.stderr
 
 
+# ---- the VM's half, in a home of its own ----
+
+
+@pytest.mark.parametrize("way", ["gateway", "ssh"])
+def test_the_users_own_files_stay_whole(host, tmp_path, way):
+    """Last lines without an end, links, a second set-up, uninstall, and all of it again."""
+    vm = tmp_path / "vm"
+    (vm / "dotfiles").mkdir(parents=True)
+    (vm / ".ssh").mkdir(mode=0o700)
+    own = {".zshrc": "export A=b", ".bashrc": "alias x=y", "dotfiles/zshenv": "setopt z", ".ssh/known_hosts": f"x {KEY}"}
+    for name, text in own.items():
+        (vm / name).write_text(text)
+    (vm / ".zshenv").symlink_to("dotfiles/zshenv")
+    host.env["SHELL"] = "/bin/sh"
+    key = host.home / "host_key.pub"
+    key.write_text(KEY)
+
+    def there(*args):
+        script = host.cal(*args, "--vm", "work", "--print").stdout
+        harness.run(["sh", "-s"], input=script, env={"HOME": str(vm), "PATH": os.environ["PATH"]})
+    for _ in range(2):
+        for _ in range(2):
+            there("setup", "--way", way, "--socks", "off", "--host-key", key)
+            for name, text in own.items():
+                lines = (vm / name).read_text().splitlines()
+                assert lines.count(text) == 1, name
+                marks = sum(mark in line for line in lines for mark in ("CAL SOCKS Tunnel", "cal-vm-socks-host"))
+                assert marks == (name in (".zshrc", ".bashrc") or (name == ".ssh/known_hosts" and way == "ssh")), name
+        there("uninstall")
+        for name, text in own.items():
+            lines = (vm / name).read_text().splitlines()
+            assert [line for line in lines if "cal-vm-socks-host" not in line] == [text], name
+    assert (vm / ".zshenv").is_symlink()
+    # The host's ~/.ssh is not made for a key that is not.
+    assert not host.keys().parent.exists()
+
+
 # ---- status and banner ----
 
 
@@ -257,6 +294,7 @@ def test_banner_and_status(host, awsocks):
     args = ("--vm", "work", "--env", "ios,android", "--safe-mode")
     assert banner(host, *args) == begin + "🔴 not running\n"
     assert banner(host) == "🔒 CAL ISOLATION ACTIVE │ Proxy: 🔴 not running\n"
+    assert banner(host, "--env", "a\n\033[2J") == "🔒 CAL ISOLATION ACTIVE │ Env: a??[2J │ Proxy: 🔴 not running\n"
     address = f"127.0.0.1:{harness.free_port()}"
     control = host.home / "run/awsocks/control.sock"
     proxy = awsocks("--control", str(control), "--route-default", "direct", env=host.env)
