@@ -254,11 +254,11 @@ def test_the_users_own_files_stay_whole(host, tmp_path, way):
     vm = tmp_path / "vm"
     (vm / "dotfiles").mkdir(parents=True)
     (vm / ".ssh").mkdir(mode=0o700)
-    own = {".zshrc": "export A=b", ".bashrc": "alias x=y", "dotfiles/zshenv": "setopt z", ".ssh/known_hosts": f"x {KEY}"}
+    own = {".zshrc": "export A=b", ".bashrc": "alias x=y", "dotfiles/zshenv": "setopt z",
+           ".ssh/known_hosts": f"x {KEY}"}
     for name, text in own.items():
         (vm / name).write_text(text)
     (vm / ".zshenv").symlink_to("dotfiles/zshenv")
-    host.env["SHELL"] = "/bin/sh"
     key = host.home / "host_key.pub"
     key.write_text(KEY)
 

@@ -1,5 +1,6 @@
 """The host's awsocks ends (or is killed) and comes back under running clients: from the moment it serves again each new
-connection works, from a VM through the gateway listener and from a sandbox that has only the socket's directory."""
+connection works, from a VM through the gateway listener or a bridge, and from a sandbox that has only the socket's
+directory."""
 import os
 import shutil
 import signal
@@ -59,8 +60,9 @@ class Host:
             assert self.now.stop() == 0
 
 
-def restarts(host, log, times):
-    """Ends and starts it, several times, under a client that writes to `log`: what it began since then works."""
+def restarts(host, log, times, waits=False):
+    """Ends and starts it, several times, under a client that writes to `log`: what it began since then works. waits:
+    what it began before that too, once the old one was gone."""
     def attempts():
         lines = [line.split(maxsplit=2) for line in log.read_text().splitlines()]
         return [(float(at), ok == "1", what) for at, ok, what in lines if what]
@@ -70,12 +72,13 @@ def restarts(host, log, times):
     wait_for(lambda all: sum(ok for _, ok, _ in all) > 3, "the client")
     for how in (signal.SIGTERM, signal.SIGKILL)[:times]:
         host.end(how)
-        ended = len(attempts())
-        wait_for(lambda all: any(not ok for _, ok, _ in all[ended:]), "the client to miss it")
+        gone, ended = time.monotonic(), len(attempts())
+        if not waits:
+            wait_for(lambda all: any(not ok for _, ok, _ in all[ended:]), "the client to miss it")
         host.start()
         back = time.monotonic()
         wait_for(lambda all: sum(at > back for at, _, _ in all) >= 5, "its next attempts")
-        assert all(ok for at, ok, _ in attempts() if at > back), attempts()[ended:]
+        assert all(ok for at, ok, _ in attempts() if at > (gone if waits else back)), attempts()[ended:]
 
 
 @pytest.fixture
@@ -99,7 +102,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.skipif(not netns.available(), reason="needs network namespaces and iproute2")
-def test_a_vm_behind_the_gateway(folder, processes, client_of):
+@pytest.mark.parametrize("way", ["gateway", "bridge"])
+def test_a_vm_behind_the_gateway(folder, processes, client_of, way):
     with netns.World() as world:
         script = f"import sys, time; sys.path.insert(0, {os.path.dirname(__file__)!r}); import web\n" \
                  f"print(web.WebServer({netns.NET!r}).port, flush=True)\ntime.sleep(3600)\n"
@@ -109,9 +113,14 @@ def test_a_vm_behind_the_gateway(folder, processes, client_of):
         server.stdout.close()
         host = Host(folder, processes, ["--listen", f"{netns.GATEWAY}:1080", "--allow-from", f"{netns.VM}/32"],
                     world.host.wrap)
-        log = client_of(lambda argv, out: world.vm.popen(argv, stdout=out), f"{netns.GATEWAY}:1080", netns.NET,
-                        str(port))
-        restarts(host, log, 2)
+        at = f"{netns.GATEWAY}:1080"
+        if way == "bridge":
+            at, to = "127.0.0.1:1080", at
+            processes.append(world.vm.popen([harness.program("awsocks"), "bridge", "--listen", at, "--to", to]))
+            harness.wait_for(lambda: world.vm.run(["sh", "-c", "ss -ltn | grep -q 127.0.0.1:1080"], check=False)
+                             .returncode == 0, what="the bridge")
+        log = client_of(lambda argv, out: world.vm.popen(argv, stdout=out), at, netns.NET, str(port))
+        restarts(host, log, 2, waits=way == "bridge")
 
 
 @pytest.mark.skipif(not shutil.which("bwrap"), reason="needs bubblewrap")
