@@ -131,8 +131,15 @@ static void on_far(void *arg, int fd)
 
 static void on_waiting(void *arg, unsigned what)
 {
-	if (what & EV_GONE)
-		link_free(arg, true);
+	struct link *l = arg;
+
+	if (what & EV_GONE) {
+		link_free(l, true);
+		return;
+	}
+	ev_want(l->bridge->ev, &l->watch, 0);
+	far_may_yield(&l->call);
+	log_debug("bridge", "a client that waits has ended what it sends");
 }
 
 static void serve(struct bridge *b, int fd)
@@ -140,7 +147,7 @@ static void serve(struct bridge *b, int fd)
 	struct link *l = mem_alloc(sizeof(*l));
 	struct err e;
 
-	if (!l || ev_watch(b->ev, &l->watch, fd, 0, on_waiting, l, &e) != 0) {
+	if (!l || ev_watch(b->ev, &l->watch, fd, EV_END, on_waiting, l, &e) != 0) {
 		mem_free(l);
 		close(fd);
 		is_short(b, ENOMEM);

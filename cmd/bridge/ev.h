@@ -22,7 +22,9 @@ enum {
 	EV_WRITE = 2,
 	/* Never asked for: the descriptor is broken, or ended both ways. Told with what is wanted;
 	 * once, when nothing is wanted. */
-	EV_GONE = 4
+	EV_GONE = 4,
+	/* The peer has said all; where the system tells without what it has said being read. */
+	EV_END = 8
 };
 
 struct ev_watch { /* zeroed: not watched */

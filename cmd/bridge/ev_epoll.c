@@ -40,7 +40,7 @@ void ev_poll_free(struct ev_poll *p)
 static uint32_t wanted(const struct ev_watch *w)
 {
 	return (w->want & EV_READ ? EPOLLIN | EPOLLRDHUP : 0u) |
-	       (w->want & EV_WRITE ? EPOLLOUT : 0u);
+	       (w->want & EV_END ? EPOLLRDHUP : 0u) | (w->want & EV_WRITE ? EPOLLOUT : 0u);
 }
 
 static int control(struct ev_poll *p, int op, struct ev_watch *w)
@@ -97,6 +97,8 @@ static void tell(struct ev_poll *p, struct ev_watch *w, uint32_t got)
 		what = EV_GONE | w->want;
 	if (got & (EPOLLIN | EPOLLRDHUP))
 		what |= EV_READ & w->want;
+	if (got & EPOLLRDHUP)
+		what |= EV_END & w->want;
 	if (got & EPOLLOUT)
 		what |= EV_WRITE & w->want;
 	/* It would be told of in every turn from now on. */

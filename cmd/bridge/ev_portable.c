@@ -6,6 +6,10 @@
 #include "base/mem.h"
 #include "cmd/bridge/ev_impl.h"
 
+#ifndef POLLRDHUP /* macOS */
+#define POLLRDHUP 0
+#endif
+
 struct ev_poll {
 	struct pollfd *fd;
 	struct ev_watch **watch;
@@ -47,7 +51,8 @@ static void set(struct ev_poll *p, const struct ev_watch *w)
 	struct pollfd *f = &p->fd[w->slot];
 
 	f->fd = w->asleep ? -1 : w->fd;
-	f->events = (short)((w->want & EV_READ ? POLLIN : 0) | (w->want & EV_WRITE ? POLLOUT : 0));
+	f->events = (short)((w->want & EV_READ ? POLLIN : 0) | (w->want & EV_WRITE ? POLLOUT : 0) |
+			    (w->want & EV_END ? POLLRDHUP : 0));
 }
 
 int ev_poll_add(struct ev_poll *p, struct ev_watch *w, struct err *e)
@@ -84,6 +89,8 @@ static void tell(struct ev_poll *p, struct ev_watch *w, int got)
 		what = EV_GONE | w->want;
 	if (got & POLLIN)
 		what |= EV_READ & w->want;
+	if (got & POLLRDHUP)
+		what |= EV_END & w->want;
 	if (got & POLLOUT)
 		what |= EV_WRITE & w->want;
 	if (what == EV_GONE) {

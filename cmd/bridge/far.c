@@ -132,9 +132,34 @@ static void fail_soon(struct far *f, struct far_call *c)
 	list_add_tail(&f->failed, &c->node);
 }
 
+static struct far_call *first_that_yields(const struct far *f)
+{
+	LIST_EACH (it, &f->waiting) {
+		struct far_call *c = CONTAINER_OF(it, struct far_call, node);
+
+		if (c->yields)
+			return c;
+	}
+	return NULL;
+}
+
+/* Whoever has ended what he sends has left, maybe, and goes first. */
+static bool make_room(struct far *f)
+{
+	struct far_call *c = first_that_yields(f);
+
+	if (!c)
+		return false;
+	list_del(&c->node);
+	c->waits = false;
+	f->held--;
+	fail_soon(f, c);
+	return true;
+}
+
 static void hold(struct far *f, struct far_call *c)
 {
-	if (f->held >= f->o.held_max) {
+	if (f->held >= f->o.held_max && !make_room(f)) {
 		if (!f->told_many)
 			log_warn("bridge",
 				 "%s: %u connections wait for it: further ones are closed", f->name,
@@ -347,6 +372,11 @@ void far_ask(struct far *f, struct far_call *c, void (*fn)(void *arg, int fd), v
 	else
 		dial(f, c);
 	arm(f);
+}
+
+void far_may_yield(struct far_call *c)
+{
+	c->yields = true;
 }
 
 void far_cancel(struct far_call *c)

@@ -25,12 +25,15 @@ struct far_call { /* zeroed: not asked */
 	struct far *far;
 	struct ev_watch watch;
 	uint64_t since_ms, dialed_ms;
-	bool waits;
+	bool waits, yields;
 	void (*fn)(void *arg, int fd);
 	void *arg;
 };
 /* fn() is called once, from the loop: with a connected socket (non-blocking, to be closed by who
  * asked), or -1 (why is in the log, or was the same as before). */
 void far_ask(struct far *, struct far_call *, void (*fn)(void *arg, int fd), void *arg);
+/* Who asked has said all already: it may have gone away, or wait for an answer to that. It keeps
+ * its place until somebody else needs one. */
+void far_may_yield(struct far_call *);
 void far_cancel(struct far_call *); /* allowed when not asked */
 #endif

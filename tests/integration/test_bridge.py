@@ -195,6 +195,29 @@ def test_waiting_is_bounded(bridge, tmp_path):
     assert "bind the socket's directory" in log
 
 
+def test_who_has_left_makes_room(bridge, tmp_path):
+    """A client that closed while it was held keeps nobody else out; one that only ended what it sends is answered."""
+    path = str(tmp_path / "host.sock")
+    p = bridge("--to", f"unix:{path}", "--wait", "1m", "--max-waiting", "3", "--log-level", "debug")
+    for words in (b"", b"asked", b"asked"):
+        with client.dial(p.listener) as s:
+            s.sendall(words)
+    p.wait_for(lambda: p.log().count("ended what it sends") == 3, what="three ends")
+    present = [client.dial(p.listener) for _ in range(2)]
+    half = client.dial(p.listener)
+    half.sendall(b"half")
+    half.shutdown(socket.SHUT_WR)
+    for s in present:
+        s.sendall(b"here")
+    p.wait_for(lambda: "connections wait for it" in p.log(), what="the outage")
+    server = Server(echo, path)
+    for s in present:
+        assert client.read_exactly(s, 4) == b"here"
+        s.close()
+    assert client.read_to_end(half) == b"half"
+    server.stop()
+
+
 def test_no_waiting_for_what_will_not_change(bridge):
     """A path that cannot be one is refused at once."""
     p = bridge("--to", f"unix:{os.path.abspath(__file__)}/sock"[:100])
