@@ -207,6 +207,28 @@ static const char *own_kind(const struct host_guard *g, const struct ip *ip)
 
 /* ---- decisions ---- */
 
+/* By a route of the host's, which a look at its interfaces does not show. */
+static bool is_routed_here(const struct ip *ip)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	struct sockaddr_in v4 = { .sin_family = AF_INET };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
+
+	if (memcmp(ip->byte, mapped, sizeof(mapped)) == 0) {
+		memcpy(&v4.sin_addr, ip->byte + sizeof(mapped), sizeof(v4.sin_addr));
+		return iface_routes_here((const struct sockaddr *)&v4);
+	}
+	memcpy(&v6.sin6_addr, ip->byte, sizeof(v6.sin6_addr));
+	return iface_routes_here((const struct sockaddr *)&v6);
+}
+
+static const char *own_or_routed(const struct host_guard *g, const struct ip *ip)
+{
+	const char *kind = own_kind(g, ip);
+
+	return kind || !is_routed_here(ip) ? kind : "this host's own";
+}
+
 /* NULL: one like others. */
 static const char *kind_of(struct host_guard *g, const struct ip *ip)
 {
@@ -219,9 +241,9 @@ static const char *kind_of(struct host_guard *g, const struct ip *ip)
 	read_own(g);
 	if (!g->read)
 		return "since this host's own cannot be read: an unknown";
-	kind = own_kind(g, ip);
+	kind = own_or_routed(g, ip);
 	for (size_t i = 0; !kind && i < n; i++)
-		kind = own_kind(g, &inside[i]);
+		kind = own_or_routed(g, &inside[i]);
 	return kind;
 }
 

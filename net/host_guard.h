@@ -8,9 +8,9 @@
  *
  * Refused: loopback, unspecified, link-local, metadata services, multicast and
  * broadcast, in every form that IPv6 has for an IPv4 address (net/host_kind.h); every
- * address of this host's own interfaces; the networks of its VMs and containers: of bridges and
- * taps (net/iface.h) and those that our listeners are in, unless the way out of this host (its
- * default route) leads there too.
+ * address of this host's own interfaces, and what its routes lead back to it; the networks of its
+ * VMs and containers: of bridges and taps (net/iface.h) and those that our listeners are in, unless
+ * the way out of this host (its default route) leads there too.
  *
  * Where somebody else resolves (the instance, a VM) only literals and names can be judged:
  * host_guard_allow_name().

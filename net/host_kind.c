@@ -112,6 +112,7 @@ static const char *kind_of_v6(const uint8_t *p)
 	static const uint8_t metadata[][14] = {
 		{ 0xfd, 0x00, 0x0e, 0xc2 }, /* fd00:ec2::/112, AWS */
 		{ 0xfd, 0x20, 0x00, 0xce }, /* fd20:ce::254, Google Cloud */
+		{ 0xfd, 0x00, 0x00, 0x42 }, /* fd00:42::42, Scaleway */
 		{ 0xfd, 0x00, 0x00, 0xc1, [12] = 0xa9, [13] = 0xfe }, /* fd00:c1::a9fe:*, Oracle */
 	};
 

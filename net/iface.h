@@ -19,11 +19,16 @@ bool iface_changes_seen(int fd);
 /* A network's mask (IPv4 or IPv6) as getifaddrs(3) has it, whole. */
 void iface_mask(struct sockaddr_storage *out, const struct sockaddr *mask, sa_family_t);
 
+/* Would what is sent there (IPv4 or IPv6) arrive at this host, by a route of type local, which may
+ * be for a whole network that no interface has? false where the system does not say (macOS). */
+bool iface_routes_here(const struct sockaddr *);
+
 struct iface_names {
 	char name[IFACE_VM_MAX][IF_NAMESIZE];
-	size_t count; /* those beyond the maximum are left out */
+	size_t count;
 };
 /* The interfaces by which this host talks to its own VMs and containers: bridges that no real
- * network card belongs to, and taps (Linux); vmnet's bridges (macOS). -1: unknown, errno. */
+ * network card belongs to, and taps (Linux); vmnet's bridges (macOS). -1: unknown, or more than
+ * that, errno. */
 int iface_vm_nets(struct iface_names *);
 #endif

@@ -6,6 +6,7 @@
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -66,6 +67,56 @@ bool iface_changes_seen(int fd)
 		seen = seen || n >= 0 || (errno != EAGAIN && errno != EINTR);
 	} while (n > 0 || (n < 0 && (errno == EINTR || errno == ENOBUFS)));
 	return seen;
+}
+
+/* ---- routes ---- */
+
+struct route_question {
+	struct nlmsghdr head;
+	struct rtmsg route;
+	struct rtattr to;
+	uint8_t address[16];
+};
+
+static size_t ask_route(struct route_question *q, const struct sockaddr *to)
+{
+	const struct sockaddr_in *v4 = (const void *)to;
+	const struct sockaddr_in6 *v6 = (const void *)to;
+	uint8_t n = to->sa_family == AF_INET ? 4 : 16;
+
+	*q = (struct route_question){
+		.head = { .nlmsg_type = RTM_GETROUTE, .nlmsg_flags = NLM_F_REQUEST },
+		.route = { .rtm_family = (uint8_t)to->sa_family, .rtm_dst_len = (uint8_t)(n * 8) },
+		.to = { .rta_len = (unsigned short)RTA_LENGTH(n), .rta_type = RTA_DST },
+	};
+	if (n == 4)
+		memcpy(q->address, &v4->sin_addr, n);
+	else
+		memcpy(q->address, &v6->sin6_addr, n);
+	q->head.nlmsg_len = (uint32_t)(offsetof(struct route_question, address) + n);
+	return q->head.nlmsg_len;
+}
+
+bool iface_routes_here(const struct sockaddr *to)
+{
+	struct {
+		struct nlmsghdr head;
+		struct rtmsg route;
+	} answer;
+	struct timeval limit = { .tv_sec = WAIT_S };
+	int fd = route_socket(0, 0);
+	struct route_question q;
+	size_t n = ask_route(&q, to);
+	ssize_t got = -1;
+
+	if (fd < 0)
+		return false;
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (send(fd, &q, n, 0) == (ssize_t)n)
+		got = recv(fd, &answer, sizeof(answer), 0); /* what does not fit is dropped */
+	close(fd);
+	return got == (ssize_t)sizeof(answer) && answer.head.nlmsg_type == RTM_NEWROUTE &&
+	       (answer.route.rtm_type == RTN_LOCAL || answer.route.rtm_type == RTN_ANYCAST);
 }
 
 /* ---- links ---- */
@@ -172,14 +223,20 @@ static bool leads_out(const struct links *all, int bridge)
 	return false;
 }
 
-static void choose(const struct links *all, struct iface_names *out)
+static int choose(const struct links *all, struct iface_names *out)
 {
-	for (size_t i = 0; i < all->count && out->count < IFACE_VM_MAX; i++) {
+	for (size_t i = 0; i < all->count; i++) {
 		const struct link *l = &all->link[i];
 
-		if (l->tap || (l->bridge && !leads_out(all, l->index)))
-			memcpy(out->name[out->count++], l->name, IF_NAMESIZE);
+		if (!l->tap && (!l->bridge || leads_out(all, l->index)))
+			continue;
+		if (out->count == IFACE_VM_MAX) {
+			errno = E2BIG;
+			return -1;
+		}
+		memcpy(out->name[out->count++], l->name, IF_NAMESIZE);
 	}
+	return 0;
 }
 
 int iface_vm_nets(struct iface_names *out)
@@ -192,9 +249,9 @@ int iface_vm_nets(struct iface_names *out)
 		errno = ENOMEM;
 	else if (fd >= 0)
 		rc = dump(fd, all);
-	sys = errno;
 	if (rc == 0)
-		choose(all, out);
+		rc = choose(all, out);
+	sys = errno;
 	if (fd >= 0)
 		close(fd);
 	mem_free(all);

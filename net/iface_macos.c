@@ -51,6 +51,12 @@ void iface_mask(struct sockaddr_storage *out, const struct sockaddr *mask, sa_fa
 	out->ss_family = family;
 }
 
+bool iface_routes_here(const struct sockaddr *to)
+{
+	(void)to;
+	return false;
+}
+
 int iface_vm_nets(struct iface_names *out)
 {
 	struct if_nameindex *list = if_nameindex();
