@@ -280,7 +280,7 @@ def test_users_in_config_and_a_hash_by_others(awsocks, tmp_path, lines):
         assert client.read_exactly(s, 4) == b"\5\2\1\0"
 
 
-@pytest.mark.parametrize("fence", ["true", "false"])
+@pytest.mark.parametrize("fence", ["false"] if harness.SANITIZED else ["true", "false"])
 def test_reload_takes_the_new_users_of_config(awsocks, tmp_path_factory, fence):
     config = tmp_path_factory.mktemp("config") / "config.yaml"
 
