@@ -233,6 +233,11 @@ void listen_close(struct listen_socket *ls)
 		mem_free(ls);
 }
 
+bool listen_is_gone(const struct listen_socket *ls)
+{
+	return listen_path_is_gone(&ls->bound);
+}
+
 const struct addr *listen_addr(const struct listen_socket *ls)
 {
 	return &ls->bound.addr;

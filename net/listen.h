@@ -34,5 +34,7 @@ MUST_CHECK int listen_bind_more(const struct listen_bound *first, struct listen_
  * runs. */
 struct listen_socket *listen_serve(struct loop *, struct listen_bound *, accepted_fn *, void *arg,
 				   struct err *);
+/* See listen_is_gone(). */
+bool listen_path_is_gone(const struct listen_bound *);
 void listen_drop(struct listen_bound *); /* closes; removes its Unix path */
 #endif

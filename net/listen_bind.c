@@ -198,14 +198,19 @@ int listen_bind_more(const struct listen_bound *first, struct listen_bound *more
 	return -1;
 }
 
-static void remove_path(const struct listen_bound *b)
+bool listen_path_is_gone(const struct listen_bound *b)
 {
-	const char *path = unix_path(&b->addr);
 	struct stat st;
 
+	return b->ino &&
+	       (lstat(unix_path(&b->addr), &st) != 0 || st.st_dev != b->dev || st.st_ino != b->ino);
+}
+
+static void remove_path(const struct listen_bound *b)
+{
 	/* someone may have put another socket there meanwhile */
-	if (b->ino && lstat(path, &st) == 0 && st.st_dev == b->dev && st.st_ino == b->ino)
-		(void)unlink(path);
+	if (b->ino && !listen_path_is_gone(b))
+		(void)unlink(unix_path(&b->addr));
 }
 
 void listen_drop(struct listen_bound *b)

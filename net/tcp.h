@@ -48,7 +48,9 @@ void listen_set_gate(struct listen_socket *, const struct listen_gate *);
 /* Something has become free (a descriptor, a place behind the gate): a pause ends now. Allowed at
  * any time, also from the callbacks of others. */
 void listen_resume(struct listen_socket *);
-void listen_close(struct listen_socket *);                    /* removes its Unix path */
+void listen_close(struct listen_socket *); /* removes its Unix path */
+/* Its Unix path was removed, or is another socket's now: nobody can connect any more. */
+bool listen_is_gone(const struct listen_socket *);
 const struct addr *listen_addr(const struct listen_socket *); /* with the port chosen for port 0 */
 
 /* For net/dialer.c: as tcp_stream_adopt(), of an edge watch (watch_move()) that has reported `seen`

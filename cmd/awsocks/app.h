@@ -78,6 +78,9 @@ MUST_CHECK int app_serve_pair(struct app *, const struct app_listener_opts *, in
 /* Other users for the listeners, by their number in the order of app_listen() (for those that have
  * users; NULL: the same ones). Passwords that were right are forgotten. */
 MUST_CHECK int app_set_users(struct app *, struct auth_users *const *users, size_t n, struct err *);
+/* Unix sockets whose path was removed are made again; those that cannot be are tried until it
+ * works, and the first is told. */
+MUST_CHECK int app_renew_sockets(struct app *, struct err *);
 /* Makes the threads of the workers besides the caller's own. After the last app_listen(). */
 MUST_CHECK int app_start_workers(struct app *, struct err *);
 struct loop *app_loop(struct app *); /* of the main thread */

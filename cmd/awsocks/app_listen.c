@@ -258,6 +258,38 @@ int app_listen(struct app *a, const struct app_listener_opts *o, struct err *e)
 	return 0;
 }
 
+static int renew_socket(struct app_listener *l, struct err *e)
+{
+	struct listen_socket **socket = &l->seat[0].socket;
+	struct err why = { 0 }; /* also set when it works: that there is one socket for all */
+
+	if (!*socket || !listen_is_gone(*socket))
+		return 0;
+	log_warn("listen", "%s: its socket was removed: it is made again", l->name);
+	listen_close(*socket);
+	*socket = NULL;
+	if (open_socket(l, &why) == 0)
+		return 0;
+	*e = why;
+	l->complained = why.sys;
+	timer_arm(l->app->loop, &l->retry, RETRY_MS, try_again, l);
+	return -1;
+}
+
+int app_renew_sockets(struct app *a, struct err *e)
+{
+	struct err other;
+	int result = 0;
+
+	LIST_EACH (node, &a->listeners) {
+		struct app_listener *l = CONTAINER_OF(node, struct app_listener, node);
+
+		if (renew_socket(l, result == 0 ? e : &other) != 0)
+			result = -1;
+	}
+	return result;
+}
+
 static int set_users(struct app_listener *l, struct auth_users *users, struct err *e)
 {
 	if (!l->users)

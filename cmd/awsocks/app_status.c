@@ -151,7 +151,7 @@ void app_describe_listeners(struct app *a, struct cJSON *array)
 		cJSON_AddStringToObject(o, "name", l->name);
 		cJSON_AddStringToObject(o, "address", text);
 		cJSON_AddNumberToObject(o, "port", addr_port(at));
-		cJSON_AddBoolToObject(o, "open", socket != NULL);
+		cJSON_AddBoolToObject(o, "open", socket && !listen_is_gone(socket));
 		cJSON_AddNumberToObject(o, "connections", (double)limits.served);
 		describe_limits(&limits, o);
 		describe_counts(l, o);

@@ -116,7 +116,8 @@ static int read_again(struct run *r, struct err *e)
 	if (r->learning)
 		learning_write(r->learning);
 	if (background_reopen(&r->background, e) != 0 || app_reopen_logs(r->app, e) != 0 ||
-	    reload_users(r->app, &r->setup, e) != 0 || rule_slots_reload(r->rules, e) != 0)
+	    reload_users(r->app, &r->setup, e) != 0 || rule_slots_reload(r->rules, e) != 0 ||
+	    app_renew_sockets(r->app, e) != 0)
 		return -1;
 	log_info("start", "reloaded");
 	return 0;

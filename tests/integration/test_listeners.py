@@ -1,5 +1,6 @@
 """Listeners as a user has them: Unix sockets and their mode, who is let in, addresses that come
 later, two profiles at the same time, and the short commands that talk to a running proxy."""
+import contextlib
 import json
 import os
 import pty
@@ -11,6 +12,7 @@ import subprocess
 
 import pytest
 
+import client
 import harness
 from cli import Cli
 
@@ -34,6 +36,34 @@ def short(tmp_path_factory):
     folder = tmp_path_factory.mktemp("s")
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("workers, env", [("1", {"AWSOCKS_SANDBOX": "false"}), ("2", None)])
+def test_a_socket_that_was_removed_is_made_again_by_reload(awsocks, short, workers, env):
+    path = short / "run" / "p.sock"
+    p = awsocks("--route-default", "block", "--workers", workers, listen=f"unix:{path}", env=env)
+    assert p.status()["listeners"][0]["open"] is True
+
+    def serves():
+        with contextlib.suppress(OSError), client.dial(str(path)) as s:
+            s.sendall(b"\5\1\0")
+            return client.read_exactly(s, 2) == b"\5\0"
+    path.unlink()
+    assert p.status()["listeners"][0]["open"] is False
+    cli = [harness.program("awsocks"), "reload"]
+    harness.run(cli, env=p.env)
+    harness.wait_for(serves, what="the new socket")
+    before = os.stat(path).st_ino
+    harness.run(cli, env=p.env)
+    assert os.stat(path).st_ino == before and serves()      # what is there stays
+    shutil.rmtree(path.parent)
+    r = harness.run(cli, env=p.env, check=False)
+    assert r.returncode != 0 and b"No such file" in r.stderr
+    if not env:             # the fence knows the old directory
+        return
+    path.parent.mkdir(0o700)
+    harness.wait_for(serves, what="the socket in the new directory")
+    assert p.stop() == 0 and not path.exists()
 
 
 @pytest.mark.parametrize("said, want", [("", 0o600), (', mode: "0660"', 0o660), (', mode: "0606"', 0o606)])
