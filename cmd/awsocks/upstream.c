@@ -14,11 +14,14 @@ struct upstream {
 
 static const char *first_of(const char *const *names, const char **name)
 {
-	for (; *names; names++)
-		if (getenv(*names) && *getenv(*names)) {
+	for (; *names; names++) {
+		const char *value = getenv(*names);
+
+		if (value && *value) {
 			*name = *names;
-			return getenv(*names);
+			return value;
 		}
+	}
 	return NULL;
 }
 
