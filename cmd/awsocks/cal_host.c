@@ -94,6 +94,20 @@ static bool is_taken(const struct setup *s, const char *own, const char *address
 	return false;
 }
 
+/* As setup_load() would say when all is written, and nothing starts any more. */
+static int check_name(const char *name, const struct setup *s, const char *own, struct err *e)
+{
+	for (size_t i = 0; s->config && i < s->config->listener_count; i++) {
+		const struct config_listener *l = &s->config->listener[i];
+
+		if (l->name && strcmp(l->name, name) == 0 &&
+		    !(l->file && strcmp(l->file, own) == 0))
+			return err_set(e, ERR_CONFIG, "name: another listener has the name '%s'",
+				       name);
+	}
+	return 0;
+}
+
 static int free_address(struct cal_host *h, const struct setup *s, const char *own,
 			const char *host, int first, struct err *e)
 {
@@ -288,13 +302,15 @@ int cal_host_write(struct cal_host *h, const struct cal_conf *c, const char *dir
 	rc = cal_host_find(h, c->vm, dir, &found, e);
 	if (rc == 0)
 		rc = choose(h, c, path, &s, e);
-	setup_free(&s);
-	if (rc != 0)
-		return -1;
 	if (c->value[CAL_NAME])
 		(void)str_fmt(h->name, sizeof(h->name), "%s", c->value[CAL_NAME]);
 	else
 		(void)str_fmt(h->name, sizeof(h->name), "cal-%s", c->vm);
+	if (rc == 0)
+		rc = check_name(h->name, &s, path, e);
+	setup_free(&s);
+	if (rc != 0)
+		return -1;
 	if (write_rules(c, dir, rules, e) != 0)
 		return -1;
 	return write_listener(h, c, path, rules, e);

@@ -117,6 +117,7 @@ static void keys_close(struct keys *k)
 static int keys_open(struct keys *k, bool make, struct err *e)
 {
 	char dir[PATH_TEXT], path[PATH_TEXT + 20];
+	struct stat st;
 
 	*k = (struct keys){ .mode = 0600, .lock = -1 };
 	if (find_ssh_dir(dir, make, e) != 0)
@@ -128,7 +129,9 @@ static int keys_open(struct keys *k, bool make, struct err *e)
 		return -1;
 	(void)str_fmt(path, sizeof(path), "%s/authorized_keys", dir);
 	if (!realpath(path, k->path)) {
-		if (errno == ENOENT && str_fmt(k->path, sizeof(k->path), "%s", path))
+		/* A link to nothing is an error: its owner meant another file. */
+		if (errno == ENOENT && lstat(path, &st) != 0 && errno == ENOENT &&
+		    str_fmt(k->path, sizeof(k->path), "%s", path))
 			return 0;
 		(void)err_sys(e, errno, "%s", path);
 	} else if (check_owner(k, e) == 0 && text_file_read(k->path, &k->text, &k->n, e) == 0) {
@@ -267,6 +270,20 @@ static bool forbids_sockets(const char *path)
 	}
 	mem_free(text);
 	return found;
+}
+
+bool cal_keys_too_open(void)
+{
+	const char *home = getenv("HOME");
+	static const char *const names[] = { "", "/.ssh", "/.ssh/authorized_keys" };
+	char path[PATH_TEXT];
+	struct stat st;
+
+	for (size_t i = 0; home && i < sizeof(names) / sizeof(names[0]); i++)
+		if (str_fmt(path, sizeof(path), "%s%s", home, names[i]) && stat(path, &st) == 0 &&
+		    (st.st_mode & 022))
+			return true;
+	return false;
 }
 
 bool cal_keys_sockets_open(void)

@@ -22,6 +22,9 @@ MUST_CHECK int cal_keys_repin(const char *port, const char *vm, bool *found, str
 /* Does nothing in sshd_config forbid `ssh -R /PATH`, which makes a socket in this user's
  * directories? Its text alone is looked at. */
 bool cal_keys_sockets_open(void);
+/* May others write the home directory, ~/.ssh or authorized_keys? Then sshd takes no key from there
+ * (StrictModes, sshd_config(5)). */
+bool cal_keys_too_open(void);
 /* Removes the lines of that VM. */
 MUST_CHECK int cal_keys_remove(const char *vm, bool *changed, struct err *e);
 #endif

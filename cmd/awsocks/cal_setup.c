@@ -118,6 +118,10 @@ static int install_key(const char *key, const struct cal_conf *c, const struct c
 	if (geteuid() == 0)
 		fprintf(stderr, "warning: the key logs in as root, who may bind port 1: ssh -R "
 				"127.0.0.1:1 would work; run this as another user\n");
+	if (cal_keys_too_open())
+		fprintf(stderr,
+			"warning: others may write ~, ~/.ssh or ~/.ssh/authorized_keys: sshd "
+			"ignores the keys then; chmod go-w them\n");
 	if (cal_keys_sockets_open())
 		fprintf(stderr,
 			"warning: no option of a key forbids ssh -R /PATH, which would make a "

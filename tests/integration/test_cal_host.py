@@ -130,6 +130,19 @@ def test_ports_are_kept_and_never_shared(host):
     assert host.cal("status").stdout == b"no VM is set up: awsocks cal setup --vm NAME\n"
 
 
+def test_a_listeners_name_is_never_shared(host):
+    """Two of one name, and awsocks would not start."""
+    host.cal("setup", "--vm", "work")
+    path = host.vm_yaml("awsocks: {name: cal-work}\n", "other")
+    r = host.cal("setup", "--vm", "other", check=False)
+    assert r.returncode == 65 and b"name: another listener has the name 'cal-work'" in r.stderr
+    assert host.run("check").returncode == 0
+    path.write_text("awsocks: {name: mine}\n")
+    for _ in range(2):
+        host.cal("setup", "--vm", "other")
+    assert '"mine"' in host.listener("other")
+
+
 def test_files_that_other_programs_wrote_are_checked(host):
     folder = host.config / "listeners.d"
     folder.mkdir(parents=True)
@@ -207,6 +220,16 @@ def test_a_file_of_another_kind_is_left_alone(host):
     host.keys().unlink()
     os.mkfifo(host.keys())
     assert b"not a regular file" in install(host, check=False).stderr
+    host.keys().unlink()
+    host.keys().symlink_to("nowhere")
+    r = install(host, check=False)
+    assert r.returncode == 74 and b"No such file" in r.stderr and host.keys().is_symlink()
+
+
+def test_a_file_that_sshd_would_ignore_is_told(host):
+    assert b"chmod go-w" not in install(host).stderr
+    host.keys().chmod(0o666)
+    assert b"chmod go-w" in install(host).stderr
 
 
 def test_a_port_that_moves_takes_the_key_along(host):
