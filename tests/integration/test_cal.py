@@ -128,6 +128,14 @@ def test_auto_leaves_a_vm_alone_that_reaches_github(world):
     shown = "start=${HTTPS_PROXY:-none}"
     assert world.sh(f'echo "{shown}"') == f"{STARTED}start=http://192.168.64.1:1080\n"
     assert world.sh(f'echo "{shown}"', "bash") == "start=http://192.168.64.1:1080\n"
+    # The clients of the document that need no port of the VM's own.
+    conftest.Repository(world.base, "repo.git")
+    assert world.sh("curl https://api.github.com") == "api.github.com says hello\n"
+    world.sh("git clone https://github.com/user/repo.git")
+    assert (world.vm_home / "repo/file7").exists()
+    if shutil.which("npm"):
+        world.sh(f"mkdir p; cd p; export NODE_EXTRA_CA_CERTS={world.authority.ca}; npm install tiny")
+        assert (world.vm_home / "p/node_modules/tiny/package.json").exists()
     world.in_vm([world.vm_home / ".cal-socks/bin/stop_socks"])
     # Now the VM has a way of its own: a github.com on its loopback.
     world.vm.address("lo", "203.0.113.2/32")
