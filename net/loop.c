@@ -279,13 +279,19 @@ struct loop_signal *signal_open(struct loop *l, int signum, loop_fn *fn, void *a
 	return NULL;
 }
 
+void signal_release(struct loop_signal *s)
+{
+	if (s && !uv_is_closing((uv_handle_t *)&s->uv))
+		uv_close((uv_handle_t *)&s->uv, signal_gone);
+}
+
 void signal_close(struct loop_signal *s)
 {
 	int signum = s ? s->uv.signum : 0;
 
 	if (!s || uv_is_closing((uv_handle_t *)&s->uv))
 		return;
-	uv_close((uv_handle_t *)&s->uv, signal_gone);
+	signal_release(s);
 	/* Someone who asks twice for the end must not turn a clean one into a death. */
 	(void)signal(signum, SIG_IGN);
 }

@@ -138,6 +138,8 @@ void watch_move(struct loop *, struct loop_watch *from, struct loop_watch *to, u
 struct loop_signal;
 struct loop_signal *signal_open(struct loop *, int signum, loop_fn *, void *arg, struct err *);
 void signal_close(struct loop_signal *);
+/* The same, but the signal does from then on what it does by default. NULL allowed. */
+void signal_release(struct loop_signal *);
 
 /* run(arg) on the thread pool, then done(arg, cancelled) on the loop, once.
  * run() must own all that it touches. A job that has begun cannot be stopped:

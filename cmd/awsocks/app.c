@@ -107,7 +107,7 @@ int app_new(struct app **out, const struct app_opts *o, struct err *e)
 		goto fail;
 	a->started_ms = loop_now_ms(a->loop);
 	a->chooser = chooser_new(a->loop);
-	a->mfa = mfa_new(a->loop, o->remote_mfa);
+	a->mfa = mfa_new(a->loop, o->remote_mfa, o->terminal);
 	(void)str_fmt(a->ssh_dir, sizeof(a->ssh_dir), "%s", o->ssh_dir ? o->ssh_dir : "");
 	a->learn = o->learn;
 	if (open_audit(a, o, e) != 0)

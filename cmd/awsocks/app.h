@@ -18,6 +18,7 @@
 #include "routing/router.h"
 
 struct app;
+struct terminal;
 struct audit;
 struct auth_users;
 struct backend;
@@ -66,6 +67,7 @@ struct app_opts {
 	const char *ssh_dir; /* a directory of ours alone; NULL: one is made if it is needed */
 	size_t workers;      /* 1..64; 0: 1 */
 	bool remote_mfa;     /* app_take_code() will be called */
+	struct terminal *terminal; /* for one-time codes; NULL: opened now. app_free() before it */
 };
 
 MUST_CHECK int app_new(struct app **, const struct app_opts *, struct err *);

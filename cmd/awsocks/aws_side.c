@@ -108,7 +108,7 @@ int aws_side_net(struct aws_side *a, struct err *e)
 {
 	if (egress_from_env(a->loop, environment(), NULL, NULL, &a->egress, e) != 0)
 		return -1;
-	a->mfa = mfa_new(a->loop, false);
+	a->mfa = mfa_new(a->loop, false, NULL);
 	if (make_http(a, e) != 0)
 		return -1;
 	http_set_egress(a->http, a->egress);

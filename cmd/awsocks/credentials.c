@@ -199,7 +199,7 @@ static int make_provider(struct ask *a, struct err *e)
 {
 	const char *profile = wanted_profile(a);
 
-	a->mfa = mfa_new(a->loop, false);
+	a->mfa = mfa_new(a->loop, false, NULL);
 	if (egress_from_env(a->loop, environment(), NULL, NULL, &a->egress, e) == 0)
 		a->http = http_new(a->loop, e);
 	if (a->http)

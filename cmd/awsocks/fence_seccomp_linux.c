@@ -179,8 +179,11 @@ static const struct rule conditional[] = {
 	{ SCMP_SYS(prctl), SCMP_ACT_ALLOW, 1, { EQUAL(0, PR_SET_NAME) } },
 	{ SCMP_SYS(prctl), SCMP_ACT_ALLOW, 1, { EQUAL(0, PR_GET_NAME) } },
 	{ SCMP_SYS(prctl), SCMP_ACT_ALLOW, 1, { EQUAL(0, PR_GET_DUMPABLE) } },
-	/* Is it a terminal, non-blocking, how much is queued, names of interfaces. */
+	/* Is it a terminal, are we in front of it, its echo; non-blocking, how much is queued,
+	 * names of interfaces. */
 	{ SCMP_SYS(ioctl), SCMP_ACT_ALLOW, 1, { MASKED(1, 0xffffffff, TCGETS) } },
+	{ SCMP_SYS(ioctl), SCMP_ACT_ALLOW, 1, { MASKED(1, 0xffffffff, TCSETS) } },
+	{ SCMP_SYS(ioctl), SCMP_ACT_ALLOW, 1, { MASKED(1, 0xffffffff, TIOCGPGRP) } },
 	{ SCMP_SYS(ioctl), SCMP_ACT_ALLOW, 1, { MASKED(1, 0xffffffff, TIOCGWINSZ) } },
 	{ SCMP_SYS(ioctl), SCMP_ACT_ALLOW, 1, { MASKED(1, 0xffffffff, FIONBIO) } },
 	{ SCMP_SYS(ioctl), SCMP_ACT_ALLOW, 1, { MASKED(1, 0xffffffff, FIOCLEX) } },

@@ -1,22 +1,20 @@
 #include "cmd/awsocks/mfa.h"
 
 #include <cjson/cJSON.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "cmd/awsocks/terminal.h"
 #include "net/loop.h"
 
 struct mfa {
 	struct mfa_asker asker;
 	struct loop *loop;
 	bool remote;
-	int tty; /* -1: none */
-	struct loop_watch input;
+	struct terminal *terminal, *own; /* NULL: none */
 	struct list asks;
 };
 
@@ -28,6 +26,7 @@ struct mfa_ask {
 	void *to;
 	struct loop_timer limit;
 	struct loop_post post;
+	bool given_up;
 	char code[8];
 };
 
@@ -36,28 +35,17 @@ static struct mfa_ask *oldest(struct mfa *m)
 	return list_empty(&m->asks) ? NULL : CONTAINER_OF(m->asks.next, struct mfa_ask, node);
 }
 
-/* A process in the background that reads a terminal is stopped by the system. */
-static bool in_foreground(const struct mfa *m)
+static void prompt(void *arg)
 {
-	return m->tty >= 0 && tcgetpgrp(m->tty) == getpgrp();
-}
-
-static void say(struct mfa *m, const char *text)
-{
-	/* A terminal that takes no more shows nothing: `awsocks mfa` still works. */
-	if (write(m->tty, text, strlen(text)) < 0)
-		log_debug("mfa", "the terminal takes no text");
-}
-
-static void prompt(struct mfa *m)
-{
-	const struct mfa_ask *a = oldest(m);
+	const struct mfa *m = arg;
+	const struct mfa_ask *a = oldest(arg);
 	char text[512];
 
-	if (!a || !m->input.added)
+	if (!a || !m->terminal)
 		return;
 	(void)str_fmt(text, sizeof(text), "MFA code of %s (profile %s): ", a->serial, a->profile);
-	say(m, text);
+	str_printable(text); /* it is a file's */
+	terminal_say(m->terminal, text);
 }
 
 static void cancel(struct mfa_ask *a)
@@ -70,7 +58,7 @@ static void cancel(struct mfa_ask *a)
 	mem_wipe(a->code, sizeof(a->code));
 	mem_free(a);
 	if (list_empty(&m->asks))
-		watch_del(m->loop, &m->input);
+		terminal_done(m->terminal);
 }
 
 static void on_limit(void *arg)
@@ -80,10 +68,13 @@ static void on_limit(void *arg)
 	void *to = a->to;
 	struct err e;
 
-	(void)err_set(&e, ERR_CREDS,
-		      "nobody gave the one-time code of %s within %d min: try again, and give it "
-		      "with awsocks mfa",
-		      a->serial, MFA_LIMIT_MS / 60000);
+	if (a->given_up)
+		(void)err_set(&e, ERR_CREDS, "the one-time code of %s was not given", a->serial);
+	else
+		(void)err_set(&e, ERR_CREDS,
+			      "nobody gave the one-time code of %s within %d min: try again, and "
+			      "give it with awsocks mfa",
+			      a->serial, MFA_LIMIT_MS / 60000);
 	cancel(a);
 	fn(to, NULL, &e);
 }
@@ -122,23 +113,26 @@ int mfa_answer(struct mfa *m, const char *code, struct err *e)
 	return 0;
 }
 
-/* A terminal gives a whole line at a time (canonical mode), so one read does. */
-static void on_line(void *arg, unsigned ready)
+/* The end of input: who can be told the code in no other way waits no longer. */
+static void give_up(struct mfa *m)
+{
+	LIST_EACH (node, &m->asks) {
+		struct mfa_ask *a = CONTAINER_OF(node, struct mfa_ask, node);
+
+		a->given_up = true;
+		timer_arm(m->loop, &a->limit, 0, on_limit, a);
+	}
+}
+
+static void on_line(void *arg, char *line)
 {
 	struct mfa *m = arg;
-	char line[64];
-	ssize_t n = read(m->tty, line, sizeof(line) - 1);
 	struct err e;
 
-	(void)ready;
-	if (n <= 0) {
-		watch_del(m->loop, &m->input);
-		return;
-	}
-	line[n] = '\0';
-	if (mfa_answer(m, str_trim(line), &e) != 0)
+	if (line && mfa_answer(m, str_trim(line), &e) != 0)
 		prompt(m);
-	mem_wipe(line, sizeof(line));
+	else if (!line && !m->remote)
+		give_up(m);
 }
 
 static struct mfa_ask *ask(void *arg, const char *profile, const char *serial, mfa_code_fn *fn,
@@ -161,15 +155,13 @@ static struct mfa_ask *ask(void *arg, const char *profile, const char *serial, m
 	if (m->remote)
 		log_warn("mfa", "profile %s needs the one-time code of %s: awsocks mfa", profile,
 			 serial);
-	if (!m->input.added && in_foreground(m) &&
-	    watch_add(m->loop, &m->input, m->tty, WATCH_READ, on_line, m, NULL) != 0)
-		log_debug("mfa", "the terminal cannot be watched");
+	terminal_ask(m->terminal, m->loop, &(struct terminal_user){ on_line, prompt, m });
 	if (oldest(m) == a)
 		prompt(m);
 	return a;
 }
 
-struct mfa *mfa_new(struct loop *loop, bool remote)
+struct mfa *mfa_new(struct loop *loop, bool remote, struct terminal *terminal)
 {
 	struct mfa *m = mem_alloc(sizeof(*m));
 
@@ -178,7 +170,8 @@ struct mfa *mfa_new(struct loop *loop, bool remote)
 	m->asker = (struct mfa_asker){ ask, cancel, m };
 	m->loop = loop;
 	m->remote = remote;
-	m->tty = open("/dev/tty", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	m->own = terminal ? NULL : terminal_open();
+	m->terminal = terminal ? terminal : m->own;
 	list_init(&m->asks);
 	return m;
 }
@@ -187,15 +180,14 @@ void mfa_free(struct mfa *m)
 {
 	if (!m)
 		return;
-	watch_del(m->loop, &m->input);
-	if (m->tty >= 0)
-		close(m->tty);
+	terminal_done(m->terminal);
+	terminal_free(m->own);
 	mem_free(m);
 }
 
 const struct mfa_asker *mfa_asker_of(struct mfa *m)
 {
-	return m && (m->remote || in_foreground(m)) ? &m->asker : NULL;
+	return m && (m->remote || terminal_is_ours(m->terminal)) ? &m->asker : NULL;
 }
 
 void mfa_describe(const struct mfa *m, struct cJSON *array)

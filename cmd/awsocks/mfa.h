@@ -9,9 +9,11 @@
 struct cJSON;
 struct loop;
 struct mfa;
+struct terminal;
 
-/* remote: somebody can answer by mfa_answer(). NULL: out of memory. */
-struct mfa *mfa_new(struct loop *, bool remote);
+/* remote: somebody can answer by mfa_answer(). terminal: where to ask, which outlives this; NULL:
+ * ours, if there is one. NULL: out of memory. */
+struct mfa *mfa_new(struct loop *, bool remote, struct terminal *);
 void mfa_free(struct mfa *); /* after those who ask; NULL allowed */
 /* For chain_opts; NULL where nobody can be asked. */
 const struct mfa_asker *mfa_asker_of(struct mfa *);

@@ -30,6 +30,7 @@
 #include "cmd/awsocks/run_files.h"
 #include "cmd/awsocks/setup.h"
 #include "cmd/awsocks/target_query.h"
+#include "cmd/awsocks/terminal.h"
 #include "net/activation.h"
 
 enum { SIGNALS = 3, DESCRIPTORS = 65536 };
@@ -43,6 +44,7 @@ struct run {
 	struct notify notify;
 	struct confine confine;
 	struct background background;
+	struct terminal *terminal; /* NULL: none */
 	struct control *control;
 	char control_path[PATH_TEXT];
 	struct loop_signal *signal[SIGNALS];
@@ -74,6 +76,7 @@ static void stop(void *arg)
 	if (r->stopping)
 		return;
 	r->stopping = true;
+	terminal_leave(r->terminal); /* the next signal may be the end */
 	rule_slots_unwatch(r->rules);
 	if (r->learning)
 		learning_stop(r->learning);
@@ -255,6 +258,7 @@ static int make_app(struct run *r, struct err *e)
 				 .audit_keep = (unsigned)o->audit_keep,
 				 .ssh_dir = *r->confine.ssh_dir ? r->confine.ssh_dir : NULL,
 				 .remote_mfa = true,
+				 .terminal = r->terminal,
 				 .workers = o->workers ? (size_t)o->workers : loop_cores() };
 	int result;
 
@@ -326,6 +330,7 @@ static int prepare(struct run *r, struct err *e)
 	notify_open(&r->notify);
 	if (prepare_listeners(&r->setup, e) != 0 || confine_start(&r->confine, &r->setup, e) != 0)
 		return -1;
+	r->terminal = terminal_open();
 	raise_descriptor_limit(); /* ours: children get the one that we were started with */
 	if (confine_close(&r->confine, &r->setup, e) != 0 ||
 	    rule_slots_new(&r->rules, &r->setup, e) != 0 ||
@@ -363,6 +368,7 @@ static bool shut_down(struct run *r)
 	confine_end(&r->confine);
 	notify_close(&r->notify);
 	all_ended = app_free(r->app);
+	terminal_free(r->terminal);
 	if (all_ended) /* otherwise a job may be writing it still */
 		learning_close(r->learning);
 	return all_ended;

@@ -3,6 +3,7 @@ import fcntl
 import json
 import os
 import pty
+import select
 import signal
 import stat
 import subprocess
@@ -17,7 +18,7 @@ from botocore.utils import JSONFileCache  # noqa: E402
 
 import client  # noqa: E402
 import harness  # noqa: E402
-from conftest import INSTANCE, REGION, clean_environment  # noqa: E402
+from conftest import INSTANCE, REGION, clean_environment, listener_of  # noqa: E402
 from test_credentials import cli, fields  # noqa: E402,F401
 
 SERIAL, CODE = "arn:aws:iam::123456789012:mfa/demo", "654987"
@@ -218,3 +219,94 @@ def test_the_cache_is_shared(setting, cli, tmp_path, monkeypatch, first, more): 
     one, two = (ours, theirs) if first == "ours" else (theirs, ours)
     assert one() == two()
     assert aws.stats()["AssumeRole"] == 1 and len(cache_files(env["HOME"])) == 1
+
+
+class Foreground:
+    """A program at a terminal of its own, that stays there when the program is gone."""
+    def __init__(self, argv, env):
+        self.master, self.slave = pty.openpty()
+        self.before, self.shown = termios.tcgetattr(self.slave), b""
+
+        def own_terminal():
+            os.setsid()
+            fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
+        self.child = subprocess.Popen(argv, env=env, stdin=self.slave, stdout=subprocess.DEVNULL, stderr=self.slave,
+                                      preexec_fn=own_terminal)
+
+    def until(self, text):
+        while text not in self.shown:
+            assert select.select([self.master], [], [], harness.LIMIT_S)[0], self.shown
+            self.shown += os.read(self.master, 4096)
+
+    def echoes(self):
+        return bool(termios.tcgetattr(self.slave)[3] & termios.ECHO)
+
+    def close(self):
+        self.child.kill()
+        self.child.wait()
+        os.close(self.master)
+        os.close(self.slave)
+
+
+@pytest.fixture
+def foreground(setting, tmp_path, web):
+    """An awsocks in the foreground of a terminal, fence and all, in which a connection waits for a code."""
+    _, env = setting()
+    ready = tmp_path / "ready.json"
+    env = {**clean_environment(tmp_path / "home"), **env}
+    env.pop("AWSOCKS_SANDBOX", None)
+    f = Foreground([harness.program("awsocks"), "start", "--listen", "127.0.0.1:0", "--ready-file", str(ready),
+                    "--route-default", "proxy", "--instance-id", INSTANCE, "--while-initializing", "hold"], env)
+    listener = listener_of(harness.wait_for(lambda: harness.read_json(ready))["listeners"][0]["address"])
+    f.request = subprocess.Popen(["curl", "-sS", "-o", tmp_path / "got", "--proxy",
+                                  f"socks5h://127.0.0.1:{listener[1]}", f"http://{HOST}:{web.port}/bytes/10"],
+                                 stderr=subprocess.DEVNULL)
+    f.until(b"(profile role): ")
+    yield f
+    f.request.kill()
+    f.request.wait()
+    f.close()
+
+
+def test_the_terminal_of_a_running_proxy_shows_no_code(foreground):
+    harness.wait_for(lambda: not foreground.echoes(), what="no echo")
+    os.write(foreground.master, CODE.encode() + b"\n")
+    assert foreground.request.wait(harness.LIMIT_S) == 0
+    assert termios.tcgetattr(foreground.slave) == foreground.before
+    assert CODE.encode() not in foreground.shown
+
+
+@pytest.mark.parametrize("key, times", [(b"\x03", 1), (b"\x03", 2), (b"\x1c", 1)])
+def test_a_key_that_ends_the_proxy_leaves_the_terminal_as_it_was(foreground, key, times):
+    harness.wait_for(lambda: not foreground.echoes(), what="no echo")
+    for _ in range(times):
+        os.write(foreground.master, b"12" + key)
+        harness.wait_for(lambda: termios.tcgetattr(foreground.slave) == foreground.before, what="the echo")
+    foreground.child.wait(harness.LIMIT_S)
+    assert termios.tcgetattr(foreground.slave) == foreground.before
+
+
+def test_a_proxy_that_is_stopped_gives_the_terminal_back(foreground):
+    harness.wait_for(lambda: not foreground.echoes(), what="no echo")
+    foreground.shown = b""
+    foreground.child.send_signal(signal.SIGTSTP)        # without a shell it is ignored in the end
+    foreground.until(b"(profile role): ")
+    harness.wait_for(lambda: not foreground.echoes(), what="no echo again")
+    os.write(foreground.master, CODE.encode() + b"\n")
+    assert foreground.request.wait(harness.LIMIT_S) == 0
+
+
+@pytest.mark.parametrize("end", ["\x04", "\x03"])
+def test_no_code_is_typed(setting, tmp_path, end):
+    _, env = setting()
+    f = Foreground([harness.program("awsocks"), "credentials"], {**clean_environment(tmp_path), **env})
+    try:
+        f.until(b"(profile role): ")
+        harness.wait_for(lambda: not f.echoes(), what="no echo")
+        os.write(f.master, end.encode())
+        assert f.child.wait(harness.LIMIT_S) == (77 if end == "\x04" else -signal.SIGINT)
+        assert termios.tcgetattr(f.slave) == f.before
+        if end == "\x04":
+            f.until(b"was not given")
+    finally:
+        f.close()
