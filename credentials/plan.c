@@ -293,6 +293,12 @@ static int keys_of(struct maker *m, const char *profile, get_fn *get, const char
 	char source[200];
 	struct creds *c;
 
+	if (!id && profile_is_empty(m->files, profile, "aws_access_key_id",
+				    get == profile_get_credentials))
+		return err_set(m->e, ERR_CREDS,
+			       "profile '%.60s' in %s has an empty aws_access_key_id: give it its "
+			       "value, or remove it",
+			       profile, path);
 	if (!id)
 		return 0;
 	if (!secret)

@@ -298,6 +298,16 @@ const char *profile_get_credentials(const struct aws_files *f, const char *profi
 	return f && profile ? value_of(ini_section(f->credentials, profile), key) : NULL;
 }
 
+bool profile_is_empty(const struct aws_files *f, const char *profile, const char *key,
+		      bool in_credentials)
+{
+	const struct ini_section *s = in_credentials ? ini_section(f->credentials, profile)
+						     : config_section(f, KIND_PROFILE, profile);
+	const struct ini_key *k = ini_key(s, key);
+
+	return k && !*k->value;
+}
+
 const char *profile_get(const struct aws_files *f, const char *profile, const char *key)
 {
 	const char *value = profile_get_credentials(f, profile, key);

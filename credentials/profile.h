@@ -47,6 +47,9 @@ bool profile_exists(const struct aws_files *, const char *profile);
  * NULL. The text lives as long as the files. */
 const char *profile_get(const struct aws_files *, const char *profile, const char *key);
 const char *profile_get_config(const struct aws_files *, const char *profile, const char *key);
+/* Whether the key stands in the credentials file (otherwise config) without a value. */
+bool profile_is_empty(const struct aws_files *, const char *profile, const char *key,
+		      bool in_credentials);
 const char *profile_get_credentials(const struct aws_files *, const char *profile, const char *key);
 /* [services NAME], `service =`, its `key`. */
 const char *services_get(const struct aws_files *, const char *name, const char *service,

@@ -24,6 +24,7 @@ from conftest import clean_environment  # noqa: E402
 from test_credentials import cli  # noqa: E402,F401
 
 KEYS = "aws_access_key_id = {0}\naws_secret_access_key = s{0}\n"
+IMDS = {"AWS_EC2_METADATA_DISABLED": "false"}
 ENV = {"AWS_ACCESS_KEY_ID": "ENV", "AWS_SECRET_ACCESS_KEY": "senv"}
 PROCESS = "credential_process = printf '{{\"Version\":1,\"AccessKeyId\":\"{0}\",\"SecretAccessKey\":\"s\"}}'\n"
 
@@ -60,6 +61,8 @@ CASES = {
     "process, version 2": (None, "[default]\ncredential_process = echo '{\"Version\":2}'\n" + keys("CONF"), "", {}),
     "half a pair in credentials": (None, "[default]\n" + keys("CONF"), "[default]\naws_access_key_id = X\n", {}),
     "half a pair in config": (None, "[default]\naws_access_key_id = X\n", "", {}),
+    "empty id in credentials": (None, "[default]\n" + PROCESS.format("PROC"), "[default]\naws_access_key_id =\n", {}),
+    "empty id in config": (None, "[default]\naws_access_key_id =\n", "", IMDS),
     "secret alone": (None, "[default]\n" + keys("CONF"), "[default]\naws_secret_access_key = X\n", {}),
     "token in file": (None, "", "[default]\n" + keys("A") + "aws_session_token = tok\n", {}),
     "old token in file": (None, "", "[default]\n" + keys("A") + "aws_security_token = old\n", {}),
@@ -93,7 +96,6 @@ SSO = ("sso_start_url = https://d-1.awsapps.com/start\nsso_region = eu-west-1\ns
        "sso_role_name = Reader\n")
 NEW_SSO = ("sso_session = corp\nsso_account_id = 111122223333\nsso_role_name = Reader\n"
            "[sso-session corp]\nsso_start_url = https://d-1.awsapps.com/start\nsso_region = eu-west-1\n")
-IMDS = {"AWS_EC2_METADATA_DISABLED": "false"}
 
 # {token}: a web identity token's file; {net}: the server below.
 CASES.update({
