@@ -77,14 +77,19 @@ static void done(void *arg, int64_t expires_ms, const struct err *why)
 
 /* --- which sign-in is meant --- */
 
-/* The profile itself, or the source behind its role that signs in. */
+static bool has_sso(const struct aws_files *files, const char *profile)
+{
+	return sso_configured(files, profile) || profile_get(files, profile, "sso_session") ||
+	       profile_get(files, profile, "sso_start_url");
+}
+
+/* The profile itself, or the source behind its role that signs in; SSO first, as in the chain. */
 static const char *signing_profile(const struct aws_files *files, const char *profile)
 {
 	const char *at = profile;
 
 	for (int i = 0; at && i < SOURCES_MAX; i++) {
-		if (sso_configured(files, at) || profile_get(files, at, "sso_session") ||
-		    profile_get(files, at, "sso_start_url"))
+		if (has_sso(files, at) || profile_get(files, at, "login_session"))
 			return at;
 		at = profile_get(files, at, "source_profile");
 	}
@@ -99,13 +104,12 @@ static int config_of(const struct aws_files *files, const char *profile, struct 
 			       profile, aws_files_config_path(files),
 			       aws_files_credentials_path(files));
 	*signing = signing_profile(files, profile);
-	if (profile_get(files, profile, "login_session"))
+	if (!has_sso(files, *signing) && profile_get(files, *signing, "login_session"))
 		return err_set(e, ERR_CONFIG,
 			       "profile '%.60s' signs in by login_session: run aws login "
 			       "--profile %.60s",
-			       profile, profile);
-	if (!sso_configured(files, *signing) && !profile_get(files, *signing, "sso_session") &&
-	    !profile_get(files, *signing, "sso_start_url"))
+			       *signing, *signing);
+	if (!has_sso(files, *signing))
 		return err_set(e, ERR_CONFIG,
 			       "profile '%.60s' does not sign in by IAM Identity Center: it has "
 			       "neither sso_session nor sso_start_url",

@@ -34,6 +34,9 @@ CONFIG = (f"[profile corp]\nsso_session = corp\nsso_account_id = {ACCOUNT}\nsso_
           "sso_role_name = Dev\n"
           "[profile onrole]\nrole_arn = arn:aws:iam::123456789012:role/One\nsource_profile = corp\n"
           "[profile plain]\nregion = eu-west-1\n"
+          "[profile onbob]\nrole_arn = arn:aws:iam::123456789012:role/One\nsource_profile = bob\n"
+          "[profile both]\nlogin_session = arn:aws:iam::111122223333:user/bob\nsso_session = corp\n"
+          f"sso_account_id = {ACCOUNT}\nsso_role_name = Dev\nregion = eu-west-1\n"
           "[profile bob]\nlogin_session = arn:aws:iam::111122223333:user/bob\nregion = eu-west-1\n")
 TOKEN = {"corp": "ee0bfd2552fbd840c02cc48b6e823320543c450f.json",
          "old": "33d5ca4bf3b1a62edb96b47f7c203034a43ac435.json"}
@@ -267,8 +270,14 @@ def test_login_follows_a_role_to_its_source(home):
     assert home.token("corp")
 
 
+def test_login_takes_the_sign_in_that_the_chain_takes(home):
+    assert "run awsocks login both" in home.credentials("both", status=77)
+    assert home.login("both")[0] == 0 and home.credentials("both")
+
+
 @pytest.mark.parametrize("profile, text", [("plain", "neither sso_session nor sso_start_url"),
-                                           ("gone", "could not be found"), ("bob", "aws login --profile bob")])
+                                           ("gone", "could not be found"), ("bob", "aws login --profile bob"),
+                                           ("onbob", "aws login --profile bob")])
 def test_login_of_other_profiles(home, profile, text):
     r = home("login", profile)
     assert r.returncode == 65 and text in r.stderr
