@@ -189,7 +189,8 @@ static void on_reread(void *arg, const char *text, size_t n, const struct err *w
 	(void)why;
 	sc->job = NULL;
 	if (text && sso_token_parse(text, n, s->token_path, &fresh, &e) == 0) {
-		bool other = strcmp(fresh.access, sc->token.access) != 0 &&
+		/* None: out of memory while the answer was taken. */
+		bool other = (!sc->token.access || strcmp(fresh.access, sc->token.access) != 0) &&
 			     fresh.expires_ms > sso_now_ms(s);
 
 		if (other) {
