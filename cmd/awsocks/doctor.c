@@ -66,14 +66,17 @@ bool doctor_denied(const char *code)
 
 static int link_files(struct doctor *d)
 {
+	static const char missing[] = " (not there)";
 	struct err e;
 	char text[400];
 
 	if (aws_side_files(&d->aws, d->options, &e) != 0)
 		return doctor_broken(d, "files", &e,
 				     "correct that file; awsocks check names every mistake");
-	(void)str_fmt(text, sizeof(text), "%.180s, %.180s", aws_files_config_path(d->aws.files),
-		      aws_files_credentials_path(d->aws.files));
+	(void)str_fmt(text, sizeof(text), "%.170s%s, %.170s%s", aws_files_config_path(d->aws.files),
+		      aws_files_config(d->aws.files) ? "" : missing,
+		      aws_files_credentials_path(d->aws.files),
+		      aws_files_credentials(d->aws.files) ? "" : missing);
 	doctor_good("files", text);
 	return 0;
 }

@@ -169,6 +169,9 @@ def test_files_that_cannot_be_read(localaws, run):
     aws = localaws()
     status, text = doctor(run, aws, "--name", "demo", env={"AWS_CONFIG_FILE": run.write("aws", "[default\n")})
     assert status == 65 and "BROKEN  files" in text and "aws:1" in text
+    text = doctor(run, aws, "--name", "demo", env={"AWS_CONFIG_FILE": run.write("aws", "[default]\n"),
+                                                   "AWS_SHARED_CREDENTIALS_FILE": "/nowhere/credentials"})[1]
+    assert "/aws, /nowhere/credentials (not there)\n" in text
 
 
 def test_a_clock_that_is_wrong_is_told(localaws, run):
