@@ -51,6 +51,7 @@ static void prompt(void *arg)
 static void cancel(struct mfa_ask *a)
 {
 	struct mfa *m = a->mfa;
+	bool was_shown = oldest(m) == a;
 
 	list_del(&a->node);
 	timer_disarm(m->loop, &a->limit);
@@ -59,6 +60,8 @@ static void cancel(struct mfa_ask *a)
 	mem_free(a);
 	if (list_empty(&m->asks))
 		terminal_done(m->terminal);
+	else if (was_shown)
+		prompt(m); /* the next one's */
 }
 
 static void on_limit(void *arg)
