@@ -80,7 +80,7 @@ int ask_answer(const uint8_t *p, size_t n, const char *host, uint16_t port, size
 		return err_set(e, ERR_CREDS,
 			       "the listener asks for a user and password: give them in "
 			       "AWSOCKS_PROXY_USER or the file of --user-file, as NAME:PASSWORD");
-	if (n >= 2 && (p[0] != 5 || p[1] != 0))
+	if ((n >= 2 && (p[0] != 5 || p[1] != 0)) || (n >= 3 && p[2] != 5))
 		return err_set(e, ERR_PROTO, "the listener does not speak SOCKS5");
 	if (n >= 4 && p[3] != 0)
 		return err_set(e,
@@ -89,6 +89,9 @@ int ask_answer(const uint8_t *p, size_t n, const char *host, uint16_t port, size
 					   : ERR_DIAL,
 			       p[3] == 2 ? "%s:%u: %s (awsocks route shows which)" : "%s:%u: %s",
 			       host, port, reply_text(p[3]));
+	if (n >= 6 && p[5] != 1 && p[5] != 3 && p[5] != 4)
+		return err_set(e, ERR_PROTO, "%s:%u: the listener's answer has an unknown address",
+			       host, port);
 	*used = answers_length(p, n);
 	return *used != 0;
 }
