@@ -42,7 +42,7 @@ int cal_key_line(char out[static CAL_KEY_LINE], const char *key, const char *por
 	size_t type = strcspn(key, " "), blob;
 
 	/* Whatever else stood there would be options, or a second line, of the VM's choice. */
-	if (!is_key_type(key, type))
+	if (!is_key_type(key, type) || key[type] != ' ')
 		return err_set(e, ERR_CONFIG, "not a public key of OpenSSH: '%.40s'", key);
 	blob = strspn(key + type + 1, base64);
 	if (blob < 40 || (key[type + 1 + blob] && !strchr(" \n\r", key[type + 1 + blob])))
