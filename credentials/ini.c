@@ -240,6 +240,8 @@ static int add_section(struct reader *r, char *text)
 	rest = str_trim(end + 1);
 	if (*rest && *rest != '#' && *rest != ';')
 		return bad(r, "text behind ']'");
+	if (name != text + 1)
+		warn(r, "[ %.60s: blanks behind the '[': the AWS CLI does not find it", name);
 	r->key = NULL;
 	for (size_t i = 0; i < r->ini->count; i++)
 		if (strcmp(r->ini->sections[i].name, name) == 0) {

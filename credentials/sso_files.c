@@ -123,6 +123,14 @@ void sso_date(int64_t wall_ms, char out[25])
 
 /* --- token files --- */
 
+/* RFC 6750, 2.1: what a header can carry (and no blank). */
+static bool fits_a_header(const char *token)
+{
+	while (*token > ' ' && *token < 0x7f)
+		token++;
+	return *token == '\0';
+}
+
 static int look(struct sso_token *t, const char *name, struct err *e)
 {
 	const char *until = json_text(t->root, "expiresAt");
@@ -136,6 +144,11 @@ static int look(struct sso_token *t, const char *name, struct err *e)
 	if (!t->access || !*t->access || !until)
 		return err_set(e, ERR_CREDS, "%s has no %s", name,
 			       until ? "accessToken" : "expiresAt");
+	if (!fits_a_header(t->access))
+		return err_set(e, ERR_CREDS,
+			       "%s: accessToken is no token: a blank, a line's end or "
+			       "the like is in it",
+			       name);
 	if (clock_parse_iso(until, &t->expires_ms, &odd) != 0)
 		return err_set(e, ERR_CREDS, "%s: expiresAt: %s", name, odd.msg);
 	if (!client_until || clock_parse_iso(client_until, &t->client_expires_ms, &odd) != 0)

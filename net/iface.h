@@ -20,7 +20,8 @@ bool iface_changes_seen(int fd);
 void iface_mask(struct sockaddr_storage *out, const struct sockaddr *mask, sa_family_t);
 
 /* Would what is sent there (IPv4 or IPv6) arrive at this host, by a route of type local, which may
- * be for a whole network that no interface has? false where the system does not say (macOS). */
+ * be for a whole network that no interface has? false where the system never says (macOS); true
+ * when it does not say this time (no descriptor, no memory): what is not known is not let through. */
 bool iface_routes_here(const struct sockaddr *);
 
 struct iface_names {

@@ -110,11 +110,13 @@ bool iface_routes_here(const struct sockaddr *to)
 	ssize_t got = -1;
 
 	if (fd < 0)
-		return false;
+		return errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	if (send(fd, &q, n, 0) == (ssize_t)n)
 		got = recv(fd, &answer, sizeof(answer), 0); /* what does not fit is dropped */
 	close(fd);
+	if (got < 0)
+		return true;
 	return got == (ssize_t)sizeof(answer) && answer.head.nlmsg_type == RTM_NEWROUTE &&
 	       (answer.route.rtm_type == RTN_LOCAL || answer.route.rtm_type == RTN_ANYCAST);
 }

@@ -64,7 +64,7 @@ static void reads(void **state)
 		{ "CRLF in a map", "[a]\r\ns3 =\r\n  x = 1\r\nc = d\r\n", "[a]s3=|{x=1}c=d|", 0 },
 		{ "byte order mark and CRLF", "\xef\xbb\xbf[a]\r\nb=c\r\n", "[a]b=c|", 1 },
 		{ "comment behind a section", "[a] # b\nc=d\n", "[a]c=d|", 0 },
-		{ "blanks in brackets", "[  profile   x ]\nc=d\n", "[profile   x]c=d|", 0 },
+		{ "blanks in brackets", "[  profile   x ]\nc=d\n", "[profile   x]c=d|", 1 },
 		{ "quoted bracket", "[profile \"a]b\"]\nc=d\n", "[profile \"a]b\"]c=d|", 0 },
 		{ "apostrophe", "[profile it's]\nc=d\n", "[profile it's]c=d|", 0 },
 		{ "key twice", "[a]\nb=1\nB=2\n", "[a]b=2|", 1 },

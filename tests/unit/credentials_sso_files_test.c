@@ -122,6 +122,8 @@ static void what_is_no_token_is_named(void **state)
 		"{\"expiresAt\":\"2026-11-22T09:00:00Z\"}",
 		"{\"accessToken\":1,\"expiresAt\":\"2026-11-22T09:00:00Z\"}",
 		"{\"accessToken\":\"a\",\"expiresAt\":\"soon\"}",
+		"{\"accessToken\":\"a\\nb\",\"expiresAt\":\"2026-11-22T09:00:00Z\"}",
+		"{\"accessToken\":\"a b\",\"expiresAt\":\"2026-11-22T09:00:00Z\"}",
 	};
 	struct sso_token t;
 	struct err e;

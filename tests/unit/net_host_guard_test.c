@@ -5,9 +5,11 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "net/host_guard.h"
+#include "net/iface.h"
 #include "net/loop.h"
 #include "tests/support/cmocka_all.h"
 
@@ -110,6 +112,47 @@ static void kinds(void **state)
 		if (!allowed)
 			assert_int_equal(e.code, ERR_DENIED);
 	}
+	host_guard_free(g);
+	loop_free(loop);
+}
+
+static int iface_changes_open_and_close(void)
+{
+	int fd = iface_changes_open();
+
+	if (fd >= 0)
+		close(fd);
+	return fd;
+}
+
+/* Where the kernel cannot be asked about routes any more, for want of a descriptor, an address
+ * that may be the host's by one is not let through. Only systems with rtnetlink are asked. */
+static void what_cannot_be_asked_is_refused(void **state)
+{
+	struct rlimit limit, none;
+	struct host_guard *g;
+	struct loop *loop;
+	struct err e = { 0 };
+	struct addr to;
+	bool allowed;
+
+	(void)state;
+	if (iface_changes_open_and_close() < 0)
+		skip();
+	assert_int_equal(loop_new(&loop, &e), 0);
+	g = host_guard_new(loop, &e);
+	assert_non_null(g);
+	assert_true(addr_from_literal("8.8.8.8", 80, &to));
+	assert_true(host_guard_allow(g, &to, &e)); /* interfaces are read */
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = limit;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	allowed = host_guard_allow(g, &to, &e);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_false(allowed);
+	assert_int_equal(e.code, ERR_DENIED);
+	assert_true(host_guard_allow(g, &to, &e));
 	host_guard_free(g);
 	loop_free(loop);
 }
@@ -285,6 +328,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(kinds),
+		cmocka_unit_test(what_cannot_be_asked_is_refused),
 		cmocka_unit_test(the_hosts_own_addresses_are_refused),
 		cmocka_unit_test(own_addresses_in_every_form),
 		cmocka_unit_test(own_listeners_stay_closed),
