@@ -3,6 +3,7 @@
  * in turn: the dial has an answer, what was started is stopped, and nothing is left behind. And so
  * for a page of SSM's nodes.
  */
+#include "tests/unit/ssm_dialing.h"
 #include "tests/unit/ssm_world.h"
 
 #include <dirent.h>
@@ -16,42 +17,6 @@
 #include "tests/support/mem_fail.h"
 
 #define ID "i-0123456789abcdef0"
-
-struct client {
-	struct stream *s;
-	int dones;
-	struct err why;
-};
-
-static void c_data(void *arg, const uint8_t *p, size_t n)
-{
-	(void)arg;
-	(void)p;
-	(void)n;
-}
-static void c_nothing(void *arg)
-{
-	(void)arg;
-}
-static void c_closed(void *arg, const struct err *why)
-{
-	(void)why;
-	((struct client *)arg)->s = NULL;
-}
-static const struct stream_handler client_handler = { c_data, c_nothing, c_nothing, c_closed };
-
-static void on_dialed(void *arg, const struct dialed *d, const struct err *why)
-{
-	struct client *c = arg;
-
-	c->dones++;
-	if (!d) {
-		c->why = *why;
-		return;
-	}
-	c->s = d->stream;
-	stream_attach(c->s, &client_handler, c);
-}
 
 static int closed_calls;
 

@@ -1,5 +1,6 @@
 /* backend/ssm/lifecycle*.c and note.c: an instance is started, waited for, stopped, taken over; the
  * limits of all that; the limit of the first initialisation. */
+#include "tests/unit/ssm_dialing.h"
 #include "tests/unit/ssm_world.h"
 
 #include <dirent.h>
@@ -18,44 +19,6 @@
 static struct backend *B;
 static int closed_calls;
 static char dir[64]; /* of notes */
-
-struct client {
-	struct dial *dial;
-	struct stream *s;
-	int dones;
-	struct err why;
-};
-
-static void c_data(void *arg, const uint8_t *p, size_t n)
-{
-	(void)arg;
-	(void)p;
-	(void)n;
-}
-static void c_nothing(void *arg)
-{
-	(void)arg;
-}
-static void c_closed(void *arg, const struct err *why)
-{
-	(void)why;
-	((struct client *)arg)->s = NULL;
-}
-static const struct stream_handler client_handler = { c_data, c_nothing, c_nothing, c_closed };
-
-static void on_dialed(void *arg, const struct dialed *d, const struct err *why)
-{
-	struct client *c = arg;
-
-	c->dones++;
-	c->dial = NULL;
-	if (!d) {
-		c->why = *why;
-		return;
-	}
-	c->s = d->stream;
-	stream_attach(c->s, &client_handler, c);
-}
 
 static void dial(struct client *c)
 {
