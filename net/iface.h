@@ -21,7 +21,8 @@ void iface_mask(struct sockaddr_storage *out, const struct sockaddr *mask, sa_fa
 
 /* Would what is sent there (IPv4 or IPv6) arrive at this host, by a route of type local, which may
  * be for a whole network that no interface has? false where the system never says (macOS); true
- * when it does not say this time (no descriptor, no memory): what is not known is not let through. */
+ * when it does not say this time (no descriptor, no memory): what is not known is not let through.
+ */
 bool iface_routes_here(const struct sockaddr *);
 
 struct iface_names {
