@@ -168,7 +168,8 @@ build-fuzz/libawsocks.a: $(SRC:%.c=build-fuzz/obj/%.o)
 build-fuzz/%_fuzz: build-fuzz/obj/tests/fuzz/%_fuzz.o build-fuzz/libawsocks.a
 	clang -fsanitize=fuzzer,address,undefined $^ $(LIBS) -o $@
 # Of the bridge, which is in no library, the file of the same name.
-build-fuzz/bridge_%_fuzz: build-fuzz/obj/tests/fuzz/bridge_%_fuzz.o build-fuzz/obj/cmd/bridge/%.o build-fuzz/libawsocks.a
+build-fuzz/bridge_%_fuzz: build-fuzz/obj/tests/fuzz/bridge_%_fuzz.o build-fuzz/obj/cmd/bridge/%.o \
+		build-fuzz/libawsocks.a
 	clang -fsanitize=fuzzer,address,undefined $^ $(LIBS) -o $@
 fuzz-build: $(FUZZ)
 fuzz: $(FUZZ)
