@@ -67,7 +67,7 @@ static int setup(void **state)
 	if (loop_new(&f.l, &e) != 0)
 		return -1;
 	timer_arm(f.l, &f.limit, 20000, too_long, &f);
-	f.b = direct_backend_new(&(struct direct_opts){ .loop = f.l, .limit_ms = 5000 }, &e);
+	f.b = direct_backend_new(&(struct direct_opts){ .loop = f.l, .limit_ms = 15000 }, &e);
 	*state = &f;
 	return f.b ? 0 : -1;
 }
