@@ -131,7 +131,7 @@ def test_the_key_opens_one_port(world):
                     "http://127.0.0.1:7171/"]
                 assert world.in_vm(["curl", "-sS", "-m", "10", *get], check=False).returncode in (52, 56, 97)
             finally:
-                p.terminate()
+                p.kill()        # ssh may look whether it was told to end, and sleep then for good
     assert not world.baited()
 
 
