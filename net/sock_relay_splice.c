@@ -13,36 +13,20 @@
  * acknowledgement and wake-up (a fifth more processor time on one stream).
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <unistd.h>
 
-#include "base/mem.h"
 #include "net/loop_impl.h"
+#include "net/sock_pipe.h"
 #include "net/sock_relay.h"
-
-enum { POOL_MAX = 32, PIPE_SIZE = 1024 * 1024 };
-
-struct pool {
-	size_t n;
-	int pipe[POOL_MAX][2];
-};
 
 static void pool_free(void *arg)
 {
-	struct pool *p = arg;
-	size_t i;
-
-	for (i = 0; i < p->n; i++) {
-		close(p->pipe[i][0]);
-		close(p->pipe[i][1]);
-	}
-	mem_free(p);
+	sock_pipes_free(arg);
 }
 
-static struct pool *pool_of(struct loop *l)
+static struct sock_pipes *pool_of(struct loop *l)
 {
 	if (!l->bulk) {
-		l->bulk = mem_alloc(sizeof(struct pool));
+		l->bulk = sock_pipes_new(SOCK_PIPES_MAX);
 		l->bulk_free = l->bulk ? pool_free : NULL;
 	}
 	return l->bulk;
@@ -50,59 +34,25 @@ static struct pool *pool_of(struct loop *l)
 
 static bool pipe_get(struct loop *l, struct flow *f)
 {
-	struct pool *p = pool_of(l);
-
-	if (p && p->n) {
-		p->n--;
-		f->pipe[0] = p->pipe[p->n][0];
-		f->pipe[1] = p->pipe[p->n][1];
+	if (!sock_pipe_take(pool_of(l), f->pipe))
+		return false;
+	if (loop_may_use_fd(l, f->pipe[1]))
 		return true;
-	}
-	if (pipe2(f->pipe, O_NONBLOCK | O_CLOEXEC) != 0) {
-		f->pipe[0] = f->pipe[1] = -1;
-		return false;
-	}
-	if (!loop_may_use_fd(l, f->pipe[1])) {
-		close(f->pipe[0]);
-		close(f->pipe[1]);
-		f->pipe[0] = f->pipe[1] = -1;
-		return false;
-	}
-	(void)fcntl(f->pipe[1], F_SETPIPE_SZ, PIPE_SIZE); /* the smaller one works too */
-	return true;
+	sock_pipe_give(NULL, f->pipe, true);
+	return false;
 }
 
 void flow_bulk_free(struct loop *l, struct flow *f)
 {
-	struct pool *p = l->bulk;
-
 	if (f->pipe[0] < 0)
 		return;
-	if (!f->in_pipe && p && p->n < POOL_MAX) {
-		p->pipe[p->n][0] = f->pipe[0];
-		p->pipe[p->n][1] = f->pipe[1];
-		p->n++;
-	} else {
-		close(f->pipe[0]);
-		close(f->pipe[1]);
-	}
-	f->pipe[0] = f->pipe[1] = -1;
+	sock_pipe_give(l->bulk, f->pipe, !f->in_pipe);
 	f->in_pipe = 0;
-}
-
-static ssize_t move(int from, int to, size_t n)
-{
-	ssize_t moved;
-
-	do
-		moved = splice(from, NULL, to, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-	while (moved < 0 && errno == EINTR);
-	return moved;
 }
 
 enum flow_step flow_drain(struct loop *l, struct flow *f, struct sock_end *to)
 {
-	ssize_t n = move(f->pipe[0], to->fd, f->in_pipe);
+	ssize_t n = sock_pipe_move(f->pipe[0], to->fd, f->in_pipe);
 
 	if (n < 0 && errno != EAGAIN)
 		return FLOW_OUT_BROKEN;
@@ -127,7 +77,7 @@ enum flow_step flow_bulk(struct loop *l, struct flow *f, struct sock_end *from, 
 		f->full = false;
 		return flow_copy(f, from, to, l->shared, LOOP_SHARED);
 	}
-	n = move(from->fd, f->pipe[1], FLOW_BULK_MAX);
+	n = sock_pipe_move(from->fd, f->pipe[1], FLOW_BULK_MAX);
 	if (n > 0) {
 		f->in_pipe = (uint32_t)n;
 		return flow_drain(l, f, to);

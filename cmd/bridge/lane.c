@@ -14,7 +14,7 @@ enum {
 };
 
 struct lane_shared {
-	struct lane_pipes *pipes;
+	struct sock_pipes *pipes;
 	uint8_t buffer[BUFFER];
 };
 

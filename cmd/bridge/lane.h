@@ -54,11 +54,11 @@ enum lane_step lane_run(struct lane_shared *, struct lane *, int from, int to);
 
 /* ---- of the platform's file ---- */
 
-struct lane_pipes;
-void lane_pipes_free(struct lane_pipes *); /* NULL is allowed */
+struct sock_pipes;
+void lane_pipes_free(struct sock_pipes *); /* NULL is allowed */
 /* One step of bulk; nothing is held. 1: no, take the plain way. Otherwise 0, and *step tells. */
-int lane_bulk(struct lane_pipes **, struct lane *, int from, int to, enum lane_step *step);
+int lane_bulk(struct sock_pipes **, struct lane *, int from, int to, enum lane_step *step);
 /* Moves what the pipe holds on: LANE_MORE when it is empty. */
-enum lane_step lane_drain(struct lane_pipes **, struct lane *, int to);
-void lane_bulk_free(struct lane_pipes **, struct lane *);
+enum lane_step lane_drain(struct sock_pipes **, struct lane *, int to);
+void lane_bulk_free(struct sock_pipes **, struct lane *);
 #endif

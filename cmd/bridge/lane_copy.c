@@ -1,12 +1,12 @@
 /* No way for bulk but the plain one. */
 #include "cmd/bridge/lane.h"
 
-void lane_pipes_free(struct lane_pipes *p)
+void lane_pipes_free(struct sock_pipes *p)
 {
 	(void)p;
 }
 
-int lane_bulk(struct lane_pipes **pool, struct lane *f, int from, int to, enum lane_step *step)
+int lane_bulk(struct sock_pipes **pool, struct lane *f, int from, int to, enum lane_step *step)
 {
 	(void)pool;
 	(void)f;
@@ -16,7 +16,7 @@ int lane_bulk(struct lane_pipes **pool, struct lane *f, int from, int to, enum l
 	return 1;
 }
 
-enum lane_step lane_drain(struct lane_pipes **pool, struct lane *f, int to)
+enum lane_step lane_drain(struct sock_pipes **pool, struct lane *f, int to)
 {
 	(void)pool;
 	(void)f;
@@ -24,7 +24,7 @@ enum lane_step lane_drain(struct lane_pipes **pool, struct lane *f, int to)
 	return LANE_MORE;
 }
 
-void lane_bulk_free(struct lane_pipes **pool, struct lane *f)
+void lane_bulk_free(struct sock_pipes **pool, struct lane *f)
 {
 	(void)pool;
 	(void)f;
