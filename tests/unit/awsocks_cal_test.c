@@ -58,7 +58,7 @@ static void assert_file(const char *name, const char *want)
 static int make_home(void **state)
 {
 	static const char *const folders[] = { ".cal", ".cal/isolation", ".cal/isolation/vms",
-					       ".cal/isolation/vms/work" };
+					       ".cal/isolation/vms/box" };
 	static const char *const variables[] = { "SOCKS_WAY",       "SOCKS_MODE",   "SOCKS_PORT",
 						 "HTTP_PROXY_PORT", "HOST_GATEWAY", "HOST_USER",
 						 "HOST_SSH_PORT" };
@@ -96,12 +96,12 @@ static void each_source_counts_before_the_next(void **state)
 	write_file(".cal/config.yaml",
 		   "isolation: {defaults: {awsocks: {socks-port: 1, http-port: 1, "
 		   "ssh-port: 1, gateway: 10.0.0.1}}}\n");
-	write_file(".cal/isolation/vms/work/vm.yaml",
+	write_file(".cal/isolation/vms/box/vm.yaml",
 		   "awsocks: {socks-port: 2, http-port: 2, ssh-port: 2}\n");
 	setenv("SOCKS_PORT", "3", 1);
 	setenv("HTTP_PROXY_PORT", "3", 1);
 	setenv("HOST_USER", "", 1); /* as if it were not there */
-	assert_int_equal(cal_conf_load(&c, "work", given, NULL, NULL, &e), 0);
+	assert_int_equal(cal_conf_load(&c, "box", given, NULL, NULL, &e), 0);
 	assert_string_equal(c.value[CAL_SOCKS_PORT], "4");
 	assert_string_equal(c.value[CAL_HTTP_PORT], "3");
 	assert_string_equal(c.value[CAL_SSH_PORT], "2");
@@ -141,7 +141,7 @@ static void wrong_values_are_told_with_their_source(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(wrong); i++) {
 		setenv(wrong[i].variable, wrong[i].value, 1);
-		assert_int_equal(cal_conf_load(&c, "work", none, NULL, NULL, &e), -1);
+		assert_int_equal(cal_conf_load(&c, "box", none, NULL, NULL, &e), -1);
 		assert_non_null(strstr(e.msg, wrong[i].variable));
 		cal_conf_free(&c);
 		unsetenv(wrong[i].variable);
@@ -155,11 +155,11 @@ static void what_is_of_one_vm_is_not_for_all(void **state)
 
 	(void)state;
 	write_file(".cal/config.yaml", "isolation:\n  defaults:\n    awsocks: {name: x}\n");
-	assert_int_equal(cal_conf_load(&c, "work", none, NULL, NULL, &e), -1);
+	assert_int_equal(cal_conf_load(&c, "box", none, NULL, NULL, &e), -1);
 	assert_non_null(strstr(e.msg, "config.yaml:3:15: name: not of all VMs"));
 	cal_conf_free(&c);
 	write_file(".cal/config.yaml", "isolation: [1]\n"); /* CAL's own business */
-	assert_int_equal(cal_conf_load(&c, "work", none, NULL, NULL, &e), 0);
+	assert_int_equal(cal_conf_load(&c, "box", none, NULL, NULL, &e), 0);
 	cal_conf_free(&c);
 }
 
