@@ -5,9 +5,7 @@ is ours as well, this one stands on another implementation of SigV4.
 """
 import datetime
 import email.utils
-import http.server
 import re
-import threading
 import time
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
@@ -15,6 +13,8 @@ from xml.sax.saxutils import escape
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+
+import peer
 
 AUTH = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, "
                   r"SignedHeaders=([^,]+), Signature=([0-9a-f]{64})$")
@@ -26,7 +26,7 @@ class Refused(Exception):
         self.status, self.code, self.message = status, code, message
 
 
-class FakeAws:
+class FakeAws(peer.Http):
     def __init__(self):
         self.keys = {"AKIDUSER": ("usersecret", None)}     # id: (secret, token)
         self.bad_keys = {}                                 # id: error code
@@ -37,25 +37,13 @@ class FakeAws:
         self.seen = []                                     # (action, parameters, key id, region, service)
         fake = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(peer.Handler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
                 fake.answer(self)
 
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+        self.serve(Handler)
 
     def now(self):
         return time.time() + self.skew_s

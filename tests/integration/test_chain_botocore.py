@@ -6,11 +6,9 @@ identity, token, expiry and region; the region's one difference is AWS_REGION, w
 does not.
 """
 import hashlib
-import http.server
 import json
 import os
 import subprocess
-import threading
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -20,6 +18,7 @@ import botocore.credentials  # noqa: E402
 import botocore.tokens  # noqa: E402
 
 import harness  # noqa: E402
+import peer  # noqa: E402
 from conftest import clean_environment  # noqa: E402
 from test_credentials import cli  # noqa: E402,F401
 
@@ -178,14 +177,14 @@ CASES.update({
 EXPIRES = "2099-01-01T00:00:00Z"
 
 
-class Net:
+class Net(peer.Http):
     """STS, the SSO portal, a container's endpoint and IMDS. What it gives out is numbered from one."""
 
     def __init__(self):
         self.given = 0
         net = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(peer.Handler):
             protocol_version = "HTTP/1.1"
 
             def reply(self, text, status=200):
@@ -206,13 +205,7 @@ class Net:
             def do_GET(self):
                 self.reply(*net.get(urlsplit(self.path), self.headers))
 
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.serve(Handler)
 
     def sts(self, p):
         self.given += 1
@@ -241,10 +234,6 @@ class Net:
         if url.path.endswith("/imds-role"):
             return json.dumps({**found, "AccessKeyId": "INST"}), 200
         return "", 404
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 def write_files(case, folder, url):

@@ -54,19 +54,25 @@ def mfa(proxy, code):
     return harness.run([harness.program("awsocks"), "mfa", code], env=proxy.env, check=False)
 
 
-def test_a_running_proxy_is_told_the_code(setting, awsocks, web):
-    aws, env = setting()
-    proxy = awsocks("--route-default", "proxy", "--instance-id", INSTANCE, env=env)
-    assert b"no one-time code is asked for" in mfa(proxy, CODE).stderr
+def ask_for_a_page(proxy, web):
+    """A connection that waits for a one-time code: its thread, and a list for the head of its answer."""
     results = []
 
     def connect():
         with client.socks5(proxy.listener, HOST, web.port) as s:
-            s.sendall(f"GET /bytes/10 HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+            s.sendall(f"GET /bytes/10 HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
             results.append(client.read_head(s))
     t = threading.Thread(target=connect)
     t.start()
     harness.wait_for(lambda: proxy.status()["mfa"], what="the question")
+    return t, results
+
+
+def test_a_running_proxy_is_told_the_code(setting, awsocks, web):
+    aws, env = setting()
+    proxy = awsocks("--route-default", "proxy", "--instance-id", INSTANCE, env=env)
+    assert b"no one-time code is asked for" in mfa(proxy, CODE).stderr
+    t, results = ask_for_a_page(proxy, web)
     assert proxy.status()["mfa"] == [{"profile": "role", "serial": SERIAL}]
     assert b": awsocks mfa\n" in harness.run([harness.program("awsocks"), "status"], env=proxy.env).stdout
     assert ": awsocks mfa\n" in proxy.log()
@@ -85,15 +91,7 @@ def waiting(setting, awsocks, web):
     """An awsocks in which a connection waits for a code; .end() says what it then got."""
     _, env = setting()
     proxy = awsocks("--route-default", "proxy", "--instance-id", INSTANCE, "--while-initializing", "hold", env=env)
-    results = []
-
-    def connect():
-        with client.socks5(proxy.listener, HOST, web.port) as s:
-            s.sendall(f"GET /bytes/10 HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
-            results.append(client.read_head(s))
-    t = threading.Thread(target=connect)
-    t.start()
-    harness.wait_for(lambda: proxy.status()["mfa"], what="the question")
+    t, results = ask_for_a_page(proxy, web)
 
     def end():
         t.join()

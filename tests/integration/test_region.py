@@ -1,6 +1,5 @@
 """The region when nothing names one: that of the instance we run on, as for the AWS CLI v2. And how instance metadata
 are asked: as often and as patiently as botocore does it, and never through a proxy."""
-import http.server
 import json
 import os
 import threading
@@ -13,6 +12,7 @@ from botocore.utils import IMDSRegionProvider  # noqa: E402
 
 import client  # noqa: E402
 import harness  # noqa: E402
+import peer  # noqa: E402
 from conftest import INSTANCE, clean_environment  # noqa: E402
 from test_credentials import cli, fields  # noqa: E402,F401
 
@@ -153,7 +153,7 @@ def test_sts_of_the_instances_region(localaws, home, tmp_path):
     assert aws.stats()["InstanceMetadata"] >= 2 and aws.stats()["AssumeRole"] == 1
 
 
-class Metadata:
+class Metadata(peer.Http):
     """Instance metadata with faults: {path's end: [status, ... or "empty", "junk", "late"]}, one a request."""
 
     def __init__(self, faults):
@@ -161,20 +161,14 @@ class Metadata:
         self.seen = []
         fake = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(peer.Handler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
                 fake.answer(self)
             do_PUT = do_GET
 
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.serve(Handler)
 
     def answer(self, h):
         name = h.path.rstrip("/").rsplit("/", 1)[-1]
@@ -194,10 +188,6 @@ class Metadata:
             h.wfile.write(text.encode())
         except OSError:
             pass                        # whoever asked has gone
-
-    def end(self):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.mark.parametrize("attempts,profile,faults,good", [
@@ -236,7 +226,7 @@ def both(cli, env, faults, monkeypatch):  # noqa: F811
                 monkeypatch.setenv(key, value)
             found = botocore_session.Session().get_credentials()
             good = found is not None and found.access_key == "AKIDONE"
-        service.end()
+        service.stop()
         results.append((good, service.seen))
     return results
 

@@ -1,5 +1,4 @@
 """Sign-ins that several share: profiles of one process, other programs, and the retry settings of AWS's tools."""
-import http.server
 import json
 import os
 import subprocess
@@ -7,6 +6,7 @@ import threading
 
 import client
 import harness
+import peer
 import pytest
 from test_sso import (ACCOUNT, BOB, CONFIG, HOST, START, TOKEN, aws, home, in_s,  # noqa: F401
                       login_session, seconds_until, theirs)
@@ -112,14 +112,14 @@ def test_credentials_live_as_long_by_a_wrong_clock(home, aws, skew):  # noqa: F8
     assert 3500 < seconds_until(home.credentials()["Expiration"]) <= 3601
 
 
-class Recorder:
+class Recorder(peer.Http):
     """Answers with what it is told, and keeps the requests: (path, body as JSON, fields)."""
 
     def __init__(self, answers):
         self.seen = []
         recorder = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(peer.Handler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 recorder.seen.append((self.path, json.loads(body or b"{}"), dict(self.headers)))
@@ -134,15 +134,7 @@ class Recorder:
             def do_GET(self):
                 self.do_POST()
 
-            def log_message(self, *args):
-                pass
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.serve(Handler)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ The emulator's sign-in services are tried by botocore too, so that neither side 
 """
 import datetime
 import hashlib
-import http.server
 import json
 import os
 import re
@@ -23,6 +22,7 @@ import botocore.config  # noqa: E402
 import botocore.exceptions  # noqa: E402
 import client  # noqa: E402
 import harness  # noqa: E402
+import peer  # noqa: E402
 from cli import Cli  # noqa: E402
 
 HOST = "api.internal.example"
@@ -459,11 +459,11 @@ def test_a_token_file_that_cannot_be_read(home):
 
 # --- services that answer nonsense ---
 
-class Nonsense:
+class Nonsense(peer.Http):
     """Answers every request with the same status and body."""
 
     def __init__(self, status, body):
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(peer.Handler):
             def answer(self):
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 self.send_response(status)
@@ -473,15 +473,7 @@ class Nonsense:
                 self.wfile.write(body)
             do_GET = do_POST = answer
 
-            def log_message(self, *args):
-                pass
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.serve(Handler)
 
 
 @pytest.mark.parametrize("service, op", [("SSO", "sso: GetRoleCredentials"), ("SSO_OIDC", "oidc: CreateToken")])

@@ -3,12 +3,10 @@
 A recording server answers both; compared are method, path, action, parameters, the fields that matter,
 which of them are signed, and the signature's scope. Values that are our own choice are named in the call.
 """
-import http.server
 import json
 import os
 import re
 import subprocess
-import threading
 from urllib.parse import parse_qsl
 
 import pytest
@@ -17,6 +15,7 @@ botocore_session = pytest.importorskip("botocore.session")
 from botocore.config import Config  # noqa: E402
 
 import harness  # noqa: E402
+import peer  # noqa: E402
 from conftest import clean_environment  # noqa: E402
 
 AUTH = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/]+)/\d{8}/([^/]+)/([^/]+)/aws4_request, "
@@ -33,13 +32,13 @@ STS = "<{0}Response><{0}Result><Credentials><AccessKeyId>ASIA</AccessKeyId><Secr
 ANSWERS = {"DescribeInstances": "<DescribeInstancesResponse><reservationSet/></DescribeInstancesResponse>"}
 
 
-class Recorder:
+class Recorder(peer.Http):
     """Answers any call of AWS, and keeps what it was."""
 
     def __init__(self):
         self.seen = seen = []
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(peer.Handler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
@@ -56,13 +55,7 @@ class Recorder:
                 self.end_headers()
                 self.wfile.write(text.encode())
 
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.serve(Handler)
 
     def last(self, action):
         """What matters of the last request for this action."""
@@ -82,10 +75,6 @@ class Recorder:
                     "key": m and m[1], "region": m and m[2], "service": m and m[3],
                     "signed": m and sorted(m[4].split(";"))}
         raise AssertionError(f"{action} was not asked for: {[s[2] for s in self.seen]}")
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture
