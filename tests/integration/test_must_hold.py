@@ -107,7 +107,8 @@ def idle(p, bench, count, hold_ms):
 
 def check_idle(r, count, descriptors, hold_ms):
     assert r["up"] == r["alive"] == count, r
-    assert r["rss_kb_per_tunnel"] <= 1.0 and r["pss_kb_per_tunnel"] <= 1.0, r
+    # Not pss: of the program's own pages it gets a larger share when another test's awsocks ends.
+    assert r["rss_kb_per_tunnel"] <= 1.0, r
     assert 2 * count <= descriptors <= 2 * count + 2 * PIPES_KEPT, descriptors
     # two clock ticks in all: their number does not grow with the tunnels
     assert r["idle_cpu_ms_per_s"] * hold_ms / 1000 <= 20, r
