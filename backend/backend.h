@@ -43,6 +43,7 @@ struct dest {
 	/* It has to be: where somebody else would resolve (an upstream proxy), the name is resolved
 	 * here, and the address goes out. */
 	bool judged;
+	bool host_allowed; /* a rule says allow-host for it */
 };
 
 struct dialed {

@@ -143,7 +143,10 @@ static int dial(struct attempt *a, struct err *e)
 {
 	const struct proxy_opts *o = &a->proxy->opts;
 	struct backend *b = o->backend(o->arg, &a->route, e);
-	struct dest dest = { .host = a->host.text, .port = a->port, .judged = o->allow != NULL };
+	struct dest dest = { .host = a->host.text,
+			     .port = a->port,
+			     .judged = o->allow != NULL,
+			     .host_allowed = a->decision.allow_host };
 
 	if (!b)
 		return -1;

@@ -44,12 +44,11 @@ enum frame_type {
 	FRAME_OPEN = 0x22,      /* host */
 	FRAME_OPENED = 0x23,    /* guest */
 	FRAME_FAILED = 0x24,    /* guest: to RESOLVE or OPEN */
-	/* of an open stream */
+	/* of an open stream; 0x40..0x4f are kept for UDP: whoever gets one now ends the link */
 	FRAME_DATA = 0x30,
 	FRAME_WINDOW = 0x31, /* so many bytes more may be sent */
 	FRAME_EOF = 0x32,    /* the sender's direction has ended */
 	FRAME_RESET = 0x33   /* both directions have, at once; also takes a question back */
-			     /* 0x40..0x4f are kept for UDP: whoever gets one now ends the link */
 };
 
 struct frame_head {
@@ -90,7 +89,10 @@ struct frame_metrics {
 	uint32_t streams, dials, failed;         /* open now; ever; ever */
 	uint64_t uptime_ms;
 };
+/* Of OPEN; others are kept, and 0. */
+enum { FRAME_OPEN_SIBLINGS = 1 /* a rule opened them: vm/guard.h */ };
 struct frame_addresses { /* ADDRESSES; OPEN, where all have the same port */
+	uint8_t flags;   /* before the addresses; 0 in ADDRESSES */
 	struct addr list[FRAME_ADDRESSES_MAX];
 	size_t count;
 };

@@ -7,7 +7,8 @@
  * NETS: the guest's own network and what stands in it: its gateway, which is this host (behind
  * QEMU's 10.0.2.2 are all of the host's loopback services), its name server (10.0.2.3), its
  * siblings (other VMs at the same vmnet), the guest itself; loopback, link-local, metadata,
- * multicast, unspecified (net/host_kind.h).
+ * multicast, unspecified (net/host_kind.h). A rule with allow-host opens the siblings, and nothing
+ * else of these.
  */
 #include <stdbool.h>
 
@@ -15,6 +16,8 @@
 #include "net/addr.h"
 #include "vm/frame.h"
 
-/* false: *e says what kind of address it is. `network` may be NULL (then only kinds are judged). */
-bool vm_guard_allow(const struct frame_network *network, const struct addr *to, struct err *e);
+/* false: *e says what kind of address it is. `network` may be NULL (then only kinds are judged).
+ * siblings: a rule opens them. */
+bool vm_guard_allow(const struct frame_network *network, const struct addr *to, bool siblings,
+		    struct err *e);
 #endif
