@@ -70,7 +70,7 @@ static int help_group(struct buf *b, enum opt_group group, struct err *e)
 	for (size_t i = 0; i < OPT_ID_COUNT; i++) {
 		const struct opt *d = &opt_table[i];
 
-		if (d->group != group)
+		if (d->group != group || !d->help)
 			continue;
 		describe(d, text, sizeof(text));
 		if (entry(b, d->ch, d->name, d->arg, text, e) != 0)
@@ -147,7 +147,7 @@ int doc_man(struct buf *b, struct err *e)
 		if (buf_addf(b, e, ".Ss %s\n.Bl -tag -width Ds\n", opt_group_names[g]) != 0)
 			return -1;
 		for (size_t i = 0; i < OPT_ID_COUNT; i++)
-			if (opt_table[i].group == (enum opt_group)g &&
+			if (opt_table[i].group == (enum opt_group)g && opt_table[i].help &&
 			    man_option(b, &opt_table[i], e) != 0)
 				return -1;
 		if (buf_addf(b, e, ".El\n") != 0)

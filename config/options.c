@@ -25,7 +25,8 @@ const struct opt opt_table[OPT_ID_COUNT] = {
 };
 
 const char *const opt_group_names[GROUP_COUNT] = { "General", "Instance and AWS",    "Listening",
-						   "Routing", "SSM and connections", "Logging" };
+						   "Routing", "SSM and connections", "VM",
+						   "Logging" };
 
 /* ---- names ---- */
 

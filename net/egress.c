@@ -36,6 +36,7 @@ struct egress_dial {
 	uint16_t port;
 	unsigned limit_ms;
 	struct net_dial *dial;
+	void *far_dial; /* of the egress' way; instead of it */
 	bool for_client;
 	bool own; /* the proxy is ourselves */
 	struct addr peer;
@@ -51,6 +52,8 @@ static void dial_free(struct egress_dial *d)
 {
 	if (d->dial)
 		net_dial_cancel(d->dial);
+	if (d->far_dial)
+		d->egress->way.cancel(d->far_dial);
 	ws_io_close(&d->io);
 	if (d->egress)
 		ws_out_free(&d->out);
@@ -221,6 +224,7 @@ static void on_dialed(void *arg, int fd, const struct addr *to, const struct err
 	struct err e;
 
 	d->dial = NULL;
+	d->far_dial = NULL;
 	if (fd < 0 && d->own && d->proxy && !d->egress->strict) {
 		if (!d->proxy->complained)
 			log_warn("net",
@@ -270,20 +274,61 @@ static bool not_our_own(void *arg, const struct addr *a, struct err *e)
 static int start(struct egress_dial *d, struct err *e)
 {
 	struct net_dial_opts o = { .limit_ms = d->limit_ms, .for_client = d->for_client };
+	const struct egress_way *way = d->egress ? &d->egress->way : NULL;
+	const char *host = d->proxy ? d->proxy->to.host : d->host;
+	uint16_t port = d->proxy ? d->proxy->to.port : d->port;
 
+	if (way && way->dial && !egress_stays_here(host)) {
+		d->far_dial = way->dial(way->arg, host, port, d->limit_ms, on_dialed, d, e);
+		return d->far_dial ? 0 : -1;
+	}
 	if (d->proxy) {
 		o.allow = not_our_own;
 		o.allow_arg = d;
 	}
-	d->dial = net_dial(d->loop, d->proxy ? d->proxy->to.host : d->host,
-			   d->proxy ? d->proxy->to.port : d->port, &o, on_dialed, d, e);
+	d->dial = net_dial(d->loop, host, port, &o, on_dialed, d, e);
 	return d->dial ? 0 : -1;
 }
 
 /* Instance metadata and containers' credentials: whoever asks, these are of this host alone. */
 static bool is_link_local(const char *host)
 {
-	return str_starts(host, "169.254.") || strncasecmp(host, "fd00:ec2:", 9) == 0;
+	return str_starts(host, "169.254.") || strncasecmp(host, "fe80:", 5) == 0 ||
+	       strncasecmp(host, "fd00:ec2:", 9) == 0;
+}
+
+/* RFC 6761, 6.3. */
+static bool is_localhost(const char *host)
+{
+	static const char name[] = "localhost";
+	size_t n = strlen(host), len = sizeof(name) - 1;
+
+	if (n && host[n - 1] == '.')
+		n--;
+	return n >= len && strncasecmp(host + n - len, name, len) == 0 &&
+	       (n == len || host[n - len - 1] == '.');
+}
+
+bool egress_stays_here(const char *host)
+{
+	struct addr a;
+
+	if (is_link_local(host) || is_localhost(host))
+		return true;
+	if (!addr_from_literal(host, 0, &a))
+		return false;
+	addr_unmap(&a);
+	return addr_is_loopback(&a);
+}
+
+void egress_set_way(struct egress *g, const struct egress_way *way)
+{
+	g->way = *way;
+}
+
+unsigned egress_patience_ms(const struct egress *g)
+{
+	return g && g->way.dial ? g->way.patience_ms(g->way.arg) : 0;
 }
 
 static struct egress_proxy *proxy_for(struct egress *g, const struct egress_target *t)

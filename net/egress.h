@@ -34,6 +34,26 @@ struct egress_opts {
 struct egress *egress_new(const struct egress_opts *, struct err *);
 void egress_free(struct egress *); /* ends its tunnels; after all dials; NULL allowed */
 
+/* Who makes the connections, instead of net/dialer.c: where the way out is not this host's own (the
+ * VM's). What only this host can reach still goes straight: see egress_stays_here(). */
+struct egress_way {
+	/* As net_dial(), with a TCP socket that curl takes (net/tcp_pair.h); *to may be of length
+	 * 0. */
+	void *(*dial)(void *arg, const char *host, uint16_t port, unsigned limit_ms,
+		      net_dialed_fn *, void *done_arg, struct err *);
+	void (*cancel)(void *dial);
+	/* How long a dial of now may take to begin, besides its limit. */
+	unsigned (*patience_ms)(void *arg);
+	void *arg;
+};
+/* Of dials from now on, those to a proxy too; copied. */
+void egress_set_way(struct egress *, const struct egress_way *);
+/* Instance metadata, containers' credentials, loopback: addresses and names that mean something
+ * else, or nothing, elsewhere. */
+bool egress_stays_here(const char *host);
+/* Of whoever limits something that begins with a dial; egress NULL: 0. */
+unsigned egress_patience_ms(const struct egress *);
+
 struct egress_target {
 	bool tls; /* https, wss: HTTPS_PROXY counts; otherwise HTTP_PROXY */
 	const char *host;

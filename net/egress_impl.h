@@ -22,6 +22,7 @@ struct egress {
 	egress_own_fn *own;
 	void *own_arg;
 	bool strict;
+	struct egress_way way;   /* dial NULL: none */
 	struct tls_trust *trust; /* of the last https:// proxy; NULL: none yet */
 	struct ws_blocks blocks;
 	struct list tunnels;

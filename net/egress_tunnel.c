@@ -1,9 +1,7 @@
 /*
  * TLS to the proxy on one side, one end of a pair of sockets on the other; the
- * other end is what curl or a websocket take for their connection. It is a TCP
- * pair over loopback, and they get the end that has called connect(): curl calls it again on
- * what it is given, and only such a one answers as it wants. One chunk each way at most waits
- * here, and the side that could give more is not read until it has gone.
+ * other end is what curl or a websocket take for their connection. One chunk each way
+ * at most waits here, and the side that could give more is not read until it has gone.
  */
 #include <errno.h>
 #include <sys/socket.h>
@@ -11,11 +9,11 @@
 
 #include "base/mem.h"
 #include "net/egress_impl.h"
-#include "net/listen.h"
 #include "net/loop.h"
 #include "net/sock.h"
+#include "net/tcp_pair.h"
 
-enum { CHUNK = 16 * 1024, ROUNDS = 16, STRANGERS = 16 };
+enum { CHUNK = 16 * 1024, ROUNDS = 16 };
 
 struct tunnel {
 	struct list node;
@@ -142,58 +140,12 @@ static void on_near(void *arg, unsigned ready)
 	on_turn(t);
 }
 
-static bool same_end(const struct addr *a, const struct addr *b)
-{
-	return addr_same_host(a, b) && addr_port(a) == addr_port(b);
-}
-
-/* Loopback answers connect() at once; whoever else was quicker is not let in. */
-static int accept_own(int listener, int near, struct err *e)
-{
-	struct addr own = { .len = sizeof(own.ss) }, peer;
-	int fd;
-
-	if (getsockname(near, (struct sockaddr *)&own.ss, &own.len) != 0)
-		return err_sys(e, errno, "tunnel");
-	for (int i = 0; i < STRANGERS; i++) {
-		fd = sock_accept(listener, &peer);
-		if (fd >= 0 && same_end(&own, &peer))
-			return fd;
-		if (fd < 0)
-			return err_sys(e, errno, "tunnel");
-		close(fd);
-	}
-	return err_set(e, ERR_IO, "tunnel: others connect to it");
-}
-
-static int make_pair(int pair[static 2], struct err *e)
-{
-	struct listen_bound at;
-	struct addr any;
-
-	if (addr_parse("127.0.0.1:0", &any, e) != 0 || listen_bind(&at, &any, 0, e) != 0)
-		return -1;
-	pair[1] = -1;
-	pair[0] = sock_open(AF_INET);
-	if (pair[0] < 0 || (connect(pair[0], (struct sockaddr *)&at.addr.ss, at.addr.len) != 0 &&
-			    errno != EINPROGRESS))
-		(void)err_sys(e, errno, "tunnel");
-	else
-		pair[1] = accept_own(at.fd, pair[0], e);
-	listen_drop(&at);
-	if (pair[1] >= 0)
-		return 0;
-	if (pair[0] >= 0)
-		close(pair[0]);
-	return -1;
-}
-
 int egress_tunnel_new(struct egress *g, struct ws_io *io, int *fd, struct err *e)
 {
 	struct tunnel *t = mem_alloc(sizeof(*t));
 	int pair[2];
 
-	if (!t || make_pair(pair, e) != 0) {
+	if (!t || tcp_pair(pair, e) != 0) {
 		if (!t)
 			(void)err_set(e, ERR_NOMEM, "tunnel");
 		mem_free(t);

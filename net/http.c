@@ -468,7 +468,7 @@ struct http_call *http_send(struct http *h, const struct http_request *r, http_f
 	c->fn = fn;
 	c->arg = arg;
 	c->fd = -1;
-	c->limit_ms = to.limit_ms;
+	c->limit_ms = to.limit_ms + (r->no_proxy ? 0 : egress_patience_ms(h->egress));
 	buf_init(&c->impl.head, HEAD_MAX);
 	buf_init(&c->reply, HTTP_REPLY_MAX + 1);
 	list_add_tail(&h->calls, &c->node);

@@ -136,6 +136,7 @@ struct ws *ws_open(struct ws_context *c, const struct ws_opts *o, const struct w
 	}
 	list_add_tail(&c->all, &ws->node);
 	c->count++;
+	ws->limit_ms += egress_patience_ms(c->egress);
 	timer_arm(c->loop, &ws->limit, ws->limit_ms, ws_on_limit, ws);
 	return ws;
 }

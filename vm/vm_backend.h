@@ -17,7 +17,8 @@ struct vm_backend_opts {
 struct backend *vm_backend_new(const struct vm_backend_opts *, struct err *);
 
 /* For libraries that want a descriptor (AWS's REST and websockets): a dial whose stream is behind
- * one end of a socket pair. done() as net_dial()'s; *to may be of length 0. */
+ * one end of a pair of sockets, the connecting one of a tcp_pair() (net/tcp_pair.h): curl takes
+ * no other. done() as net_dial()'s; *to may be of length 0. */
 struct vm_fd_dial;
 struct vm_fd_dial *vm_fd_dial(struct backend *, struct loop *, const char *host, uint16_t port,
 			      unsigned limit_ms, net_dialed_fn *done, void *arg, struct err *e);
