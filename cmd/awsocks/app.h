@@ -97,6 +97,9 @@ void app_run(struct app *);
 void app_stop(struct app *, unsigned grace_ms);
 /* The one-time code that a profile waits for. ERR_USAGE: none does, or not six digits. */
 MUST_CHECK int app_take_code(struct app *, const char *code, struct err *);
+/* "status", "start", "stop", "console" of the VM: reply gets "vm":{...}. ERR_UNSUPPORTED: there is
+ * none. */
+MUST_CHECK int app_vm_command(struct app *, const char *what, struct cJSON *reply, struct err *);
 int app_reopen_logs(struct app *, struct err *);
 /* Listeners, backends and counters, for `awsocks status`. */
 void app_describe(struct app *, struct cJSON *into);

@@ -23,7 +23,7 @@ const struct command *command_find(const char *name);
 
 command_fn cmd_bwrap_args, cmd_cal, cmd_check, cmd_connect, cmd_credentials, cmd_demo, cmd_doctor,
 	cmd_env, cmd_exec, cmd_help, cmd_login, cmd_man, cmd_mfa, cmd_passwd, cmd_reload, cmd_route,
-	cmd_ssh_pass, cmd_start, cmd_status, cmd_stop, cmd_targets, cmd_trust, cmd_version;
+	cmd_ssh_pass, cmd_start, cmd_status, cmd_stop, cmd_targets, cmd_trust, cmd_version, cmd_vm;
 
 /* "awsocks: MESSAGE" on standard error; returns the exit status of the code. */
 int command_fail(const struct err *);

@@ -127,7 +127,14 @@ const struct command commands[] = {
 	  "\n"
 	  "NAME is your own login name unless given. awsocks reload reads the file again.\n",
 	  NULL, false },
-	{ "vm", NULL, "", "the VM of --mode vm", NULL, NULL, false },
+	{ "vm", cmd_vm, "status|start|stop|console [--json] [--control PATH]",
+	  "the VM of the running awsocks, in --mode vm",
+	  "status tells what it does; start boots it, at once and also after stop, and returns "
+	  "when it\n"
+	  "runs; stop powers it off, and nothing boots it but start; console prints its last "
+	  "words.\n"
+	  "Exit status 69 when no awsocks runs, or not in VM mode, or the VM does not start.\n",
+	  vm_options, false },
 	{ "cal", cmd_cal, "SUBCOMMAND [--vm NAME] [options]",
 	  "coding-agent VMs (CAL): their listeners, and start_socks and its kin in them",
 	  "On the host: setup (again at any time), status, env --vm NAME, banner, uninstall. In "

@@ -66,6 +66,8 @@ static void fill(struct control *k, const char *command, const char *value, stru
 		(void)(k->ops->reload(k->arg, &e) == 0);
 	} else if (command && strcmp(command, "mfa") == 0) {
 		(void)(k->ops->mfa(k->arg, value, &e) == 0);
+	} else if (command && strcmp(command, "vm") == 0) {
+		(void)(k->ops->vm(k->arg, value ? value : "", reply, &e) == 0);
 	} else if (command && strcmp(command, "stop") == 0) {
 		/* After the answer: stopping closes this very client. */
 		loop_post(k->loop, &k->stop, stop_now, k);

@@ -2,7 +2,7 @@
 #define CMD_AWSOCKS_CONTROL_H
 /*
  * The control socket: a Unix socket (0600, in a 0700 directory) on which a
- * running awsocks answers `status`, `reload`, `stop` and `mfa`. One JSON object a
+ * running awsocks answers `status`, `reload`, `stop`, `mfa` and `vm`. One JSON object a
  * line in each direction: {"cmd":"status"} -> {"ok":true,"status":{...}} or
  * {"ok":false,"error":"...","exit":69}.
  */
@@ -17,6 +17,8 @@ struct control_ops {
 	int (*reload)(void *arg, struct err *);
 	void (*stop)(void *arg);
 	int (*mfa)(void *arg, const char *code, struct err *); /* {"cmd":"mfa","value":"123456"} */
+	/* {"cmd":"vm","value":"status"}, "start", "stop", "console": reply gets "vm":{...}. */
+	int (*vm)(void *arg, const char *what, struct cJSON *reply, struct err *);
 };
 
 /* NULL: *e tells (ERR_LIMIT: a live awsocks has that socket already). */

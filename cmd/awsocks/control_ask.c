@@ -57,6 +57,8 @@ static int read_line(int fd, struct buf *line, struct err *e)
 
 static int check(const struct cJSON *reply, struct err *e)
 {
+	const struct cJSON *status;
+	enum err_code code;
 	const char *text;
 
 	if (!reply)
@@ -64,7 +66,10 @@ static int check(const struct cJSON *reply, struct err *e)
 	if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(reply, "ok")))
 		return 0;
 	text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(reply, "error"));
-	return err_set(e, ERR_CONFIG, "%s", text ? text : "refused without a reason");
+	status = cJSON_GetObjectItemCaseSensitive(reply, "exit");
+	code = status && status->valueint == err_exit_status(ERR_UNSUPPORTED) ? ERR_UNSUPPORTED
+									      : ERR_CONFIG;
+	return err_set(e, code, "%s", text ? text : "refused without a reason");
 }
 
 int control_ask(const char *path, const char *command, struct cJSON **reply, struct err *e)

@@ -33,6 +33,17 @@ static int list_commands(struct buf *b, bool built, struct err *e)
 	return 0;
 }
 
+static int list_unbuilt(struct buf *b, struct err *e)
+{
+	bool any = false;
+
+	for (const struct command *c = commands; c->name; c++)
+		any |= c->brief && !c->run;
+	if (any && buf_addf(b, e, "\nNot built yet:\n") != 0)
+		return -1;
+	return any ? list_commands(b, false, e) : 0;
+}
+
 static int overview(struct buf *b, struct err *e)
 {
 	if (buf_addf(b, e,
@@ -46,8 +57,7 @@ static int overview(struct buf *b, struct err *e)
 		     "  awsocks --route-default direct --route-proxy '*.internal.example.com'\n"
 		     "  curl --proxy socks5h://127.0.0.1:1080 http://db.internal.example.com/\n"
 		     "\nCommands:\n") != 0 ||
-	    list_commands(b, true, e) != 0 || buf_addf(b, e, "\nNot built yet:\n") != 0 ||
-	    list_commands(b, false, e) != 0)
+	    list_commands(b, true, e) != 0 || list_unbuilt(b, e) != 0)
 		return -1;
 	return buf_addf(
 		b, e,

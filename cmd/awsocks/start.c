@@ -164,6 +164,13 @@ static int take_code(void *arg, const char *code, struct err *e)
 	return app_take_code(r->app, code, e);
 }
 
+static int vm_command(void *arg, const char *what, struct cJSON *reply, struct err *e)
+{
+	struct run *r = arg;
+
+	return app_vm_command(r->app, what, reply, e);
+}
+
 static int open_signals(struct run *r, struct err *e)
 {
 	struct loop *loop = app_loop(r->app);
@@ -185,7 +192,7 @@ static void close_signals(struct run *r)
 /* The control socket is a convenience: without it the proxy still serves. */
 static int open_control(struct run *r, struct err *e)
 {
-	static const struct control_ops ops = { describe, reload, stop, take_code };
+	static const struct control_ops ops = { describe, reload, stop, take_code, vm_command };
 	const char *given = options_of(r)->control;
 	struct err why = { 0 };
 

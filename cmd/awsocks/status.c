@@ -12,6 +12,7 @@
 #include "cmd/awsocks/hidden_line.h"
 #include "cmd/awsocks/paths.h"
 #include "cmd/awsocks/setup.h"
+#include "cmd/awsocks/vm_print.h"
 
 struct ask {
 	bool json, watch;
@@ -208,6 +209,8 @@ static void print_status(const struct cJSON *s)
 		print_listener(item);
 	if (cJSON_GetObjectItemCaseSensitive(s, "audit"))
 		print_audit(cJSON_GetObjectItemCaseSensitive(s, "audit"));
+	if (cJSON_GetObjectItemCaseSensitive(s, "vm"))
+		vm_print(cJSON_GetObjectItemCaseSensitive(s, "vm"));
 	item = cJSON_GetObjectItemCaseSensitive(s, "learn");
 	if (item)
 		printf("learns in %s: %.0f requests%s\n", text_of(item, "path"),
