@@ -11,6 +11,7 @@
 #   make bench-ssm      over SSM sessions, against the emulator
 #   make bench-flood    what a flood at one listener costs those of another
 #   make clients-table  which client honours which proxy variable, into docs/CLIENTS.md
+#   make check-macos    compiles and links, on Linux, all that macOS builds
 #   make lint fuzz install clean
 #
 # SAN=1       the same under AddressSanitizer and UBSan, in build-san/
@@ -28,9 +29,11 @@ B       ?= build$(if $(SAN),-$(SAN_NAME))$(if $(PORTABLE),-portable)
 
 PKGS    := libuv libcurl openssl libcjson yaml-0.1 expat libidn2 \
            $(if $(filter Linux,$(OS)),libseccomp)
+# Numbers have names by being enum constants: clang's newer versions would rather not see a double beside one.
+WARN_Darwin := -Wno-enum-float-conversion
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
-           -Wmissing-prototypes -Wvla -Wformat=2 -Wundef $(if $(WERROR),-Werror)
-HARDEN  := -fPIE -fstack-protector-strong -fstack-clash-protection \
+           -Wmissing-prototypes -Wvla -Wformat=2 -Wundef $(WARN_$(OS)) $(if $(WERROR),-Werror)
+HARDEN  := -fPIE -fstack-protector-strong $(if $(filter Linux,$(OS)),-fstack-clash-protection) \
            $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 SANF_san  := -fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined
 SANF_tsan := -fsanitize=thread
@@ -70,7 +73,7 @@ SUPPORT := $(filter-out $(MEM_FAIL),$(patsubst %.c,$B/obj/%.o,$(wildcard tests/s
 # What pkg-config did not find stops the first compilation, with the cure.
 NEED    := $(if $(PKG_LIBS),,need-setup)
 
-.PHONY: all lib test-unit test-tools test test-long lint fuzz fuzz-build bench bench-ssm bench-flood \
+.PHONY: all lib test-unit test-tools test test-long lint check-macos fuzz fuzz-build bench bench-ssm bench-flood \
 	bench-workers bench-docs clients-table demo install clean setup need-setup man
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -177,6 +180,8 @@ fuzz: $(FUZZ)
 
 lint:
 	@sh tests/lint/lint.sh $(LANG_FLAGS) $(PKG_CFLAGS)
+check-macos:
+	@sh tests/macos/check.sh $(MAKE)
 
 # Everything. tests/run-all.sh runs the phases, each a make of its own (the
 # libraries may be there only since the set-up), and adds up their totals.
@@ -229,4 +234,5 @@ install: all
 
 -include $(shell find $B build-fuzz -name '*.d' 2>/dev/null)
 clean:
-	rm -rf build build-fuzz build-san build-tsan build-portable build-san-portable build-tsan-portable
+	rm -rf build build-fuzz build-san build-tsan build-portable build-san-portable build-tsan-portable \
+		build-macos build-zig

@@ -23,6 +23,7 @@ later="nice -n 15 $make -s"
 	run build-tsan $later all WERROR=1 SAN=thread
 	run lint $later lint
 	run build-fuzz $later fuzz-build WERROR=1
+	run macos $later check-macos
 } &
 behind=$!
 
@@ -43,4 +44,5 @@ phase workers-tsan $fixed sh tests/run-integration.sh build-tsan -k test_workers
 awaited lint "$behind"
 awaited build-fuzz "$behind"
 phase fuzz "$make" -s fuzz WERROR=1 SECS="${FUZZ_SECS:-5}"
+awaited macos "$behind"
 finish
