@@ -204,6 +204,21 @@ static int check_network(const char *text, struct err *e)
 	return err_set(e, ERR_USAGE, "'%.60s': a network expected, as in 192.168.64.0/24", text);
 }
 
+/* KEY=VALUE of the VM's agent, but what awsocks itself sets. */
+static int check_setting(const char *text, struct err *e)
+{
+	static const char *const ours[] = { "nonce", "transport", "port" };
+	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-");
+
+	if (n == 0 || text[n] != '=' || strpbrk(text, "\r\n"))
+		return err_set(e, ERR_USAGE, "'%.60s': KEY=VALUE expected, as in mtu=1400", text);
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (strlen(ours[i]) == n && memcmp(text, ours[i], n) == 0)
+			return err_set(e, ERR_USAGE, "'%.60s': %s is not yours to set", text,
+				       ours[i]);
+	return 0;
+}
+
 static int check_item(const struct opt *d, const char *text, struct err *e)
 {
 	if (*text == '\0')
@@ -212,6 +227,8 @@ static int check_item(const struct opt *d, const char *text, struct err *e)
 		return check_address(text, e);
 	if (strcmp(d->spec, "network") == 0)
 		return check_network(text, e);
+	if (strcmp(d->spec, "setting") == 0)
+		return check_setting(text, e);
 	return 0;
 }
 
