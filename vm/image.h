@@ -9,7 +9,8 @@
  *
  *     /init         the agent
  *     /m/NAME.ko    modules          /m/order   their file names, a line each, in loading order
- *     /conf         settings, KEY=VALUE lines; the first is nonce=, of 64 hex digits
+ *     /conf         settings, KEY=VALUE lines (cmd/agent/conf.h); the first is nonce=, of 64 hex
+ *                   digits, the second transport=
  *     /etc /dev /proc /sys           directories
  */
 #include <stdint.h>
