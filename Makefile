@@ -110,6 +110,10 @@ $B/unit/localaws_%_test: $B/obj/tests/unit/localaws_%_test.o $(call cmd_objs,loc
 $B/unit/bridge_%_test: $B/obj/tests/unit/bridge_%_test.o $(BRIDGE_OBJ) $B/obj/cmd/awsocks/proxy_vars.o \
 		$B/obj/cmd/awsocks/proxy_vars_merge.o $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
+# Of the VM's agent, what is pure.
+$B/unit/agent_%_test: $B/obj/tests/unit/agent_%_test.o $B/obj/cmd/agent/conf.o $B/obj/cmd/agent/dhcp.o \
+		$(SUPPORT) $B/libawsocks.a
+	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
 $B/unit/awsocks_%_cli: $B/obj/tests/unit/awsocks_%_cli.o $(call cmd_objs,awsocks) $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
 $B/unit/awsocks_%_test: $B/obj/tests/unit/awsocks_%_test.o $(call cmd_objs,awsocks) $(SUPPORT) $B/libawsocks.a
@@ -170,8 +174,11 @@ build-fuzz/libawsocks.a: $(SRC:%.c=build-fuzz/obj/%.o)
 	@rm -f $@; $(AR) rcs $@ $^
 build-fuzz/%_fuzz: build-fuzz/obj/tests/fuzz/%_fuzz.o build-fuzz/libawsocks.a
 	clang -fsanitize=fuzzer,address,undefined $^ $(LIBS) -o $@
-# Of the bridge, which is in no library, the file of the same name.
+# Of bridge and agent, which are in no library, the file of the same name.
 build-fuzz/bridge_%_fuzz: build-fuzz/obj/tests/fuzz/bridge_%_fuzz.o build-fuzz/obj/cmd/bridge/%.o \
+		build-fuzz/libawsocks.a
+	clang -fsanitize=fuzzer,address,undefined $^ $(LIBS) -o $@
+build-fuzz/agent_%_fuzz: build-fuzz/obj/tests/fuzz/agent_%_fuzz.o build-fuzz/obj/cmd/agent/%.o \
 		build-fuzz/libawsocks.a
 	clang -fsanitize=fuzzer,address,undefined $^ $(LIBS) -o $@
 fuzz-build: $(FUZZ)
