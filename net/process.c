@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -39,7 +40,9 @@ struct process {
 	struct output out, err;
 	struct loop_timer timer; /* the limit, then the grace */
 	process_fn *done;
+	void (*said)(void *arg, int which, const char *bytes, size_t n);
 	void *arg;
+	pid_t pid;
 	bool own_group, service, exited, told;
 	unsigned handles; /* that libuv still holds */
 	unsigned limit_ms;
@@ -185,8 +188,10 @@ static void on_spawn(void *arg, const struct spawn_event *event)
 {
 	struct process *p = arg;
 
-	if (event->what == SPAWN_STARTED)
+	if (event->what == SPAWN_STARTED) {
+		p->pid = event->pid;
 		return;
+	}
 	p->spawn = NULL;
 	if (event->what == SPAWN_FAILED && !p->failed) {
 		p->failed = true;
@@ -213,6 +218,10 @@ static void came(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 	(void)b;
 	if (p->told || n == 0)
 		return;
+	if (n > 0 && p->said) {
+		p->said(p->arg, o == &p->out ? 1 : 2, b->base, (size_t)n);
+		return;
+	}
 	if (n > 0)
 		buf_commit(&o->buf, (size_t)n);
 	if (n > 0 && p->service && buf_room(&o->buf) == 0)
@@ -243,8 +252,10 @@ static void output_init(struct output *o, struct process *p, size_t max)
 
 static int start_with_uv(struct process *p, const struct process_opts *o, struct err *e)
 {
+	/* These pipes are sockets. */
 	uv_stdio_container_t io[3] = {
-		{ .flags = o->inherit_stdin ? UV_INHERIT_FD : UV_IGNORE, .data.fd = 0 },
+		{ .flags = o->inherit_stdin || o->has_in ? UV_INHERIT_FD : UV_IGNORE,
+		  .data.fd = o->has_in ? o->in_fd : 0 },
 		{ .flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE,
 		  .data.stream = (uv_stream_t *)&p->out.pipe },
 		{ .flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE,
@@ -269,15 +280,19 @@ static int start_with_uv(struct process *p, const struct process_opts *o, struct
 	if (r != 0)
 		return err_sys(e, -r, "run '%s'", o->argv[0]);
 	p->loop->working++;
+	p->pid = p->uv.pid;
 	return 0;
 }
 
 /* A pipe whose reading end is ours. *theirs: to be closed, also when it fails; -1: none. */
 static int open_pipe(struct output *o, int *theirs)
 {
-	int pair[2];
-	int r = uv_pipe(pair, UV_NONBLOCK_PIPE, 0); /* both are closed on exec */
+	int pair[2], r;
 
+	if (o->of->said)
+		r = uv_socketpair(SOCK_STREAM, 0, pair, UV_NONBLOCK_PIPE, 0);
+	else
+		r = uv_pipe(pair, UV_NONBLOCK_PIPE, 0); /* both are closed on exec */
 	*theirs = -1;
 	if (r != 0)
 		return r;
@@ -295,7 +310,9 @@ static int start_with_spawner(struct process *p, const struct process_opts *o, s
 	};
 	int fd[SPAWN_STDIO] = { -1, -1, -1 }, r;
 
-	fd[0] = o->inherit_stdin ? STDIN_FILENO : open("/dev/null", O_RDONLY | O_CLOEXEC);
+	fd[0] = o->has_in          ? o->in_fd
+		: o->inherit_stdin ? STDIN_FILENO
+				   : open("/dev/null", O_RDONLY | O_CLOEXEC);
 	r = fd[0] < 0 ? -errno : open_pipe(&p->out, &fd[1]);
 	if (r == 0)
 		r = open_pipe(&p->err, &fd[2]);
@@ -303,7 +320,7 @@ static int start_with_spawner(struct process *p, const struct process_opts *o, s
 		p->spawn = spawn_start(p->loop->spawner, &q, fd, on_spawn, p, e);
 	else
 		(void)err_sys(e, -r, "run '%s'", o->argv[0]);
-	for (int i = o->inherit_stdin; i < SPAWN_STDIO; i++)
+	for (int i = o->inherit_stdin || o->has_in; i < SPAWN_STDIO; i++)
 		if (fd[i] >= 0)
 			close(fd[i]);
 	return p->spawn ? 0 : -1;
@@ -320,6 +337,7 @@ struct process *process_start(struct loop *l, const struct process_opts *o, proc
 	}
 	p->loop = l;
 	p->done = done;
+	p->said = o->said;
 	p->arg = arg;
 	p->own_group = !o->inherit_stdin;
 	p->service = o->service;
@@ -336,6 +354,19 @@ struct process *process_start(struct loop *l, const struct process_opts *o, proc
 	(void)uv_read_start((uv_stream_t *)&p->out.pipe, give_room, came);
 	(void)uv_read_start((uv_stream_t *)&p->err.pipe, give_room, came);
 	return p;
+}
+
+pid_t process_pid(const struct process *p)
+{
+	return p->pid;
+}
+
+void process_kill(struct process *p)
+{
+	if (p->told)
+		return;
+	kill_it(p);
+	timer_arm(p->loop, &p->timer, GRACE_MS, grace_over, p);
 }
 
 void process_cancel(struct process *p)

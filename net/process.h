@@ -11,6 +11,7 @@
  */
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "net/spawner.h"
@@ -24,11 +25,17 @@ struct process_opts {
 	const char *cwd;         /* NULL: ours */
 	enum spawn_kind kind;    /* for a spawner, which knows no other environment than its own */
 	bool inherit_stdin;      /* otherwise it reads nothing (/dev/null) */
+	bool has_in;             /* or this descriptor, which stays the caller's */
+	int in_fd;
 	size_t out_max, err_max; /* bytes; 0: 1 MiB, 64 KiB. More is an error */
 	unsigned limit_ms;       /* 0: 60 s. Then it is killed */
 	/* It may run for ever, and say more than that: then its last words are kept, at least half
 	 * as many bytes. */
 	bool service;
+	/* Is told what it says, as it comes, instead of the result: which is 1 or 2. May be called
+	 * until done(), and cancel from there. Both outputs are sockets then: who opens a
+	 * descriptor of its own by number needs no path and no permission for it. */
+	void (*said)(void *arg, int which, const char *bytes, size_t n);
 };
 
 /* Texts are NUL-terminated, and wiped when the callback returns. */
@@ -48,5 +55,8 @@ typedef void process_fn(void *arg, const struct process_result *);
 /* All of opts is copied or used up. NULL: *e tells (no such program, ...). */
 struct process *process_start(struct loop *, const struct process_opts *, process_fn *, void *arg,
 			      struct err *e);
+pid_t process_pid(const struct process *); /* 0: not known yet */
+/* As if its limit was over: SIGKILL; the callback follows. */
+void process_kill(struct process *);
 void process_cancel(struct process *); /* kills it; then the callback never comes */
 #endif

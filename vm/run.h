@@ -14,13 +14,15 @@
 struct loop;
 struct vm_run;
 
+enum vm_voice { VM_VOICE_CONSOLE = 0, VM_VOICE_VMM, VM_VOICES };
 struct vm_run_handler {
 	/* A byte pipe to the guest; the callee's. QEMU and process: once, at once (from the loop).
 	 * vfkit: each connection to its socket, which any process of this user can make. */
 	void (*link)(void *arg, int fd);
 	/* What it and the guest's console say; may hold anything. */
-	void (*said)(void *arg, const char *bytes, size_t n);
-	/* It has ended, for whatever reason: the last call; the vm_run's memory is gone. */
+	void (*said)(void *arg, enum vm_voice, const char *bytes, size_t n);
+	/* It has ended, for whatever reason; *why says which ("ended with status 1"). The last
+	 * call; the vm_run's memory is gone. */
 	void (*ended)(void *arg, const struct err *why);
 };
 /* NULL: *e tells and nothing follows. spec is copied as needed. */
