@@ -24,6 +24,7 @@ enum {
 	FRAME_TEXT_MAX = 1024,
 	FRAME_ADDRESSES_MAX = 16,
 	FRAME_DNS_MAX = 4,
+	FRAME_WINDOW_MAX = 1 << 30, /* bytes that may ever be granted and not be sent yet */
 	FRAME_VERSION = 1
 };
 
@@ -35,7 +36,7 @@ enum frame_type {
 	FRAME_PING = 0x04,     /* either */
 	FRAME_PONG = 0x05,     /* the same token */
 	FRAME_LOG = 0x06,      /* guest */
-	FRAME_METRICS = 0x07,  /* guest, about every 10 s and when asked by a PING with flag */
+	FRAME_METRICS = 0x07,  /* guest, about every 10 s */
 	FRAME_SHUTDOWN = 0x08, /* host: power off */
 	FRAME_GOODBYE = 0x09,  /* either, before it ends the link: why */
 	/* questions and their answers */
@@ -48,7 +49,9 @@ enum frame_type {
 	FRAME_DATA = 0x30,
 	FRAME_WINDOW = 0x31, /* so many bytes more may be sent */
 	FRAME_EOF = 0x32,    /* the sender's direction has ended */
-	FRAME_RESET = 0x33   /* both directions have, at once; also takes a question back */
+	FRAME_RESET = 0x33,  /* both directions have, at once; also takes a question back */
+	FRAME_STOP = 0x34    /* the receiver's direction has: the sender reads no more */
+			     /* 0x40..0x4f are kept for UDP: whoever gets one now ends the link */
 };
 
 struct frame_head {
@@ -91,7 +94,7 @@ struct frame_metrics {
 };
 /* Of OPEN; others are kept, and 0. */
 enum { FRAME_OPEN_SIBLINGS = 1 /* a rule opened them: vm/guard.h */ };
-struct frame_addresses { /* ADDRESSES; OPEN, where all have the same port */
+struct frame_addresses { /* ADDRESSES: port 0; OPEN: all have the same port; OPENED: one */
 	uint8_t flags;   /* before the addresses; 0 in ADDRESSES */
 	struct addr list[FRAME_ADDRESSES_MAX];
 	size_t count;
@@ -126,6 +129,10 @@ MUST_CHECK int frame_addresses_read(struct frame_addresses *, const uint8_t *p, 
 MUST_CHECK int frame_failed_read(struct frame_failed *, const uint8_t *p, size_t n, struct err *);
 /* LOG: a level of base/log.h, then text. GOODBYE, RESOLVE: the text alone. cap includes the NUL. */
 MUST_CHECK int frame_text_read(char *to, size_t cap, const uint8_t *p, size_t n, struct err *);
+uint32_t frame_u32(const uint8_t p[4]); /* WINDOW */
+uint64_t frame_u64(const uint8_t p[8]); /* PING, PONG */
+void frame_put_u32(uint8_t to[4], uint32_t);
+void frame_put_u64(uint8_t to[8], uint64_t);
 size_t frame_hello_write(uint8_t *to, const struct frame_hello *);
 size_t frame_welcome_write(uint8_t *to, const struct frame_welcome *);
 size_t frame_network_write(uint8_t *to, const struct frame_network *);

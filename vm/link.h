@@ -9,10 +9,18 @@
  *
  * Each direction of each stream has a credit window: what a reader does not take stays within what
  * was granted, and nobody else waits for it. WINDOW goes out when half of what was granted has been
- * consumed, which is: delivered to the stream's owner. All that is held for slow readers
- * together stays below budget: then windows are not opened again until some has gone.
+ * consumed, which is: delivered to the stream's owner.
  *
- * Handlers run from link_input() and link_run() only, and may call anything but link_free().
+ * No more than the budget is ever granted, so that no peer can make us hold more. Half of it is
+ * shared out evenly: the window that each stream begins with. The other half goes to those whose
+ * readers are quick, until they have opts.window. The bytes that wait to be sent are bounded in the
+ * same way, by a budget of the same size.
+ *
+ * A stream that is closed still delivers what it has taken. Those whose far reader does not move
+ * are bounded too: of more than a quarter of streams_max, the oldest is reset.
+ *
+ * Handlers run from link_input() and link_run() only, and may call anything but link_free(),
+ * link_input() and link_run().
  * kick() may come from any call: it asks the owner to come from its loop, pull what is to be sent
  * and call link_run().
  */
@@ -31,8 +39,9 @@ enum link_role { LINK_HOST = 0, LINK_GUEST };
 struct link_opts {
 	enum link_role role;
 	uint32_t streams_max; /* open and asked for, at a time; 0: 1024 */
-	uint32_t window;      /* that the peer may send on each new stream; 0: 256 KiB */
-	size_t budget;        /* bytes held for all slow readers together; 0: 32 MiB */
+	uint32_t window;      /* that a stream's grows to; 0: 256 KiB */
+	size_t budget;        /* bytes held for all slow readers together; 0: 32 MiB. At least 4 KiB
+				 for each of streams_max */
 	size_t send_max;      /* bytes a stream may have waiting to be sent; 0: 128 KiB */
 };
 
@@ -64,29 +73,35 @@ struct link_handler {
 	void (*goodbye)(void *arg, const char *text); /* the peer is about to end the link */
 };
 
-/* Handlers that the role does not need may be NULL. */
+/* Handlers that the role does not need may be NULL. The handler is not copied. */
 struct link *link_new(const struct link_opts *, const struct link_handler *, void *arg,
 		      struct err *);
-/* All streams are told closed(arg, why) from the next link_run(); questions are forgotten, and
- * nothing goes out any more. why NULL: a clean end. */
+/* All streams are told closed(arg, why) from the next link_run() (those whose peer had ended, after
+ * the rest of their bytes and eof()); questions are forgotten, and nothing goes out any more but a
+ * GOODBYE. why NULL: a clean end. */
 void link_break(struct link *, const struct err *why);
 void link_free(
 	struct link *); /* after its last stream has gone: link_streams() == 0; NULL allowed */
 
-/* Bytes of the pipe, in order. -1: ERR_PROTO, naming the frame: break the link. A GOODBYE with
- * that message is then ready to be pulled. */
+/* Bytes of the pipe, in order. -1: ERR_PROTO, naming the frame, ERR_UNSUPPORTED: no version in
+ * common, or ERR_NOMEM: break the link. A GOODBYE with that message is then ready to be pulled,
+ * also after link_break(). */
 MUST_CHECK int link_input(struct link *, const uint8_t *p, size_t n, struct err *);
 /* Fills at most max (>= FRAME_HEAD + FRAME_CONTROL_MAX) bytes with whole frames; 0: nothing to
  * send. Control frames go before data; streams take turns. */
 size_t link_pull(struct link *, uint8_t *to, size_t max);
-bool link_pending(const struct link *);
+bool link_pending(const struct link *); /* link_pull() may have something */
 /* Tells streams and owner what there is to tell. From the event loop only. */
 void link_run(struct link *);
-size_t link_streams(const struct link *); /* that are not gone */
+/* The next frame pulled is the last: why the link ends. link_break() is the caller's. */
+void link_goodbye(struct link *, const char *text);
+size_t link_streams(const struct link *); /* that are not gone, and questions */
 size_t link_held(const struct link *);    /* bytes, for slow readers */
 
 /* ---- host ---- */
 
+/* caps are cut to those that the guest has; version and window are the link's own to fill in.
+ * ERR_CLOSED: broken, no HELLO yet, or a second one. */
 MUST_CHECK int link_welcome(struct link *, const struct frame_welcome *, struct err *);
 /* *id: of the question. ERR_LIMIT: streams_max; ERR_CLOSED: broken, or not welcomed yet. */
 MUST_CHECK int link_resolve(struct link *, const char *name, uint32_t *id, struct err *);
@@ -98,7 +113,10 @@ void link_ping(struct link *, uint64_t token); /* either role; one under way at 
 
 /* ---- guest ---- */
 
-void link_hello(struct link *, const struct frame_hello *); /* once, first */
+/* Once, first: nothing else goes out before the host's WELCOME. window and streams_max are the
+ * link's own to fill in, and the versions when most is 0. */
+void link_hello(struct link *, const struct frame_hello *);
+/* Of each only the newest waits to be sent. */
 void link_network(struct link *, const struct frame_network *);
 void link_metrics(struct link *, const struct frame_metrics *);
 /* Dropped, and counted in the next one, when the host does not keep up. */
