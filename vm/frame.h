@@ -22,6 +22,7 @@ enum {
 	FRAME_NONCE = 32,
 	FRAME_NAME_MAX = 255, /* bytes of a host name */
 	FRAME_TEXT_MAX = 1024,
+	FRAME_LOG_LEVEL_MAX = 3, /* LOG_DEBUG of base/log.h */
 	FRAME_ADDRESSES_MAX = 16,
 	FRAME_DNS_MAX = 4,
 	FRAME_WINDOW_MAX = 1 << 30, /* bytes that may ever be granted and not be sent yet */
@@ -51,7 +52,6 @@ enum frame_type {
 	FRAME_EOF = 0x32,    /* the sender's direction has ended */
 	FRAME_RESET = 0x33,  /* both directions have, at once; also takes a question back */
 	FRAME_STOP = 0x34    /* the receiver's direction has: the sender reads no more */
-			     /* 0x40..0x4f are kept for UDP: whoever gets one now ends the link */
 };
 
 struct frame_head {
