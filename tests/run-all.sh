@@ -14,6 +14,10 @@ fi
 
 phase build "$make" -s all test-tools WERROR=1
 
+# The same with the kernels of VMs: of this machine's processor, and arm64's where QEMU has it.
+sh tests/setup-kernel.sh
+! command -v qemu-system-aarch64 >/dev/null || sh tests/setup-kernel.sh aarch64
+
 # What needs nothing but the processor is made behind the tests, which wait most
 # of the time, in the order in which it is asked for.
 later="nice -n 15 $make -s"

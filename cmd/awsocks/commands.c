@@ -127,13 +127,16 @@ const struct command commands[] = {
 	  "\n"
 	  "NAME is your own login name unless given. awsocks reload reads the file again.\n",
 	  NULL, false },
-	{ "vm", cmd_vm, "status|start|stop|console [--json] [--control PATH]",
-	  "the VM of the running awsocks, in --mode vm",
+	{ "vm", cmd_vm, "status|start|stop|console|fetch-kernel [options]",
+	  "the VM of the running awsocks, in --mode vm, and its kernel",
 	  "status tells what it does; start boots it, at once and also after stop, and returns "
 	  "when it\n"
 	  "runs; stop powers it off, and nothing boots it but start; console prints its last "
 	  "words.\n"
-	  "Exit status 69 when no awsocks runs, or not in VM mode, or the VM does not start.\n",
+	  "Exit status 69 when no awsocks runs, or not in VM mode, or the VM does not start.\n"
+	  "fetch-kernel needs none: it gets a Linux kernel for the VM, from apt (signed) or "
+	  "Debian's\n"
+	  "archive (by its SHA-256), needs no root, and does nothing when it is there already.\n",
 	  vm_options, false },
 	{ "cal", cmd_cal, "SUBCOMMAND [--vm NAME] [options]",
 	  "coding-agent VMs (CAL): their listeners, and start_socks and its kin in them",

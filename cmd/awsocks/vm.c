@@ -1,6 +1,6 @@
 /*
  * `awsocks vm SUBCOMMAND`: the VM of the running awsocks,
- * over its control socket.
+ * over its control socket. fetch-kernel needs none: cmd/awsocks/vm_fetch.c.
  */
 #include <cjson/cJSON.h>
 #include <poll.h>
@@ -12,6 +12,7 @@
 #include "cmd/awsocks/control.h"
 #include "cmd/awsocks/own.h"
 #include "cmd/awsocks/setup.h"
+#include "cmd/awsocks/vm_fetch.h"
 #include "cmd/awsocks/vm_print.h"
 
 /* Longer than any boot may take, with each accelerator in turn. */
@@ -21,6 +22,16 @@ const struct arg_opt vm_options[] = {
 	{ "json", 0, NULL, NULL, NULL, "status: one JSON object." },
 	{ "control", 0, "PATH", NULL, NULL,
 	  "The running awsocks' control socket, as for awsocks status." },
+	{ "arch", 0, "ARCH", NULL, NULL,
+	  "fetch-kernel: x86_64 or aarch64; this machine's unless given." },
+	{ "to", 0, "DIR", NULL, NULL,
+	  "fetch-kernel: put it into DIR/ARCH/VERSION, not into kernel/ of the state directory." },
+	{ "source", 0, "SOURCE", NULL, NULL,
+	  "fetch-kernel: apt, or debian (a package of Debian's archive whose SHA-256 this program "
+	  "knows). Without: apt, and debian where that fails." },
+	{ "deb", 0, "FILE", NULL, NULL, "fetch-kernel: a kernel package that is here already." },
+	{ "sha256", 0, "HEX", NULL, NULL, "fetch-kernel: what it must be, with --deb." },
+	{ "force", 0, NULL, NULL, NULL, "fetch-kernel: also when it is there already." },
 	{ NULL, 0, NULL, NULL, NULL, NULL },
 };
 
@@ -126,7 +137,7 @@ static int run(int argc, char **argv, struct err *e)
 	if (strcmp(what, "status") != 0 && strcmp(what, "start") != 0 &&
 	    strcmp(what, "stop") != 0 && strcmp(what, "console") != 0)
 		return err_set(e, ERR_USAGE,
-			       "usage: awsocks vm status|start|stop|console "
+			       "usage: awsocks vm status|start|stop|console|fetch-kernel "
 			       "(awsocks help vm)");
 	if (parse(argc, argv, &w, e) != 0)
 		return -1;
@@ -139,6 +150,8 @@ int cmd_vm(int argc, char **argv)
 {
 	struct err e = { 0 };
 
+	if (argc > 1 && strcmp(argv[1], "fetch-kernel") == 0)
+		return cmd_vm_fetch(argc - 1, argv + 1);
 	for (int i = 1; i < argc; i++)
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
 			return command_help("vm");
