@@ -1,6 +1,8 @@
 # awsocks. One Makefile, no recursion into folders.
 #
-#   make                build/awsocks, build/awsocks-localaws and the static build/awsocks-bridge
+#   make                build/awsocks, build/awsocks-localaws, the static build/awsocks-bridge and
+#                       build/awsocks-agent
+#   make build-agent    the VM's agent; AGENT_CC, AGENT: for another processor
 #   make setup          installs what building and testing need (apt or brew)
 #   make test-unit      the quick loop
 #   make test           sets up what it needs, then everything (see CONTRIBUTING.md)
@@ -73,11 +75,12 @@ SUPPORT := $(filter-out $(MEM_FAIL),$(patsubst %.c,$B/obj/%.o,$(wildcard tests/s
 # What pkg-config did not find stops the first compilation, with the cure.
 NEED    := $(if $(PKG_LIBS),,need-setup)
 
-.PHONY: all lib test-unit test-tools test test-long lint check-macos fuzz fuzz-build bench bench-ssm bench-flood \
-	bench-workers bench-docs clients-table demo install clean setup need-setup man
+.PHONY: all lib build-agent test-unit test-tools test test-long lint check-macos fuzz fuzz-build bench bench-ssm \
+	bench-flood bench-workers bench-docs clients-table demo install clean setup need-setup man
 .SECONDARY:
 .DELETE_ON_ERROR:
-all: $B/awsocks $B/awsocks-localaws $B/awsocks-bridge
+# The agent is a Linux program: elsewhere it needs a compiler for that, and is built when asked for.
+all: $B/awsocks $B/awsocks-localaws $B/awsocks-bridge $(if $(filter Linux,$(OS)),$B/awsocks-agent)
 lib: $B/libawsocks.a
 
 # cmd/NAME/x.sh becomes a table of its lines in the program.
@@ -150,6 +153,24 @@ $B/awsocks-bridge: $(BRIDGE_SRC:%.c=$B/static/%.o)
 	$(STATIC_CC) -static -Wl,--gc-sections,-z,relro,-z,noexecstack,-s $^ -lpthread -o $@
 endif
 
+# awsocks-agent: all that runs in the VM, static as the bridge is. Another guest's, for a Mac or for
+# tests: make build-agent AGENT_CC='zig cc -target aarch64-linux-musl' AGENT=build/awsocks-agent-aarch64
+AGENT     ?= $B/awsocks-agent
+AGENT_CC  ?= $(STATIC_CC)
+AGENT_SRC := $(filter-out $(NOT_OURS),$(wildcard cmd/agent/*.c cmd/bridge/ev*.c vm/link*.c vm/frame*.c)) \
+             cmd/bridge/std_fds.c vm/guard.c stream/stream.c net/addr.c net/host_kind.c net/sock_linux.c \
+             $(patsubst %,base/%.c,buf clock err mem memx str)
+build-agent: $(AGENT)
+$(AGENT).obj/%.o: %.c
+	@mkdir -p $(@D); echo "  AGENT-CC $<"; $(AGENT_CC) $(STATIC_CFLAGS) -c $< -o $@
+ifeq ($(AGENT_CC),)
+$(AGENT): $(AGENT_SRC:%.c=$B/obj/%.o)
+	$(LINK) $^ -lpthread -o $@
+else
+$(AGENT): $(AGENT_SRC:%.c=$(AGENT).obj/%.o)
+	$(AGENT_CC) -static -Wl,--gc-sections,-z,relro,-z,noexecstack,-s $^ -lpthread -o $@
+endif
+
 # Unit tests: every tests/unit/*_test.c is a program of its own.
 test-unit: $(TESTS)
 	@sh tests/run-unit.sh $B $(TESTS)
@@ -157,12 +178,10 @@ test-unit: $(TESTS)
 # Programs that tests in Python run: built before them, not by two of them at once. Those that
 # make load are no part of what is tested: never sanitized.
 TOOL_CFLAGS = $(LANG_FLAGS) $(WARN) -MMD -MP -O2 -g
-LOAD_TOOLS := $(if $(filter Linux,$(OS)),$B/tools/soakload $B/tools/socksbench $B/tools/vsockback)
+LOAD_TOOLS := $(if $(filter Linux,$(OS)),$B/tools/soakload $B/tools/socksbench)
 $B/tools/obj/%.o: tests/%.c
 	@mkdir -p $(@D); echo "  CC $<"; $(CC) $(TOOL_CFLAGS) -c $< -o $@
 $B/tools/soakload: $(patsubst tests/%.c,$B/tools/obj/%.o,$(wildcard tests/soak/*.c))
-	@$(CC) $^ -o $@
-$B/tools/vsockback: $(patsubst tests/%.c,$B/tools/obj/%.o,$(wildcard tests/vsock/*.c))
 	@$(CC) $^ -o $@
 $B/tools/socksbench: tests/bench/socksbench.c
 	@mkdir -p $(@D); echo "  CC $<"; $(CC) -std=gnu11 -O2 -Wall -Wextra $< -o $@
@@ -237,7 +256,8 @@ man: $B/awsocks
 	$B/awsocks man docs/awsocks.1.in >$B/awsocks.1 && mv $B/awsocks.1 docs/awsocks.1
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/doc/awsocks
-	install -m 755 $B/awsocks $B/awsocks-localaws $B/awsocks-bridge $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $B/awsocks $B/awsocks-localaws $B/awsocks-bridge \
+		$(filter-out %.obj,$(wildcard $B/awsocks-agent*)) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(wildcard docs/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 LICENSE $(DOCS) $(DESTDIR)$(PREFIX)/share/doc/awsocks
 

@@ -104,16 +104,18 @@ static void put_file(const char *path, const char *text)
 	close(fd);
 }
 
-void boot_tune(bool ipv6)
+void boot_tune(const struct say *s, bool ipv6)
 {
 	struct rlimit files = { FILES, FILES };
+	struct err e;
 
 	if (!ipv6) {
 		put_file("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1");
 		put_file("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
 	}
 	(void)setrlimit(RLIMIT_NOFILE, &files);
-	(void)iface_up("lo", NULL);
+	if (iface_up("lo", &e) != 0)
+		say_warn(s, "%s", e.msg);
 }
 
 /* Never RB_HALT_SYSTEM: QEMU would run on. */

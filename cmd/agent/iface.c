@@ -117,7 +117,8 @@ static uint32_t mask_of(unsigned prefix)
 	return prefix ? UINT32_MAX << (32 - prefix) : 0;
 }
 
-static int set_one(int fd, const char *name, unsigned long what, const struct sockaddr_in *in,
+/* what: ioctl() takes an int in one libc and an unsigned long in another. */
+static int set_one(int fd, const char *name, unsigned short what, const struct sockaddr_in *in,
 		   struct err *e)
 {
 	struct ifreq r = named(name);
@@ -146,7 +147,7 @@ static int set_mtu(int fd, const char *name, unsigned mtu, struct err *e)
 					      : err_sys(e, errno, "%s: an MTU of %u", name, mtu);
 }
 
-static int route(int fd, char *name, unsigned long what, const struct sockaddr_in *to,
+static int route(int fd, char *name, unsigned short what, const struct sockaddr_in *to,
 		 const struct sockaddr_in *gateway, uint32_t mask)
 {
 	struct sockaddr_in in = v4(mask);
@@ -240,7 +241,7 @@ static bool find_default(char name[static IFACE_NAME], unsigned *gateway)
 	return found;
 }
 
-static bool get_one(int fd, const char *name, unsigned long what, struct sockaddr_in *in)
+static bool get_one(int fd, const char *name, unsigned short what, struct sockaddr_in *in)
 {
 	struct ifreq r = named(name);
 

@@ -22,8 +22,7 @@ static void put_local(const struct say *s, unsigned level, const char *text)
 	static const char priority[] = "3467"; /* of syslog(3) */
 	char line[FRAME_TEXT_MAX + 64];
 
-	(void)str_fmt(line, sizeof(line) - 1, "awsocks-agent: %s: %s", names[level], text);
-	strncat(line, "\n", 1);
+	(void)str_fmt(line, sizeof(line), "awsocks-agent: %s: %s\n", names[level], text);
 	if (!s->kernel || level == LOG_ERROR)
 		put(STDERR_FILENO, line);
 	if (!s->kernel)

@@ -50,13 +50,13 @@ def read_json(path):
 class Process:
     """A program in a process group of its own, its output in a file."""
 
-    def __init__(self, argv, folder, name=None, env=None, cwd=None):
+    def __init__(self, argv, folder, name=None, env=None, cwd=None, stdin=subprocess.DEVNULL):
         self.argv = [str(a) for a in argv]
         self.name = name or os.path.basename(self.argv[0])
         self.log_path = os.path.join(str(folder), f"{self.name}.log")
         with open(self.log_path, "ab") as log:
-            self.child = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                          env=env, cwd=cwd, start_new_session=True)
+            self.child = subprocess.Popen(self.argv, stdin=stdin, stdout=log, stderr=log, env=env,
+                                          cwd=cwd, start_new_session=True)
         self.pid = self.child.pid
 
     def log(self):

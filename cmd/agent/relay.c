@@ -1,0 +1,281 @@
+#include "cmd/agent/relay.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "net/sock.h"
+#include "stream/stream.h"
+
+enum { READS = 4, CREDIT = RELAY_BLOCK };
+
+struct relay {
+	struct relays *of;
+	struct list node;
+	struct ev_watch watch;
+	int fd; /* -1: closed */
+	struct stream *stream;
+	struct buf out;                        /* for the socket */
+	uint8_t *kept;                         /* of the socket, for the stream; NULL: nothing */
+	size_t kept_at, kept_len;              /* of its bytes */
+	bool socket_end, stream_end, told_end; /* told_end: the socket has been shut for writing */
+};
+
+void relay_close_reset(int fd)
+{
+	struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(fd);
+}
+
+static void close_socket(struct relay *r, bool reset)
+{
+	if (r->fd < 0)
+		return;
+	ev_unwatch(r->of->ev, &r->watch);
+	if (reset)
+		relay_close_reset(r->fd);
+	else
+		close(r->fd);
+	r->fd = -1;
+}
+
+static void drop_kept(struct relay *r)
+{
+	mem_free(r->kept);
+	r->kept = NULL;
+	r->kept_at = r->kept_len = 0;
+}
+
+/* The socket has failed, or cannot be served. closed() follows. */
+static void break_off(struct relay *r)
+{
+	close_socket(r, true);
+	drop_kept(r);
+	buf_clear(&r->out);
+	stream_abort(r->stream);
+}
+
+static void want(struct relay *r)
+{
+	unsigned in = !r->kept && !r->socket_end ? EV_READ : 0;
+
+	if (r->fd >= 0)
+		ev_want(r->of->ev, &r->watch, in | (buf_len(&r->out) ? EV_WRITE : 0));
+}
+
+/* Both directions have ended, and all has gone. */
+static void settle(struct relay *r)
+{
+	if (r->fd < 0 || !r->told_end || !r->socket_end || r->kept)
+		return;
+	close_socket(r, false);
+	stream_close(r->stream);
+}
+
+/* ---- to the socket ---- */
+
+static void pass_end_on(struct relay *r)
+{
+	if (r->fd < 0 || !r->stream_end || r->told_end || buf_len(&r->out))
+		return;
+	r->told_end = true;
+	(void)shutdown(r->fd, SHUT_WR);
+	settle(r);
+}
+
+/* How much it takes now; -1: it is broken off. */
+static ssize_t send_some(struct relay *r, const uint8_t *p, size_t n)
+{
+	ssize_t done;
+
+	do
+		done = sock_send(r->fd, p, n);
+	while (done < 0 && errno == EINTR);
+	if (done >= 0) {
+		r->of->up += (uint64_t)done;
+		return done;
+	}
+	if (errno == EAGAIN || errno == EWOULDBLOCK)
+		return 0;
+	break_off(r);
+	return -1;
+}
+
+static void on_data(void *arg, const uint8_t *p, size_t n)
+{
+	struct relay *r = arg;
+	ssize_t done;
+
+	if (r->fd < 0)
+		return;
+	done = buf_len(&r->out) ? 0 : send_some(r, p, n);
+	if (done < 0)
+		return;
+	if ((size_t)done < n && buf_add(&r->out, p + done, n - (size_t)done, NULL) != 0) {
+		break_off(r);
+		return;
+	}
+	want(r);
+	stream_credit(r->stream, (size_t)done);
+}
+
+static void flush(struct relay *r)
+{
+	ssize_t done;
+
+	while (buf_len(&r->out)) {
+		done = send_some(r, buf_ptr(&r->out), buf_len(&r->out));
+		if (done <= 0)
+			return;
+		buf_drop(&r->out, (size_t)done);
+		stream_credit(r->stream, (size_t)done);
+	}
+	pass_end_on(r);
+}
+
+static void on_eof(void *arg)
+{
+	struct relay *r = arg;
+
+	r->stream_end = true;
+	pass_end_on(r);
+}
+
+/* ---- from the socket ---- */
+
+static void end_of_socket(struct relay *r)
+{
+	r->socket_end = true;
+	stream_shutdown(r->stream);
+	settle(r);
+}
+
+/* False: some of it was kept, or there is no memory to keep it in. */
+static bool give(struct relay *r, const uint8_t *p, size_t n)
+{
+	size_t taken = stream_write(r->stream, p, n);
+
+	r->of->down += n;
+	if (taken == n)
+		return true;
+	r->kept = mem_alloc(n - taken);
+	if (!r->kept) {
+		break_off(r);
+		return false;
+	}
+	r->kept_len = n - taken;
+	memcpy(r->kept, p + taken, r->kept_len);
+	return false;
+}
+
+/* False: enough for now. */
+static bool read_block(struct relay *r)
+{
+	ssize_t n = recv(r->fd, r->of->block, RELAY_BLOCK, MSG_DONTWAIT);
+
+	if (n > 0)
+		return give(r, r->of->block, (size_t)n) && n == RELAY_BLOCK;
+	if (n == 0)
+		end_of_socket(r);
+	else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+		break_off(r);
+	return false;
+}
+
+static void read_some(struct relay *r)
+{
+	for (int i = 0; i < READS && r->fd >= 0 && !r->kept && !r->socket_end; i++)
+		if (!read_block(r))
+			return;
+}
+
+static void on_writable(void *arg)
+{
+	struct relay *r = arg;
+	size_t taken;
+
+	if (r->fd < 0 || !r->kept)
+		return;
+	taken = stream_write(r->stream, r->kept + r->kept_at, r->kept_len);
+	r->kept_at += taken;
+	r->kept_len -= taken;
+	if (r->kept_len)
+		return;
+	drop_kept(r);
+	want(r);
+}
+
+/* ---- both ---- */
+
+static void on_socket(void *arg, unsigned what)
+{
+	struct relay *r = arg;
+	socklen_t size = sizeof(int);
+	int sys = 0;
+
+	/* Nothing was wanted of it: a reset is seen here and nowhere else. */
+	if (what == EV_GONE) {
+		if (getsockopt(r->fd, SOL_SOCKET, SO_ERROR, &sys, &size) != 0 || sys)
+			break_off(r);
+		return;
+	}
+	if (what & EV_WRITE)
+		flush(r);
+	if (r->fd >= 0 && what & EV_READ)
+		read_some(r);
+	want(r);
+}
+
+static void on_closed(void *arg, const struct err *why)
+{
+	struct relay *r = arg;
+
+	close_socket(r, why || buf_len(&r->out) || !r->told_end);
+	drop_kept(r);
+	buf_free(&r->out);
+	list_del(&r->node);
+	mem_free(r);
+}
+
+static const struct stream_handler handler = {
+	.data = on_data,
+	.eof = on_eof,
+	.writable = on_writable,
+	.closed = on_closed,
+};
+static void ignore_closed(void *arg, const struct err *why)
+{
+	(void)arg;
+	(void)why;
+}
+static const struct stream_handler nobody = { .closed = ignore_closed };
+
+void relays_init(struct relays *all, struct ev *ev)
+{
+	*all = (struct relays){ .ev = ev };
+	list_init(&all->all);
+}
+
+void relay_start(struct relays *all, int fd, struct stream *stream)
+{
+	struct relay *r = mem_alloc(sizeof(*r));
+
+	if (r)
+		*r = (struct relay){ .of = all, .fd = fd, .stream = stream };
+	if (!r || ev_watch(all->ev, &r->watch, fd, EV_READ, on_socket, r, NULL) != 0) {
+		mem_free(r);
+		relay_close_reset(fd);
+		stream_attach(stream, &nobody, NULL);
+		stream_abort(stream);
+		return;
+	}
+	buf_init(&r->out, CREDIT);
+	list_add_tail(&all->all, &r->node);
+	stream_attach(stream, &handler, r);
+	stream_credit(stream, CREDIT);
+}

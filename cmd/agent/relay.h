@@ -1,0 +1,30 @@
+#ifndef CMD_AGENT_RELAY_H
+#define CMD_AGENT_RELAY_H
+/*
+ * One stream of the link, one TCP socket. The socket is read while the link takes what it gives; of
+ * the stream no more is taken than one frame beyond what the socket takes, so that a peer that does
+ * not read costs its own window and nobody else's. Ends are passed on one by one, breaks as a
+ * reset.
+ */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "cmd/bridge/ev.h"
+
+struct stream;
+
+enum { RELAY_BLOCK = 32 * 1024 };
+
+struct relays { /* of an agent */
+	struct ev *ev;
+	struct list all;
+	uint64_t up, down; /* bytes to and from the outside */
+	uint8_t block[RELAY_BLOCK];
+};
+void relays_init(struct relays *, struct ev *);
+/* Both are the relay's now. When there is no memory both are reset. */
+void relay_start(struct relays *, int fd, struct stream *);
+/* So that who waits for it knows that it was no clean end. */
+void relay_close_reset(int fd);
+#endif
