@@ -16,7 +16,7 @@
 #include "stream/stream.h"
 #include "vm/vm_backend.h"
 
-enum { LOOK_MS = 10000 };
+enum { LOOK_MS = 5000, LOOK_AGAIN_MS = 500 };
 
 struct vm_fd_dial {
 	struct loop *loop;
@@ -68,7 +68,7 @@ static void look(void *arg)
 		return;
 	}
 	b->hung_up = has_hung_up(b->fd);
-	timer_arm(b->loop, &b->look, LOOK_MS, look, b);
+	timer_arm(b->loop, &b->look, b->hung_up ? LOOK_AGAIN_MS : LOOK_MS, look, b);
 }
 
 /* *fd: the library's end. Takes the stream, also when it fails. */

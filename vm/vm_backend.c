@@ -122,17 +122,21 @@ static bool may_be_the_link(enum err_code code)
 	       code == ERR_TIMEOUT;
 }
 
+static void look_again(struct vm_backend_dial *d, const struct err *why)
+{
+	d->why = *why;
+	loop_post(d->of->loop, &d->post, after_failure, d);
+}
+
 static void on_dialed(void *arg, const struct dialed *got, const struct err *why)
 {
 	struct vm_backend_dial *d = arg;
 
 	d->vm = NULL;
-	if (got || !may_be_the_link(why->code)) {
+	if (got || !may_be_the_link(why->code))
 		dial_end(d, got, why);
-		return;
-	}
-	d->why = *why;
-	loop_post(d->of->loop, &d->post, after_failure, d);
+	else
+		look_again(d, why);
 }
 
 static int dial_now(struct vm_backend_dial *d, struct err *e)
@@ -141,7 +145,12 @@ static int dial_now(struct vm_backend_dial *d, struct err *e)
 	if (!d->conn)
 		return err_set(e, ERR_CLOSED, "the VM has gone again");
 	d->vm = vm_conn_dial(d->conn, &d->to, time_left(d), on_dialed, d, e);
-	return d->vm ? 0 : -1;
+	if (d->vm)
+		return 0;
+	if (!may_be_the_link(e->code))
+		return -1;
+	look_again(d, e); /* it is lost, and the machine has not heard of it yet */
+	return 0;
 }
 
 static void on_waited(void *arg, const struct err *why)

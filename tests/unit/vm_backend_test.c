@@ -597,6 +597,27 @@ static void fd_closed_by_the_library(void **state)
 	run_until(f, host_has_no_stream);
 }
 
+static void heard_nothing(void *arg)
+{
+	(void)arg;
+}
+static const struct stream_handler mute = { .data = guest_data,
+					    .eof = heard_nothing,
+					    .closed = guest_closed };
+
+/* The far side neither speaks nor ends, so that no event tells of it. */
+static void fd_closed_before_a_far_side_that_is_mute(void **state)
+{
+	struct fix *f = *state;
+
+	fd_up(f);
+	stream_attach(f->m.guest.streams[0].stream, &mute, &f->m.guest.streams[0]);
+	close(f->fd);
+	f->fd = -1;
+	run_until(f, guest_has_no_stream);
+	run_until(f, host_has_no_stream);
+}
+
 static void fd_ended_by_the_far_side(void **state)
 {
 	struct fix *f = *state;
@@ -669,6 +690,7 @@ int main(void)
 		T(closed_with_dials_under_way),
 		T(fd_carries_bytes),
 		T(fd_closed_by_the_library),
+		T(fd_closed_before_a_far_side_that_is_mute),
 		T(fd_ended_by_the_far_side),
 		T(fd_ended_by_the_death_of_the_vm),
 		T(fd_limit),
