@@ -44,6 +44,7 @@ struct vm_command {
 struct vm_driver {
 	const char *name;
 	enum vm_transport transport;
+	bool alone; /* its NAT is this VM's own: no siblings there */
 	MUST_CHECK int (*command)(const struct vm_spec *, struct vm_command *, struct err *);
 };
 extern const struct vm_driver vm_driver_qemu, vm_driver_vfkit, vm_driver_process;

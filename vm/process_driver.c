@@ -15,7 +15,7 @@ static int process_command(const struct vm_spec *s, struct vm_command *c, struct
 	return vm_command_end(c, e);
 }
 
-const struct vm_driver vm_driver_process = { "process", VM_VIRTIO_SERIAL, process_command };
+const struct vm_driver vm_driver_process = { "process", VM_VIRTIO_SERIAL, false, process_command };
 
 int vm_process_image(const char *dir, const char *settings, struct vm_image *image, struct err *e)
 {

@@ -96,4 +96,4 @@ static int qemu_command(const struct vm_spec *s, struct vm_command *c, struct er
 	return vm_command_end(c, e);
 }
 
-const struct vm_driver vm_driver_qemu = { "qemu", VM_VIRTIO_SERIAL, qemu_command };
+const struct vm_driver vm_driver_qemu = { "qemu", VM_VIRTIO_SERIAL, true, qemu_command };

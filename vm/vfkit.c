@@ -64,4 +64,4 @@ static int vfkit_command(const struct vm_spec *s, struct vm_command *c, struct e
 	return vm_command_end(c, e);
 }
 
-const struct vm_driver vm_driver_vfkit = { "vfkit", VM_VSOCK, vfkit_command };
+const struct vm_driver vm_driver_vfkit = { "vfkit", VM_VSOCK, false, vfkit_command };

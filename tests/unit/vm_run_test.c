@@ -50,7 +50,7 @@ static int script_command(const struct vm_spec *s, struct vm_command *c, struct 
 	vm_command_add(c, "%s", s->program);
 	return vm_command_end(c, e);
 }
-static const struct vm_driver script = { "script", VM_VIRTIO_SERIAL, script_command };
+static const struct vm_driver script = { "script", VM_VIRTIO_SERIAL, false, script_command };
 
 static int listening_command(const struct vm_spec *s, struct vm_command *c, struct err *e)
 {
@@ -58,7 +58,7 @@ static int listening_command(const struct vm_spec *s, struct vm_command *c, stru
 	snprintf(c->listen, sizeof(c->listen), "%s/link.sock", s->dir);
 	return vm_command_end(c, e);
 }
-static const struct vm_driver listening = { "listening", VM_VSOCK, listening_command };
+static const struct vm_driver listening = { "listening", VM_VSOCK, false, listening_command };
 
 static int allow(void *arg, const struct spawn_request *q, struct err *e)
 {
