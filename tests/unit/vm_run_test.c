@@ -129,8 +129,7 @@ static void on_echo(void *arg, unsigned ready)
 	(void)ready;
 	if (n < 0 && errno == EAGAIN)
 		return;
-	if (f->stop_at_link)
-		loop_stop(f->l);
+	loop_stop(f->l);
 	watch_set(f->l, &f->watch, 0);
 }
 
@@ -146,7 +145,7 @@ static void on_link(void *arg, int fd)
 	if (f->close_at_link) {
 		close(fd);
 		f->link = -1;
-	} else if (!f->watch.added) {
+	} else if (f->stop_at_link) {
 		assert_true(write(fd, "hello", 5) == 5);
 		assert_int_equal(watch_add(f->l, &f->watch, fd, WATCH_READ, on_echo, f, &e), 0);
 	}
