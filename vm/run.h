@@ -16,7 +16,8 @@ struct vm_run;
 
 enum vm_voice { VM_VOICE_CONSOLE = 0, VM_VOICE_VMM, VM_VOICES };
 struct vm_run_handler {
-	/* A byte pipe to the guest; the callee's. QEMU and process: once, at once (from the loop).
+	/* A byte pipe to the guest; the callee's. QEMU and process: once, at once (from the loop),
+	 * unless it has ended before.
 	 * vfkit: each connection to its socket, which any process of this user can make. */
 	void (*link)(void *arg, int fd);
 	/* What it and the guest's console say; may hold anything. */

