@@ -66,17 +66,20 @@ NOT_OURS          := $(filter-out $(PLATFORM_$(OS)),$(PLATFORM_ALL))
 LAYERS  := base stream net routing config credentials ec2 backend backend/ssm vm proxy
 SRC     := $(filter-out $(NOT_OURS),$(wildcard $(addsuffix /*.c,$(LAYERS))))
 OBJ     := $(SRC:%.c=$B/obj/%.o)
+# The fence, and the process that starts programs outside it, are Linux's.
+NOT_TESTS_Darwin := tests/unit/awsocks_fence_test.c tests/unit/net_spawner_test.c
 ONLY    ?= %
 TESTS   := $(patsubst %,$B/unit/%,$(filter $(addsuffix _test,$(ONLY)) $(ONLY), \
-           $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*_test.c))))
+           $(patsubst tests/unit/%.c,%,$(filter-out $(NOT_TESTS_$(OS)) $(NOT_TESTS), \
+           $(wildcard tests/unit/*_test.c)))))
 FUZZ    := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
 MEM_FAIL := $B/obj/tests/support/mem_fail.o
 SUPPORT := $(filter-out $(MEM_FAIL),$(patsubst %.c,$B/obj/%.o,$(wildcard tests/support/*.c)))
 # What pkg-config did not find stops the first compilation, with the cure.
 NEED    := $(if $(PKG_LIBS),,need-setup)
 
-.PHONY: all lib build-agent test-unit test-tools test test-long lint check-macos fuzz fuzz-build bench bench-ssm \
-	bench-flood bench-workers bench-docs clients-table demo install clean setup need-setup man
+.PHONY: all lib build-agent unit-build test-unit test-tools test test-long lint check-macos fuzz fuzz-build bench \
+	bench-ssm bench-flood bench-workers bench-docs clients-table demo install clean setup need-setup man
 .SECONDARY:
 .DELETE_ON_ERROR:
 # The agent is a Linux program: elsewhere it needs a compiler for that, and is built when asked for.
@@ -173,6 +176,7 @@ $(AGENT): $(AGENT_SRC:%.c=$(AGENT).obj/%.o)
 endif
 
 # Unit tests: every tests/unit/*_test.c is a program of its own.
+unit-build: $(TESTS)
 test-unit: $(TESTS)
 	@sh tests/run-unit.sh $B $(TESTS)
 

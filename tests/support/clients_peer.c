@@ -17,7 +17,7 @@ static void need(int ok, const char *what)
 void clients_peer_start(struct clients_peer *p)
 {
 	int in[2], out[2];
-	unsigned plain, tls, v6;
+	unsigned plain = 0, tls = 0, v6 = 0;
 	FILE *f;
 
 	snprintf(p->dir, sizeof(p->dir), "/tmp/awsocks-test-XXXXXX");

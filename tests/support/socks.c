@@ -1,6 +1,7 @@
 #include "tests/support/socks.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,14 +17,26 @@ static void must(bool ok, const char *what)
 	abort();
 }
 
+int sock_cloexec(int fd)
+{
+	must(fd >= 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0, "FD_CLOEXEC");
+	return fd;
+}
+
+void unix_pair(int fd[static 2])
+{
+	must(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0, "socketpair");
+	(void)sock_cloexec(fd[0]);
+	(void)sock_cloexec(fd[1]);
+}
+
 int tcp_listen(uint16_t *port, int backlog)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET };
 	socklen_t len = sizeof(a);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = sock_cloexec(socket(AF_INET, SOCK_STREAM, 0));
 
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	must(fd >= 0, "socket");
 	must(bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0, "bind");
 	must(listen(fd, backlog) == 0, "listen");
 	must(getsockname(fd, (struct sockaddr *)&a, &len) == 0, "getsockname");
@@ -39,8 +52,7 @@ void pair_open(int fd[static 2])
 
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	a.sin_port = htons(port);
-	fd[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	must(fd[0] >= 0, "socket");
+	fd[0] = sock_cloexec(socket(AF_INET, SOCK_STREAM, 0));
 	must(connect(fd[0], (struct sockaddr *)&a, sizeof(a)) == 0, "connect");
 	fd[1] = accept(l, NULL, NULL);
 	must(fd[1] >= 0, "accept");

@@ -22,8 +22,8 @@ static void each_quotes_in_its_own_way(void **state)
 	static const char *const want[ENV_SHELL_COUNT] = {
 		[ENV_SH] = "export N='a'\\''b \"c\" \\ $(d) `e` %h [::1] * !';\n",
 		[ENV_FISH] = "set -gx N 'a\\'b \"c\" \\\\ $(d) `e` %h [::1] * !';\n",
-		[ENV_CSH] = "setenv N a\\'b\\ \\\"c\\\"\\ \\\\\\ \\$\\(d\\)\\ \\`e\\`\\ \\%h\\ "
-			    "\\[::1\\]\\ \\*\\ \\!;\n",
+		[ENV_CSH] = ("setenv N a\\'b\\ \\\"c\\\"\\ \\\\\\ \\$\\(d\\)\\ \\`e\\`\\ \\%h\\ "
+			     "\\[::1\\]\\ \\*\\ \\!;\n"),
 		[ENV_POWERSHELL] = "$env:N = 'a''b \"c\" \\ $(d) `e` %h [::1] * !'\n",
 		[ENV_LAUNCHCTL] = "launchctl setenv N 'a'\\''b \"c\" \\ $(d) `e` %h [::1] * !';\n",
 		[ENV_JSON] = "{\"N\":\"a'b \\\"c\\\" \\\\ $(d) `e` %h [::1] * !\"}\n",

@@ -19,6 +19,7 @@
 #include "net/dialer.h"
 #include "net/loop.h"
 #include "net/resolve.h"
+#include "net/sock.h"
 #include "stream/stream.h"
 #include "tests/support/fds.h"
 #include "tests/support/socks.h"
@@ -106,7 +107,7 @@ static int closed_port(uint16_t *port)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(a);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = sock_cloexec(socket(AF_INET, SOCK_STREAM, 0));
 
 	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
 	getsockname(fd, (struct sockaddr *)&a, &len);
@@ -127,7 +128,7 @@ static void silent_open(struct silent *s)
 	s->l = tcp_listen(&s->port, 0);
 	a.sin_port = htons(s->port);
 	for (i = 0; i < 8; i++) {
-		s->fill[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		s->fill[i] = sock_open(AF_INET);
 		(void)!connect(s->fill[i], (struct sockaddr *)&a, sizeof(a));
 	}
 }

@@ -22,6 +22,7 @@
 #include "net/sock.h"
 #include "net/tcp.h"
 #include "tests/support/fds.h"
+#include "tests/support/socks.h"
 
 struct fix {
 	struct loop *l;
@@ -102,7 +103,7 @@ static struct listen_socket *open_at(struct fix *f, const char *text)
 
 static int dial(const struct addr *a)
 {
-	int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = sock_cloexec(socket(a->ss.ss_family, SOCK_STREAM, 0));
 
 	if (connect(fd, (const struct sockaddr *)&a->ss, a->len) == 0)
 		return fd;

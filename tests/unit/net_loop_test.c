@@ -20,6 +20,7 @@
 #include "net/loop.h"
 #include "net/sock.h"
 #include "tests/support/fds.h"
+#include "tests/support/socks.h"
 
 struct fix {
 	struct loop *l;
@@ -868,7 +869,7 @@ static void member_begin(struct crowd *c, struct member *m, unsigned group)
 
 	m->of = c;
 	m->group = group;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, m->pair), 0);
+	unix_pair(m->pair);
 	assert_int_equal(write(m->pair[1], "x", 1), 1);
 	assert_int_equal(watch_add(c->f->l, &m->watch, m->pair[0], WATCH_READ, member_ready, m, &e),
 			 0);

@@ -52,7 +52,7 @@ static void answer(void *arg)
 	int pair[2];
 
 	if (b->says) {
-		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+		unix_pair(pair);
 		assert_int_equal(write(pair[0], b->says, strlen(b->says)), strlen(b->says));
 		close(pair[0]);
 		d.stream = tcp_stream_new(b->loop, pair[1], &why);
@@ -222,7 +222,7 @@ static bool one_client(struct loop *loop, size_t i, bool over, struct turn *t)
 		return false;
 	}
 	peer.ss.ss_family = AF_UNIX;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	unix_pair(pair);
 	t->fd = pair[0];
 	assert_int_equal(write(t->fd, cases[i].says, cases[i].n), cases[i].n);
 	shutdown(t->fd, SHUT_WR);
@@ -400,7 +400,7 @@ static void echo(void *arg, unsigned ready)
 
 static int udp_here(struct addr *at)
 {
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int fd = sock_cloexec(socket(AF_INET, SOCK_DGRAM, 0));
 
 	assert_true(addr_from_literal("127.0.0.1", 0, at));
 	assert_int_equal(bind(fd, (struct sockaddr *)&at->ss, at->len), 0);

@@ -27,6 +27,7 @@
 #include "proxy/limits.h"
 #include "proxy/proxy.h"
 #include "tests/support/fds.h"
+#include "tests/support/socks.h"
 
 enum { WAIT_MS = 10000 }; /* a failing test, not a pause */
 
@@ -280,7 +281,7 @@ static void wait_for(_Atomic int *value, int want)
 
 static int client(const struct fixture *f)
 {
-	int fd = socket(f->addr.ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = sock_cloexec(socket(f->addr.ss.ss_family, SOCK_STREAM, 0));
 	struct timeval limit = { .tv_sec = WAIT_MS / 1000 };
 
 	assert_true(fd >= 0);
@@ -355,7 +356,7 @@ static struct server server(void)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET };
 	socklen_t len = sizeof(a);
-	struct server s = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
+	struct server s = { .fd = sock_cloexec(socket(AF_INET, SOCK_STREAM, 0)) };
 
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	assert_int_equal(bind(s.fd, (struct sockaddr *)&a, sizeof(a)), 0);

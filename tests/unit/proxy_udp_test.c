@@ -206,7 +206,7 @@ static int udp_at(const char *host, uint16_t *port)
 {
 	struct addr a = address(host, 0);
 	struct timeval limit = { .tv_sec = WAIT_MS / 1000 };
-	int fd = socket(a.ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int fd = sock_cloexec(socket(a.ss.ss_family, SOCK_DGRAM, 0));
 
 	assert_true(fd >= 0);
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
@@ -246,7 +246,7 @@ struct client {
 
 static int connect_tcp(const struct fixture *f)
 {
-	int fd = socket(f->addr.ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = sock_cloexec(socket(f->addr.ss.ss_family, SOCK_STREAM, 0));
 	struct timeval limit = { .tv_sec = WAIT_MS / 1000 };
 
 	assert_true(fd >= 0);
@@ -796,7 +796,7 @@ static void wait_gone(const struct client *c)
 	for (int i = 0; i < WAIT_MS; i++) {
 		char host[ADDR_TEXT];
 		struct addr at = c->near;
-		int fd = socket(at.ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), r;
+		int fd = sock_cloexec(socket(at.ss.ss_family, SOCK_DGRAM, 0)), r;
 
 		addr_format_host(&at, host);
 		r = bind(fd, (struct sockaddr *)&at.ss, at.len);

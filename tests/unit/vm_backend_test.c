@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "tests/support/fds.h"
+#include "tests/support/socks.h"
 #include "vm/conn.h"
 #include "vm/machine.h"
 #include "vm/vm_backend.h"
@@ -159,7 +160,7 @@ static void machine_boots(struct machine *m)
 
 	if (m->has_guest)
 		guest_end(&m->guest);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+	unix_pair(fd);
 	m->conn = vm_conn_new(fd[0], &o, &owner, m, &e);
 	assert_non_null(m->conn);
 	guest_start(&m->guest, m->l, fd[1], &hello);

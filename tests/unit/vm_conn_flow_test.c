@@ -201,7 +201,7 @@ static void begin(struct fix *f, unsigned silent_ms)
 	struct err e;
 	int fd[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+	unix_pair(fd);
 	f->c = vm_conn_new(fd[0], &o, &owner, f, &e);
 	assert_non_null(f->c);
 	guest_start(&f->g, f->l, fd[1], &hello);

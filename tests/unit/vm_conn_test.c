@@ -154,7 +154,7 @@ static void begin(struct fix *f)
 	struct err e;
 	int fd[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+	unix_pair(fd);
 	f->in_call = true;
 	f->c = vm_conn_new(fd[0], &f->opts, &handler, f, &e);
 	f->in_call = false;
@@ -301,7 +301,7 @@ static void garbage(void **state)
 	struct err e;
 	int fd[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+	unix_pair(fd);
 	f->c = vm_conn_new(fd[0], &f->opts, &handler, f, &e);
 	assert_int_equal(write(fd[1], "\177ELF and so on and on", 20), 20);
 	run_until(f, lost);
