@@ -130,7 +130,7 @@ $B/obj/tests/unit/lws_peer_cli.o: PKG_CFLAGS += $(shell pkg-config --cflags libw
            sed 's/-I/-isystem /g')
 $B/unit/lws_peer_cli: LIBS += $(shell pkg-config --libs libwebsockets 2>/dev/null)
 $B/unit/net_ws_lws_test: | $B/unit/lws_peer_cli
-$B/unit/vm_agent_link_test: | $B/awsocks-agent
+$B/unit/vm_agent_link_test $B/unit/vm_agent_backend_test: | $B/awsocks-agent
 
 need-setup:
 	@echo "Libraries are missing: of $(PKGS)"; \
