@@ -307,6 +307,7 @@ static void end(struct agent *a, int fd)
 	dials_cancel_all(&a->dials);
 	resolver_free(a->resolver);
 	if (a->link) {
+		relays_end(&a->relays);
 		link_break(a->link, a->status ? &a->why : NULL);
 		link_run(a->link);
 		ev_disarm(a->ev, &a->turn);

@@ -43,9 +43,10 @@ int boot_read(const char *path, char *to, size_t cap, size_t *n, struct err *e)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t got = 1;
 
+	*n = 0;
 	if (fd < 0)
 		return err_sys(e, errno, "%s", path);
-	for (*n = 0; got > 0 && *n < cap - 1; *n += (size_t)(got > 0 ? got : 0))
+	for (; got > 0 && *n < cap - 1; *n += (size_t)(got > 0 ? got : 0))
 		got = read(fd, to + *n, cap - 1 - *n);
 	to[*n] = '\0';
 	if (got < 0)

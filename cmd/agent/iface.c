@@ -16,7 +16,9 @@ static int asker(struct err *e)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-	return fd >= 0 ? fd : err_sys(e, errno, "socket");
+	if (fd < 0)
+		(void)err_sys(e, errno, "socket");
+	return fd;
 }
 
 static struct ifreq named(const char *name)

@@ -10,14 +10,15 @@
 #include "net/sock.h"
 #include "stream/stream.h"
 
-enum { READS = 4, CREDIT = RELAY_BLOCK };
+enum { READS = 4, CREDIT = RELAY_BLOCK, DRAIN_MS = 30000 };
 
 struct relay {
 	struct relays *of;
 	struct list node;
 	struct ev_watch watch;
-	int fd; /* -1: closed */
-	struct stream *stream;
+	int fd;                /* -1: closed */
+	struct stream *stream; /* NULL: gone, and what it had said still goes out */
+	struct ev_timer drained_by;
 	struct buf out;                        /* for the socket */
 	uint8_t *kept;                         /* of the socket, for the stream; NULL: nothing */
 	size_t kept_at, kept_len;              /* of its bytes */
@@ -212,6 +213,49 @@ static void on_writable(void *arg)
 
 /* ---- both ---- */
 
+static void relay_free(struct relay *r, bool reset)
+{
+	close_socket(r, reset);
+	ev_disarm(r->of->ev, &r->drained_by);
+	drop_kept(r);
+	buf_free(&r->out);
+	list_del(&r->node);
+	mem_free(r);
+}
+
+static void on_drain_limit(void *arg)
+{
+	relay_free(arg, true);
+}
+
+/* The stream has gone; what it has said goes out, and nothing is read any more. */
+static void on_drain(void *arg, unsigned what)
+{
+	struct relay *r = arg;
+	ssize_t n = sock_send(r->fd, buf_ptr(&r->out), buf_len(&r->out));
+
+	(void)what;
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+		return;
+	if (n < 0) {
+		relay_free(r, true);
+		return;
+	}
+	r->of->up += (uint64_t)n;
+	buf_drop(&r->out, (size_t)n);
+	if (buf_len(&r->out) == 0)
+		relay_free(r, false);
+}
+
+static bool drain(struct relay *r)
+{
+	ev_unwatch(r->of->ev, &r->watch);
+	if (ev_watch(r->of->ev, &r->watch, r->fd, EV_WRITE, on_drain, r, NULL) != 0)
+		return false;
+	ev_arm(r->of->ev, &r->drained_by, DRAIN_MS, on_drain_limit, r);
+	return true;
+}
+
 static void on_socket(void *arg, unsigned what)
 {
 	struct relay *r = arg;
@@ -234,12 +278,12 @@ static void on_socket(void *arg, unsigned what)
 static void on_closed(void *arg, const struct err *why)
 {
 	struct relay *r = arg;
+	bool clean = !why && r->stream_end;
 
-	close_socket(r, why || buf_len(&r->out) || !r->told_end);
-	drop_kept(r);
-	buf_free(&r->out);
-	list_del(&r->node);
-	mem_free(r);
+	r->stream = NULL;
+	if (clean && r->fd >= 0 && buf_len(&r->out) && drain(r))
+		return;
+	relay_free(r, !clean || buf_len(&r->out));
 }
 
 static const struct stream_handler handler = {
@@ -259,6 +303,18 @@ void relays_init(struct relays *all, struct ev *ev)
 {
 	*all = (struct relays){ .ev = ev };
 	list_init(&all->all);
+}
+
+void relays_end(struct relays *all)
+{
+	LIST_EACH (it, &all->all) {
+		struct relay *r = CONTAINER_OF(it, struct relay, node);
+
+		if (r->stream)
+			break_off(r);
+		else
+			relay_free(r, true);
+	}
 }
 
 void relay_start(struct relays *all, int fd, struct stream *stream)

@@ -23,6 +23,7 @@ struct relays { /* of an agent */
 	uint8_t block[RELAY_BLOCK];
 };
 void relays_init(struct relays *, struct ev *);
+void relays_end(struct relays *); /* all are reset; their streams close with the next link_run() */
 /* Both are the relay's now. When there is no memory both are reset. */
 void relay_start(struct relays *, int fd, struct stream *);
 /* So that who waits for it knows that it was no clean end. */

@@ -274,6 +274,55 @@ def test_the_server_ends_first(agent, server):
     assert got == [b"x" * 100000]
 
 
+def fill(host, stream):
+    """Sends until the agent, whose server does not read, takes no more; how much that was."""
+    size, tries = 0, 0
+    while tries < 5:
+        host.ping()
+        n = stream.may_send
+        tries = 0 if n else tries + 1
+        stream.send(bytes(n))
+        size += n
+    return size
+
+
+def test_a_closed_stream_still_delivers(agent, server):
+    """The host has said all and wants to hear no more (STOP, EOF) while the server is slow: it gets all, and an end."""
+    go, got = threading.Event(), []
+
+    def serve(s):
+        s.sendall(b"nobody reads this")
+        go.wait(harness.LIMIT_S)
+        n = 0
+        while data := s.recv(1 << 14):
+            n += len(data)
+        got.append(n)
+    p = agent()
+    stream = p.host.open([server(serve)])
+    size = fill(p.host, stream)
+    stream.stop()
+    stream.eof()
+    p.host.ping()
+    go.set()
+    harness.wait_for(lambda: got, what="the server's end")
+    assert got == [size]
+    p.wait_for(lambda: len([d for d in p.descriptors() if d.startswith("socket")]) == 1, what="closed sockets")
+
+
+def test_a_closed_stream_whose_server_never_reads(agent, server):
+    """It does not keep the agent from ending, nor others from being served."""
+    stop = threading.Event()
+    p = agent()
+    stream = p.host.open([server(lambda s: stop.wait(harness.LIMIT_S))])
+    fill(p.host, stream)
+    stream.stop()
+    stream.eof()
+    p.host.ping()
+    p.host.shutdown()
+    assert p.status() == 0
+    stop.set()
+
+
 def test_a_reset_by_the_host(agent, server):
     """A reset, not an end: half a file is not taken for a whole one."""
     seen = []
