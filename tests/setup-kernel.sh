@@ -11,7 +11,7 @@ for arch; do
 		[ ! -e "$kernel" ] || continue 2
 	done
 	mkdir -p build/kernel
-	if ! timeout 900 build/awsocks vm fetch-kernel --arch "$arch" --to build/kernel; then
+	if ! build/awsocks vm fetch-kernel --arch "$arch" --to build/kernel; then
 		echo "setup-kernel: no kernel for $arch; tests that boot a VM of it are skipped" >&2
 		status=69
 	fi

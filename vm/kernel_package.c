@@ -188,6 +188,7 @@ static int look(const char *dir, const char *version, char missing[static MODULE
 	struct modules *m = mem_alloc(sizeof(*m));
 	int rc;
 
+	missing[0] = '\0';
 	if (!m)
 		return err_set(e, ERR_NOMEM, "modules");
 	if (!str_fmt(path, sizeof(path), "%s/modules", dir)) {
