@@ -257,7 +257,7 @@ void link_end_if_over(struct link_stream *s)
 
 void link_break_stream(struct link_stream *s, const struct err *why, bool tell)
 {
-	if (!s->broken) {
+	if (!s->broken && !s->closing) {
 		s->broken = true;
 		s->why = why ? *why : (struct err){ 0 };
 	}

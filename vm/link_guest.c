@@ -1,8 +1,13 @@
 /* The guest's side: it says who it is, takes questions and answers them. */
-#include <stdio.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "vm/link_impl.h"
+
+enum {
+	LOG_WARNING = 1, /* LOG_WARN of base/log.h */
+	LOST_ROOM = 2 * (FRAME_HEAD + 1) + 64
+};
 
 /* --- HELLO and WELCOME --- */
 
@@ -204,8 +209,9 @@ void link_log(struct link *l, unsigned level, const char *text)
 	char lost[64];
 
 	if (l->log_lost) {
-		(void)snprintf(lost, sizeof(lost), "%u lines were dropped", l->log_lost);
-		if (!add_log(l, 1, lost)) {
+		(void)str_fmt(lost, sizeof(lost), "%u lines were dropped", l->log_lost);
+		if (buf_room(&l->log) < LOST_ROOM + strnlen(text, FRAME_TEXT_MAX) ||
+		    !add_log(l, LOG_WARNING, lost)) {
 			l->log_lost++;
 			return;
 		}

@@ -139,6 +139,18 @@ void side_init(struct side *s, enum link_role role, const struct link_opts *o)
 	assert_non_null(s->l);
 }
 
+bool side_try(struct side *s, enum link_role role)
+{
+	struct link_opts opts = { .role = role };
+	struct err e;
+
+	memset(s, 0, sizeof(*s));
+	s->l = link_new(&opts, &handler, s, &e);
+	if (!s->l)
+		assert_int_equal(e.code, ERR_NOMEM);
+	return s->l;
+}
+
 void rig_free(struct side *host, struct side *guest)
 {
 	link_break(host->l, NULL);

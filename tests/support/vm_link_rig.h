@@ -59,6 +59,7 @@ struct user {
 };
 
 void side_init(struct side *, enum link_role, const struct link_opts *); /* NULL: all defaults */
+bool side_try(struct side *, enum link_role);                            /* false: no memory */
 void rig_free(struct side *host, struct side *guest);
 void rig_greet(struct side *host, struct side *guest); /* HELLO and WELCOME */
 /* What `from` has to say goes to the other, in pieces of `cut` bytes (0: as it is pulled), at most
