@@ -65,7 +65,8 @@ static void bypass(struct attempt *a)
 }
 
 /* Where the far side resolves, the host guard can judge only what the client named: its loopback
- * and metadata would be the instance's own. Before anything is woken or dialled. */
+ * and metadata would be the instance's own. Before anything is woken or dialled. What the VM
+ * resolves comes back and is judged besides (vm/conn.h). */
 static int guard_name(struct attempt *a, struct err *e)
 {
 	const struct proxy_opts *o = &a->proxy->opts;
@@ -178,6 +179,13 @@ static bool falls_back(struct attempt *a, struct err *e)
 	return false;
 }
 
+/* The host guard, or the VM's own, which is there on every listener. */
+static void note_refusal(struct attempt *a, const struct err *e)
+{
+	if ((a->guarded_off || a->route.kind == ROUTE_VM_DIRECT) && e->code == ERR_DENIED)
+		a->rec->action = AUDIT_REFUSE;
+}
+
 static void explain(const struct attempt *a, struct err *e)
 {
 	char text[80];
@@ -203,8 +211,7 @@ static void dialed(void *arg, const struct dialed *d, const struct err *why)
 	e = *why;
 	if (falls_back(a, &e))
 		return;
-	if (a->guarded_off && e.code == ERR_DENIED)
-		a->rec->action = AUDIT_REFUSE;
+	note_refusal(a, &e);
 	explain(a, &e);
 	a->done(a->arg, NULL, &e);
 }
@@ -215,6 +222,7 @@ int attempt_dial(struct attempt *a, attempted_fn *done, void *arg, struct err *e
 	a->arg = arg;
 	if (!dial(a, e) || falls_back(a, e))
 		return 0;
+	note_refusal(a, e);
 	explain(a, e);
 	return -1;
 }

@@ -5,7 +5,7 @@
  * library that closes its descriptor while the far side neither speaks nor ends. That is looked for
  * now and then, for it would hold a stream of the VM's for ever.
  */
-#include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "backend/backend.h"
@@ -13,6 +13,7 @@
 #include "net/loop.h"
 #include "net/relay.h"
 #include "net/tcp.h"
+#include "net/tcp_pair.h"
 #include "stream/stream.h"
 #include "vm/vm_backend.h"
 
@@ -46,11 +47,12 @@ static void on_relayed(void *arg, const struct relay_result *result)
 	mem_free(b);
 }
 
+/* No such library ends one direction alone. */
 static bool has_hung_up(int fd)
 {
-	struct pollfd p = { .fd = fd };
+	char byte;
 
-	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)) != 0;
+	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 /* Twice in a row, and nothing has moved in between: what it had written has gone its way. */
@@ -80,22 +82,22 @@ static int bridge_open(struct loop *l, struct stream *remote, int *fd, struct er
 
 	if (!b)
 		(void)err_set(e, ERR_NOMEM, "dial");
-	else if (tcp_make_pair(pair, e) == 0)
-		ours = tcp_stream_adopt(l, pair[0], e);
+	else if (tcp_pair(pair, e) == 0)
+		ours = tcp_stream_adopt(l, pair[1], e);
 	if (ours) {
 		b->loop = l;
-		b->fd = pair[0];
+		b->fd = pair[1];
 		b->relay = net_relay_start(l, ours, remote, NULL, 0, on_relayed, b);
 		if (b->relay) {
-			*fd = pair[1];
+			*fd = pair[0];
 			timer_arm(l, &b->look, LOOK_MS, look, b);
 			return 0;
 		}
 		(void)err_set(e, ERR_NOMEM, "dial");
 		stream_abort(ours);
 	}
-	if (pair[1] >= 0)
-		close(pair[1]);
+	if (pair[0] >= 0)
+		close(pair[0]);
 	mem_free(b);
 	stream_abort(remote);
 	return -1;

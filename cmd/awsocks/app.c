@@ -13,6 +13,7 @@
 #include "cmd/awsocks/app_impl.h"
 #include "cmd/awsocks/choose.h"
 #include "cmd/awsocks/mfa.h"
+#include "cmd/awsocks/vm_setup.h"
 #include "config/options.h"
 #include "credentials/sso.h"
 #include "net/egress.h"
@@ -110,7 +111,7 @@ int app_new(struct app **out, const struct app_opts *o, struct err *e)
 	a->mfa = mfa_new(a->loop, o->remote_mfa, o->terminal);
 	(void)str_fmt(a->ssh_dir, sizeof(a->ssh_dir), "%s", o->ssh_dir ? o->ssh_dir : "");
 	a->learn = o->learn;
-	if (open_audit(a, o, e) != 0)
+	if (open_audit(a, o, e) != 0 || (o->vm && o->vm->driver && app_vm_open(a, o->vm, e) != 0))
 		goto fail;
 	*out = a;
 	return 0;
@@ -156,7 +157,11 @@ struct backend *app_backend(struct app *a, const struct route *route, struct err
 		(void)err_set(e, ERR_CONFIG, "proxy:%s: no such profile in config.yaml",
 			      route->profile);
 		return NULL;
-	default: (void)err_set(e, ERR_UNSUPPORTED, "vm-direct needs --mode vm"); return NULL;
+	default:
+		if (!a->vm)
+			(void)err_set(e, ERR_UNSUPPORTED,
+				      "vm-direct needs a running awsocks in --mode vm");
+		return a->vm;
 	}
 }
 
@@ -248,6 +253,10 @@ static void next_stage(struct app *a)
 		close_backends(a);
 		return;
 	case APP_CLOSING_NET: close_net(a); return;
+	case APP_CLOSING_VM:
+		a->pending = 1;
+		app_vm_close(a);
+		return;
 	default: loop_stop(a->loop);
 	}
 }
@@ -279,6 +288,11 @@ bool app_free(struct app *a)
 	egress_free(a->egress);
 	if (a->ssh_dir_ours)
 		path_private_remove(a->ssh_dir);
+	if (a->machine) { /* app_new() failed; the loop's end lets it end */
+		a->stage = APP_CLOSING_VM;
+		a->pending = 1;
+		app_vm_close(a);
+	}
 	for (size_t i = WORKERS_MAX; i > 0; i--)
 		all_ended = worker_free(a->worker[i - 1]) && all_ended;
 	app_listeners_free(a); /* what a loop's end still ran may have looked at them */

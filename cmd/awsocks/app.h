@@ -26,6 +26,7 @@ struct cJSON;
 struct learn;
 struct listen_bound;
 struct options;
+struct vm_setup;
 
 /* One profile that rules may name. Texts and options are borrowed. */
 struct app_profile_opts {
@@ -68,6 +69,7 @@ struct app_opts {
 	size_t workers;      /* 1..64; 0: 1 */
 	bool remote_mfa;     /* app_take_code() will be called */
 	struct terminal *terminal; /* for one-time codes; NULL: opened now. app_free() before it */
+	const struct vm_setup *vm; /* of --mode vm; NULL, or one without driver: no VM */
 };
 
 MUST_CHECK int app_new(struct app **, const struct app_opts *, struct err *);
@@ -97,6 +99,11 @@ void app_run(struct app *);
 void app_stop(struct app *, unsigned grace_ms);
 /* The one-time code that a profile waits for. ERR_USAGE: none does, or not six digits. */
 MUST_CHECK int app_take_code(struct app *, const char *code, struct err *);
+/* Boots the VM, if there is one. */
+void app_vm_start(struct app *);
+/* The same, and waited() once, from the loop. false: *e tells. */
+bool app_vm_wait(struct app *, void (*waited)(void *arg, const struct err *why), void *arg,
+		 struct err *);
 /* "status", "start", "stop", "console" of the VM: reply gets "vm":{...}. ERR_UNSUPPORTED: there is
  * none. */
 MUST_CHECK int app_vm_command(struct app *, const char *what, struct cJSON *reply, struct err *);

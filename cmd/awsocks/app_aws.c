@@ -69,6 +69,8 @@ static int make_net(struct app *a, struct err *e)
 	if (!a->egress && !a->http &&
 	    egress_from_env(a->loop, app_environment(), is_own_listener, a, &a->egress, e) != 0)
 		return -1;
+	if (!a->http && app_vm_egress(a, e) != 0)
+		return -1;
 	if (!a->http) {
 		a->http = http_new(a->loop, e);
 		if (a->http)

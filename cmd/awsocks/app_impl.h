@@ -14,11 +14,13 @@ struct egress;
 struct file_watch;
 struct http;
 struct limits;
+struct machine;
 struct mfa;
 struct limits_listener;
 struct provider;
 struct sso_renewals;
 struct start_buckets;
+struct vm_setup;
 struct ws_context;
 
 enum { APP_WATCHES = 6 };
@@ -69,6 +71,7 @@ enum app_stage {
 	APP_DRAINING,
 	APP_CLOSING_BACKENDS,
 	APP_CLOSING_NET,
+	APP_CLOSING_VM, /* what is told to AWS at the end goes through it */
 	APP_STOPPED
 };
 
@@ -84,7 +87,9 @@ struct app {
 	struct ws_context *ws;         /* the same */
 	struct start_buckets *starts;  /* the same; of all profiles */
 	struct sso_renewals *renewals; /* the same */
-	struct egress *egress;         /* the proxy in front of AWS; NULL: none */
+	struct egress *egress;         /* the way out to AWS; NULL: this host's, without a proxy */
+	struct machine *machine;       /* the VM; NULL: none */
+	struct backend *vm, *vm_aws;   /* with it: vm-direct, and AWS's, which is more patient */
 	struct app_profile *profile;
 	size_t profile_count;
 	struct list listeners;
@@ -117,6 +122,11 @@ void app_listeners_close(struct app *); /* worker 0 accepts no more */
 void app_listeners_free(struct app *);  /* after their seats have closed */
 /* NULL, or why not; any thread. */
 const char *listener_turns_away(const struct app_listener *, int fd, const struct addr *peer);
+/* app_vm.c */
+MUST_CHECK int app_vm_open(struct app *, const struct vm_setup *, struct err *);
+MUST_CHECK int app_vm_egress(struct app *, struct err *); /* a->egress leads through the VM */
+void app_vm_close(struct app *);                          /* app_closed_one() follows */
+void app_vm_describe(struct app *, struct cJSON *into);
 /* app.c */
 void app_closed_one(struct app *); /* one of those that this stage waits for */
 void app_worker_ended(struct worker *);

@@ -83,6 +83,7 @@ void app_describe(struct app *a, struct cJSON *into)
 	if (a->worker[0]->upstream)
 		cJSON_AddStringToObject(into, "upstream_proxy",
 					egress_proxy_name(a->worker[0]->upstream));
+	app_vm_describe(a, into);
 	listeners = cJSON_AddArrayToObject(into, "listeners");
 	app_describe_listeners(a, listeners);
 	if (a->audit)

@@ -14,6 +14,7 @@
 #include "cmd/awsocks/project.h"
 #include "cmd/awsocks/rules.h"
 #include "cmd/awsocks/text_file.h"
+#include "cmd/awsocks/vm_setup.h"
 #include "credentials/profile.h"
 
 extern char **environ;
@@ -153,6 +154,8 @@ static int check_configuration(struct tally *t, struct setup *s, struct err *e)
 		return -1;
 	check_all_rules(t, s);
 	check_aws_files(t, s);
+	if (vm_setup_check(s, e) != 0) /* of this machine, not of the files */
+		warning(t, e->msg);
 	if (setup_unbuilt(s, e) != 0)
 		warning(t, e->msg);
 	return 0;

@@ -1,6 +1,7 @@
 #include "cmd/awsocks/confine.h"
 
 #include "backend/ssm/ssh_command.h"
+#include "cmd/awsocks/vm_setup.h"
 #include "config/options.h"
 #include "credentials/command_known.h"
 #include "net/self.h"
@@ -28,13 +29,37 @@ static int may_run_ssh(void *arg, const struct spawn_request *q, struct err *e)
 	return ssh_command_check(q->argv, &bounds, e);
 }
 
-/* However the main process ended: a key that was never used must not stay. */
-static void remove_ssh_dir(void *arg)
+static int may_run_vm(void *arg, const struct spawn_request *q, struct err *e)
 {
-	path_private_remove(arg);
+	const struct vm_bounds *b = arg;
+
+	if (!b->driver)
+		return err_set(e, ERR_DENIED, "there is no VM");
+	return vm_spawn_decide(arg, q, e);
+}
+
+/* However the main process ended: a key that was never used must not stay, nor a VM's image. */
+static void remove_dirs(void *arg)
+{
+	struct confine *c = arg;
+
+	path_private_remove(c->ssh_dir);
+	vm_setup_end(c->vm);
 }
 
 /* --- in the main process --- */
+
+/* The nonce of each boot is written into the image, and which accelerators do not work. */
+static int add_vm(struct fence_paths *p, const struct vm_setup *v, const struct options *o,
+		  struct err *e)
+{
+	const unsigned files = FENCE_READ | FENCE_WRITE | FENCE_MAKE;
+
+	if (fence_paths_add(p, v->dir, files | FENCE_SOCKET, e) != 0 ||
+	    fence_paths_add(p, v->verdict_dir, files, e) != 0)
+		return -1;
+	return o->vm_capture ? fence_paths_add_file(p, o->vm_capture, files, e) : 0;
+}
 
 static int close_fence(struct confine *c, const struct setup *s, struct err *e)
 {
@@ -52,6 +77,8 @@ static int close_fence(struct confine *c, const struct setup *s, struct err *e)
 	if (result == 0 && *c->ssh_dir)
 		result = fence_paths_add(&paths, c->ssh_dir, FENCE_READ | FENCE_MAKE | FENCE_SOCKET,
 					 e);
+	if (result == 0 && c->vm->driver)
+		result = add_vm(&paths, c->vm, o, e);
 	if (result == 0)
 		result = fence_close(&opts, &c->report, e);
 	fence_paths_free(&paths);
@@ -80,17 +107,19 @@ int confine_start(struct confine *c, const struct setup *s, struct err *e)
 	const struct spawn_rule rules[] = {
 		{ .kind = SPAWN_CREDENTIAL_PROCESS, .decide = may_run },
 		{ .kind = SPAWN_SSH, .decide = may_run_ssh, .arg = c },
+		{ .kind = SPAWN_QEMU, .decide = may_run_vm, .arg = &c->vm->bounds },
 	};
 	struct spawner_opts opts = { .rule = rules,
 				     .rules = sizeof(rules) / sizeof(rules[0]),
-				     .at_end = remove_ssh_dir,
-				     .arg = c->ssh_dir };
+				     .at_end = remove_dirs,
+				     .arg = c };
 
 	if (make_ssh_dir(c, s, e) != 0)
 		return -1;
 	c->report.wanted = s->profile[0].options.sandbox;
 	c->report.core_dumps = !c->report.wanted;
-	if (!c->report.wanted || spawner_new(&c->spawner, &opts, e) == 0)
+	/* A VM shall end with us, fence or not. */
+	if ((!c->report.wanted && !c->vm->driver) || spawner_new(&c->spawner, &opts, e) == 0)
 		return 0;
 	return e->code == ERR_UNSUPPORTED ? 0 : -1;
 }
@@ -110,4 +139,5 @@ void confine_end(struct confine *c)
 	spawner_free(c->spawner);
 	c->spawner = NULL;
 	path_private_remove(c->ssh_dir); /* without a spawner nobody else does */
+	vm_setup_end(c->vm);
 }

@@ -40,6 +40,9 @@ struct fence_paths {
 /* Rights add up. A path that does not exist is passed over when the fence is closed. */
 MUST_CHECK int fence_paths_add(struct fence_paths *, const char *path, unsigned rights,
 			       struct err *);
+/* A file, as it is named and as its links end, by its directory unless that is a wide one. */
+MUST_CHECK int fence_paths_add_file(struct fence_paths *, const char *file, unsigned rights,
+				    struct err *);
 /* All that a running awsocks with these settings opens: see docs/ARCHITECTURE.md, "The fence".
  * control: its socket ("": none). */
 MUST_CHECK int fence_paths_collect(struct fence_paths *, const struct setup *, const char *control,

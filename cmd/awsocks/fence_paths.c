@@ -187,7 +187,7 @@ static int add_place(struct fence_paths *p, const char *file, const char *dir, u
 }
 
 /* A file as it is named and as its links end. */
-static int add_file(struct fence_paths *p, const char *file, unsigned rights, struct err *e)
+int fence_paths_add_file(struct fence_paths *p, const char *file, unsigned rights, struct err *e)
 {
 	char name[PATH_TEXT], dir[PATH_MAX], end[PATH_MAX];
 	struct stat st;
@@ -215,9 +215,10 @@ static int add_home_file(struct fence_paths *p, const char *file, unsigned right
 	char path[PATH_TEXT];
 
 	if (!file || !str_starts(file, "~/") || !home)
-		return add_file(p, file, rights, e);
-	return str_fmt(path, sizeof(path), "%s%s", home, file + 1) ? add_file(p, path, rights, e)
-								   : 0;
+		return fence_paths_add_file(p, file, rights, e);
+	return str_fmt(path, sizeof(path), "%s%s", home, file + 1)
+		       ? fence_paths_add_file(p, path, rights, e)
+		       : 0;
 }
 
 static int add_dir(struct fence_paths *p, const char *dir, unsigned rights, struct err *e)
@@ -290,7 +291,7 @@ static int add_aws(struct fence_paths *p, const struct setup *s, struct err *e)
 		result = add_home_file(p, profile_get(files, profile, "web_identity_token_file"),
 				       FENCE_READ, e);
 		if (result == 0)
-			result = add_file(p, o->ca_bundle, FENCE_READ, e);
+			result = fence_paths_add_file(p, o->ca_bundle, FENCE_READ, e);
 		if (result == 0)
 			result = add_home_file(
 				p, profile_ca_file(files, profile_name(o->aws_profile, env), env),
@@ -307,7 +308,7 @@ static int add_project(struct fence_paths *p, const struct options *o, struct er
 
 	if (!o->project_file || project_find(&project, NULL, NULL) != 0)
 		return 0; /* loading the rules tells */
-	result = add_file(p, project.path, FENCE_READ, e);
+	result = fence_paths_add_file(p, project.path, FENCE_READ, e);
 	project_free(&project);
 	return result;
 }
@@ -324,21 +325,21 @@ static int add_rules(struct fence_paths *p, const struct setup *s, struct err *e
 
 		if (from_config && setup_path(s, file, path, e) != 0)
 			return -1;
-		if (add_file(p, from_config ? path : file, FENCE_READ, e) != 0)
+		if (fence_paths_add_file(p, from_config ? path : file, FENCE_READ, e) != 0)
 			return -1;
 	}
 	for (size_t i = 0; s->config && i < s->config->listener_count; i++) {
 		const char *file = s->config->listener[i].rules;
 
-		if (file &&
-		    (setup_path(s, file, path, e) != 0 || add_file(p, path, FENCE_READ, e) != 0))
+		if (file && (setup_path(s, file, path, e) != 0 ||
+			     fence_paths_add_file(p, path, FENCE_READ, e) != 0))
 			return -1;
 		file = s->config->listener[i].users_file;
-		if (file &&
-		    (setup_path(s, file, path, e) != 0 || add_file(p, path, FENCE_READ, e) != 0))
+		if (file && (setup_path(s, file, path, e) != 0 ||
+			     fence_paths_add_file(p, path, FENCE_READ, e) != 0))
 			return -1;
 	}
-	if (users_option_path(s, path, e) != 0 || add_file(p, path, FENCE_READ, e) != 0)
+	if (users_option_path(s, path, e) != 0 || fence_paths_add_file(p, path, FENCE_READ, e) != 0)
 		return -1;
 	return add_project(p, o, e);
 }
@@ -406,7 +407,7 @@ static int add_log(struct fence_paths *p, const char *file, bool rotates, struct
 			close(fd);
 		rights = FENCE_READ | FENCE_WRITE;
 	}
-	return add_file(p, file, rights, e);
+	return fence_paths_add_file(p, file, rights, e);
 }
 
 /* Made now: later nothing can be made beside it. */
@@ -434,11 +435,11 @@ static int add_written(struct fence_paths *p, const struct options *o, struct er
 		return -1;
 	if (add_log(p, o->log_file, false, e) != 0)
 		return -1;
-	if (add_file(p, o->pid_file, rights, e) != 0)
+	if (fence_paths_add_file(p, o->pid_file, rights, e) != 0)
 		return -1;
-	if (add_file(p, o->learn, rights | FENCE_READ, e) != 0)
+	if (fence_paths_add_file(p, o->learn, rights | FENCE_READ, e) != 0)
 		return -1;
-	return add_file(p, o->ready_file, rights, e);
+	return fence_paths_add_file(p, o->ready_file, rights, e);
 }
 
 int fence_paths_collect(struct fence_paths *p, const struct setup *s, const char *control,
@@ -453,8 +454,9 @@ int fence_paths_collect(struct fence_paths *p, const struct setup *s, const char
 	result = add_system(p, closed, "/", e);
 	mem_free(closed);
 	if (result != 0 || add_environment(p, e) != 0 || add_aws(p, s, e) != 0 ||
-	    add_file(p, s->config_path, FENCE_READ, e) != 0 || add_rules(p, s, e) != 0 ||
-	    add_sockets(p, s, control, e) != 0 || add_notes(p, s, e) != 0)
+	    fence_paths_add_file(p, s->config_path, FENCE_READ, e) != 0 ||
+	    add_rules(p, s, e) != 0 || add_sockets(p, s, control, e) != 0 ||
+	    add_notes(p, s, e) != 0)
 		return -1;
 	return add_written(p, &s->profile[0].options, e);
 }

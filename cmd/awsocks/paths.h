@@ -20,7 +20,7 @@ MUST_CHECK int path_state_file(const char *name, char out[static PATH_TEXT], str
 /* Of it: notes of the instances that are to be stopped (backend/ssm/note.h). */
 #define STARTED_DIR "started"
 /* Of it: kernels that `awsocks vm fetch-kernel` got (vm_image_opts.fetched). */
-#define KERNELS_DIR "kernels"
+#define KERNELS_DIR "kernel"
 /* A new directory of ours alone (0700), with a path that leaves room for the names of Unix sockets
  * (fewer than PRIVATE_TEXT bytes): in $XDG_RUNTIME_DIR, $TMPDIR or /tmp. */
 enum { PRIVATE_TEXT = 72 };

@@ -205,6 +205,9 @@ static int print_text(const struct asked *q, const struct answer *a, const struc
 	if (*a->upstream)
 		printf("  through      %s, the upstream proxy\n", a->upstream);
 	printf("  resolved by  %s\n", resolver_words(q, a));
+	if (d->route.kind == ROUTE_VM_DIRECT)
+		printf("  at start     waits while the VM boots, at %s\n",
+		       o->vm_start == VM_START_START ? "awsocks' own start" : "the first need");
 	if (d->route.kind == ROUTE_PROXY)
 		print_proxy_words(a, o);
 	return 0;

@@ -31,6 +31,7 @@
 #include "cmd/awsocks/setup.h"
 #include "cmd/awsocks/target_query.h"
 #include "cmd/awsocks/terminal.h"
+#include "cmd/awsocks/vm_setup.h"
 #include "net/activation.h"
 
 enum { SIGNALS = 3, DESCRIPTORS = 65536 };
@@ -42,6 +43,7 @@ struct run {
 	struct learning *learning; /* NULL: no --learn */
 	struct activation given;
 	struct notify notify;
+	struct vm_setup vm;
 	struct confine confine;
 	struct background background;
 	struct terminal *terminal; /* NULL: none */
@@ -225,6 +227,29 @@ static void on_started(void *arg, const struct err *why)
 		loop_stop(app_loop(r->app));
 }
 
+/* Who waits for it wants one answer to "is it there?", whether that took too long or not. */
+static int what_start_said(const struct run *r, struct err *e)
+{
+	if (!r->start_err.code)
+		return 0;
+	*e = r->start_err;
+	if (e->code == ERR_TIMEOUT)
+		e->code = ERR_HOSTUNREACH;
+	return -1;
+}
+
+/* The VM first: AWS is asked through it. */
+static int start_vm(struct run *r, struct err *e)
+{
+	if (!r->vm.driver)
+		return 0;
+	if (!app_vm_wait(r->app, on_started, r, e))
+		return -1;
+	r->starting = 1;
+	app_run(r->app);
+	return what_start_said(r, e) == 0 ? 0 : err_wrap(e, "the VM does not start");
+}
+
 /* Initialises the asked profiles before anything listens. */
 static int start_backends(struct run *r, struct err *e)
 {
@@ -241,14 +266,7 @@ static int start_backends(struct run *r, struct err *e)
 	}
 	if (r->starting)
 		app_run(r->app);
-	if (!r->start_err.code)
-		return 0;
-	*e = r->start_err;
-	/* Who waits for it wants one answer to "is it there?", whether that took too long or not.
-	 */
-	if (e->code == ERR_TIMEOUT)
-		e->code = ERR_HOSTUNREACH;
-	return -1;
+	return what_start_said(r, e);
 }
 
 /* --- the command ---------------------------------------------------------- */
@@ -266,6 +284,7 @@ static int make_app(struct run *r, struct err *e)
 				 .ssh_dir = *r->confine.ssh_dir ? r->confine.ssh_dir : NULL,
 				 .remote_mfa = true,
 				 .terminal = r->terminal,
+				 .vm = &r->vm,
 				 .workers = o->workers ? (size_t)o->workers : loop_cores() };
 	int result;
 
@@ -335,7 +354,8 @@ static int prepare(struct run *r, struct err *e)
 	if (setup_unbuilt(&r->setup, e) != 0)
 		return -1;
 	notify_open(&r->notify);
-	if (prepare_listeners(&r->setup, e) != 0 || confine_start(&r->confine, &r->setup, e) != 0)
+	if (prepare_listeners(&r->setup, e) != 0 || vm_setup_make(&r->vm, &r->setup, e) != 0 ||
+	    confine_start(&r->confine, &r->setup, e) != 0)
 		return -1;
 	r->terminal = terminal_open();
 	raise_descriptor_limit(); /* ours: children get the one that we were started with */
@@ -344,7 +364,9 @@ static int prepare(struct run *r, struct err *e)
 	    (o->learn && learning_open(&r->learning, o->learn, e) != 0) || make_app(r, e) != 0 ||
 	    confine_attach(&r->confine, app_loop(r->app), e) != 0 || open_signals(r, e) != 0)
 		return -1;
-	if (!o->lazy && start_backends(r, e) != 0)
+	if (o->vm_start == VM_START_START)
+		app_vm_start(r->app);
+	if (!o->lazy && (start_vm(r, e) != 0 || (!r->stopping && start_backends(r, e) != 0)))
 		return -1;
 	if (r->stopping) /* a signal came meanwhile, and all is closed */
 		return 0;
@@ -418,7 +440,7 @@ static int go_to_background(struct run *r, int *status, struct err *e)
 
 int cmd_start(int argc, char **argv)
 {
-	struct run r = { .notify.fd = -1 };
+	struct run r = { .notify.fd = -1, .confine.vm = &r.vm };
 	struct err e = { 0 };
 	int status;
 

@@ -73,15 +73,14 @@ static bool is_state(const struct cJSON *vm, const char *name)
 }
 
 /* 1: it is as it was asked to be, 0: on the way, -1: it will not be. */
-static int settled(const struct cJSON *vm, const char *what, struct err *e)
+static int settled(const struct cJSON *vm, bool start, struct err *e)
 {
-	const char *reason = vm_text(vm, "reason");
-
-	if (is_state(vm, strcmp(what, "start") == 0 ? "running" : "stopped"))
+	if (is_state(vm, start ? "running" : "stopped"))
 		return 1;
-	if (strcmp(what, "start") == 0 && is_state(vm, "failed"))
-		return err_set(e, ERR_HOSTUNREACH, "the VM does not start: %s", reason);
-	if (strcmp(what, "start") == 0 && is_state(vm, "stopped"))
+	if (start && is_state(vm, "failed"))
+		return err_set(e, ERR_HOSTUNREACH, "the VM does not start: %s",
+			       vm_text(vm, "reason"));
+	if (start && is_state(vm, "stopped"))
 		return err_set(e, ERR_CLOSED, "the VM was stopped");
 	return 0;
 }
@@ -91,6 +90,7 @@ static int change(const struct vm_words *w, const char *what, struct err *e)
 {
 	struct cJSON *reply;
 	const struct cJSON *vm;
+	bool start = strcmp(what, "start") == 0;
 	int done = 0;
 
 	for (int i = 0; done == 0 && i < LIMIT_S * 1000 / LOOK_EVERY_MS; i++) {
@@ -98,7 +98,8 @@ static int change(const struct vm_words *w, const char *what, struct err *e)
 			(void)poll(NULL, 0, LOOK_EVERY_MS);
 		if (ask(w, i ? "status" : what, &reply, &vm, e) != 0)
 			return -1;
-		done = settled(vm, what, e);
+		/* The first answer is from before it began. */
+		done = i || !start || is_state(vm, "running") ? settled(vm, start, e) : 0;
 		if (done > 0)
 			vm_print(vm);
 		cJSON_Delete(reply);

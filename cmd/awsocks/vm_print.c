@@ -2,7 +2,6 @@
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
-#include <string.h>
 
 const char *vm_text(const struct cJSON *o, const char *key)
 {
@@ -11,67 +10,90 @@ const char *vm_text(const struct cJSON *o, const char *key)
 	return s ? s : "";
 }
 
-static void print_value(const struct cJSON *item)
+static double number(const struct cJSON *o, const char *key)
 {
-	const struct cJSON *one;
-	const char *comma = "";
+	const struct cJSON *n = cJSON_GetObjectItemCaseSensitive(o, key);
 
-	if (cJSON_IsString(item))
-		printf("%s", item->valuestring);
-	else if (cJSON_IsNumber(item))
-		printf("%.0f", item->valuedouble);
-	else if (cJSON_IsBool(item))
-		printf("%s", cJSON_IsTrue(item) ? "yes" : "no");
-	if (!cJSON_IsArray(item))
+	return cJSON_IsNumber(n) ? n->valuedouble : 0;
+}
+
+static void print_first_line(const struct cJSON *vm)
+{
+	const char *accel = vm_text(vm, "accel");
+
+	printf("VM %s  %s%s%s", vm_text(vm, "state"), vm_text(vm, "driver"), *accel ? " with " : "",
+	       accel);
+	if (number(vm, "pid") > 0)
+		printf(", pid %.0f", number(vm, "pid"));
+	if (number(vm, "uptime_ms") > 0)
+		printf(", up %.0f s, came up in %.1f s", number(vm, "uptime_ms") / 1000,
+		       number(vm, "boot_ms") / 1000);
+	if (number(vm, "restarts") > 0)
+		printf(", %.0f restarts", number(vm, "restarts"));
+	if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(vm, "halted")))
+		printf(" (until awsocks vm start)");
+	printf("\n");
+}
+
+static void print_failure(const struct cJSON *vm)
+{
+	const char *reason = vm_text(vm, "reason");
+
+	if (*reason)
+		printf("  %-16s %s\n", "reason", reason);
+	if (number(vm, "next_try_in_ms") > 0)
+		printf("  %-16s in %.1f s\n", "next try", number(vm, "next_try_in_ms") / 1000);
+}
+
+static void print_list(const struct cJSON *vm, const char *key, const char *name)
+{
+	const struct cJSON *list = cJSON_GetObjectItemCaseSensitive(vm, key), *item;
+
+	if (!list || !list->child)
 		return;
-	cJSON_ArrayForEach(one, item)
+	printf("  %-16s ", name);
+	cJSON_ArrayForEach(item, list)
 	{
-		printf("%s", comma);
-		print_value(one);
-		comma = ", ";
+		printf("%s%s", item == list->child ? "" : ", ",
+		       cJSON_IsString(item) ? item->valuestring : "?");
 	}
+	printf("\n");
 }
 
-/* "memory_total" of metrics: "memory total". */
-static void print_name(const char *name)
+static void print_network(const struct cJSON *vm)
 {
-	char text[17];
-	size_t n = 0;
+	const char *why = vm_text(vm, "network_reason");
 
-	for (; name[n] && n < sizeof(text) - 1; n++)
-		text[n] = name[n] == '_' ? ' ' : name[n];
-	text[n] = '\0';
-	printf("  %-16s ", text);
+	if (*vm_text(vm, "address"))
+		printf("  %-16s %s, gateway %s\n", "address", vm_text(vm, "address"),
+		       vm_text(vm, "gateway"));
+	if (*why)
+		printf("  %-16s %s\n", "no network", why);
+	print_list(vm, "dns", "name servers");
 }
 
-static void print_members(const struct cJSON *o)
+static void print_work(const struct cJSON *vm)
 {
-	const struct cJSON *item;
+	const struct cJSON *guest = cJSON_GetObjectItemCaseSensitive(vm, "guest");
 
-	cJSON_ArrayForEach(item, o)
-	{
-		if (strcmp(item->string, "state") == 0 || strcmp(item->string, "driver") == 0 ||
-		    strcmp(item->string, "accel") == 0)
-			continue;
-		if (cJSON_IsObject(item)) {
-			print_members(item);
-			continue;
-		}
-		if (cJSON_IsString(item) && !*item->valuestring)
-			continue;
-		print_name(item->string);
-		print_value(item);
-		printf("\n");
-	}
+	if (!cJSON_GetObjectItemCaseSensitive(vm, "streams"))
+		return;
+	printf("  %-16s %.0f now, %.0f dials, answers in %.0f ms\n", "streams",
+	       number(vm, "streams"), number(vm, "dials"), number(vm, "ping_ms"));
+	if (guest)
+		printf("  %-16s %.0f of %.0f MiB free\n", "memory in it",
+		       number(guest, "memory_available") / (1 << 20),
+		       number(guest, "memory_total") / (1 << 20));
 }
 
 void vm_print(const struct cJSON *vm)
 {
-	const char *driver = vm_text(vm, "driver"), *accel = vm_text(vm, "accel");
-
-	printf("VM %s", vm_text(vm, "state"));
-	if (*driver || *accel)
-		printf(" (%s%s%s)", driver, *driver && *accel ? ", " : "", accel);
-	printf("\n");
-	print_members(vm);
+	print_first_line(vm);
+	print_failure(vm);
+	if (*vm_text(vm, "kernel"))
+		printf("  %-16s %s, %s, %.0f MiB\n", "kernel", vm_text(vm, "kernel"),
+		       vm_text(vm, "arch"), number(vm, "memory_mib"));
+	print_network(vm);
+	print_work(vm);
+	print_list(vm, "broken", "does not work");
 }

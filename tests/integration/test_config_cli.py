@@ -71,29 +71,6 @@ def test_wrong_environment(cli):
     assert p.returncode == 0 and "--route-default" in p.stderr
 
 
-@pytest.mark.parametrize("name", ["cal"])
-def test_commands_that_are_not_built_say_so(cli, name):
-    p = cli(name)
-    if p.returncode != 69:
-        pytest.skip("built by now")
-    assert p.stderr == f"awsocks: {name} is not built yet in this version\n"
-
-
-@pytest.mark.parametrize("args,what", [
-    (["--mode", "vm"], "--mode vm"),
-])
-def test_options_that_are_not_built_say_so(cli, args, what):
-    for start in ([], ["start"]):
-        p = cli(*start, *args)
-        assert (p.returncode, p.stderr) == (64, f"awsocks: {what} is not built yet in this version\n")
-
-
-def test_unbuilt_settings_in_config_name_their_place(cli):
-    path = cli.config("defaults:\n  mode: vm\n")
-    p = cli("start")
-    assert p.returncode == 64 and p.stderr == f"awsocks: --mode vm ({path}:2) is not built yet in this version\n"
-
-
 # ---- check ----
 
 def test_check_tells_every_problem(cli):

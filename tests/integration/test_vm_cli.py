@@ -1,4 +1,7 @@
 """`awsocks vm` and VM mode's options where there is no VM: what is said, and the exit status."""
+import os
+import tempfile
+
 import conftest
 import harness
 import pytest
@@ -41,3 +44,91 @@ def test_help(tmp_path):
     text = harness.run([harness.program("awsocks"), "help", "vm"], env=env, text=True).stdout
     assert "--control PATH" in text and "console" in text
     assert harness.run([harness.program("awsocks"), "vm", "status", "--help"], env=env, text=True).stdout == text
+
+
+# ---- what is missing ----
+
+@pytest.fixture
+def home(tmp_path):
+    """An environment, and a PATH with nothing but what the test puts there."""
+    env = conftest.clean_environment(tmp_path)
+    (tmp_path / "bin").mkdir()
+    env["PATH"] = str(tmp_path / "bin")
+    with tempfile.TemporaryDirectory(prefix="vm", dir="/tmp") as short:     # a private directory's path is short
+        env["XDG_RUNTIME_DIR"] = short
+        yield env
+
+
+def put(home, name):
+    """A program in PATH that cannot be what it is called."""
+    path = os.path.join(home["PATH"], name)
+    with open(path, "w", encoding="ascii") as f:
+        f.write("#!/bin/sh\necho no such machine >&2\nexit 3\n")
+    os.chmod(path, 0o755)
+    return path
+
+
+def start(home, *options):
+    argv = [harness.program("awsocks"), "start", "--listen", "127.0.0.1:0", "--mode", "vm", *options]
+    return harness.run(argv, env=home, check=False, text=True)
+
+
+def left_behind(home):
+    return [name for name in os.listdir(home["XDG_RUNTIME_DIR"]) if name != "awsocks"]
+
+
+def test_no_qemu(home):
+    p = start(home, "--vm-driver", "qemu")
+    assert p.returncode == 69 and p.stdout == "" and left_behind(home) == []
+    assert "qemu-system-" in p.stderr and "not in PATH" in p.stderr and "apt install qemu-system-" in p.stderr
+
+
+def test_no_vfkit(home):
+    p = start(home, "--vm-driver", "vfkit")
+    assert p.returncode == 69 and "brew install vfkit" in p.stderr and left_behind(home) == []
+
+
+def test_no_such_program_agent_or_kernel(home, tmp_path):
+    program = put(home, "qemu")
+    for options in (["--vm-program"], ["--vm-program", program, "--vm-agent"]):
+        p = start(home, "--vm-driver", "qemu", *options, str(tmp_path / "none"))
+        assert p.returncode == 65 and f"{options[-1]}: " in p.stderr and "No such file" in p.stderr
+    p = start(home, "--vm-driver", "qemu", "--vm-program", program, "--vm-kernel", str(tmp_path / "none"))
+    assert p.returncode == 65 and "none" in p.stderr and left_behind(home) == []
+
+
+def test_where_config_yaml_says_it(home, tmp_path):
+    (tmp_path / "config" / "awsocks").mkdir(parents=True)
+    path = tmp_path / "config" / "awsocks" / "config.yaml"
+    path.write_text(f"defaults:\n  mode: vm\n  vm-driver: process\n  vm-agent: {tmp_path}/none\n", encoding="ascii")
+    p = harness.run([harness.program("awsocks"), "start"], env=home, check=False, text=True)
+    assert p.returncode == 65 and f"{path}:4" in p.stderr
+
+
+def test_a_vm_that_does_not_start_is_the_reason(home):
+    """--no-lazy waits for the VM, and ends with why there is none."""
+    agent = put(home, "agent")
+    p = start(home, "--vm-driver", "process", "--vm-agent", agent, "--no-lazy", "--vm-boot-timeout", "2s")
+    assert p.returncode == 69 and left_behind(home) == [], p.stderr
+    assert "VM" in p.stderr
+
+
+# ---- check and route ----
+
+def test_check_says_what_is_missing_here(home, tmp_path):
+    p = harness.run([harness.program("awsocks"), "check", "--mode", "vm", "--vm-driver", "qemu"], env=home, text=True)
+    assert "warning: --mode vm needs qemu-system-" in p.stdout and "no problem found" in p.stdout
+    p = harness.run([harness.program("awsocks"), "check"], env=home, text=True)
+    assert "vm" not in p.stdout
+    p = harness.run([harness.program("awsocks"), "check", "--mode", "vm", "--vm-driver", "process"], env=home,
+                    text=True)
+    assert left_behind(home) == []
+
+
+def test_route_in_vm_mode(home):
+    def route(*args):
+        return harness.run([harness.program("awsocks"), "route", *args], env=home, text=True).stdout
+    text = route("h.example", "--mode", "vm", "--route-vm-direct", "*.example")
+    assert "route        vm-direct" in text and "resolved by  the VM" in text
+    text = route("h.example", "--mode", "vm")
+    assert "goes vm-direct while" in text and "fallback     vm-direct" in text
