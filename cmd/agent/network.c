@@ -28,7 +28,8 @@ struct network {
 	unsigned looks;
 	struct dhcp_client *dhcp;
 	struct frame_network now;
-	struct iface_setup setup; /* as it was last set */
+	struct iface_setup setup;  /* as it was last set */
+	struct frame_network told; /* when it was up last */
 };
 
 static void tell_down(struct network *n, const char *why)
@@ -89,22 +90,37 @@ static bool same(const struct iface_setup *a, const struct iface_setup *b)
 	       (!a->gateway.len || addr_same_host(&a->gateway, &b->gateway));
 }
 
-/* What n->now says; the settings' words go before the server's. */
+static bool same_dns(const struct frame_network *a, const struct frame_network *b)
+{
+	for (size_t i = 0; i < a->dns_count && i < b->dns_count; i++)
+		if (!addr_same_host(&a->dns[i], &b->dns[i]))
+			return false;
+	return a->dns_count == b->dns_count;
+}
+
+/* What n->now says; the settings' words go before the server's. A lease that is renewed as it was
+ * is no news, and the resolver does not find half a file. */
 static void apply(struct network *n, unsigned mtu)
 {
 	struct iface_setup s = { .address = n->now.address,
 				 .gateway = n->now.gateway,
 				 .prefix = n->now.prefix,
 				 .mtu = n->conf->mtu ? n->conf->mtu : mtu };
+	char name[ADDR_TEXT];
 	struct err e;
 
+	if (same(&s, &n->setup) && same_dns(&n->now, &n->told))
+		return;
 	if (!same(&s, &n->setup) && iface_set(n->interface, &s, &e) != 0) {
 		n->setup = (struct iface_setup){ 0 };
 		tell_down(n, e.msg);
 		return;
 	}
 	n->setup = s;
+	n->told = n->now;
 	write_resolv(n);
+	addr_format_host(&n->now.address, name);
+	say_info(n->say, "network: %s is %s/%u", n->interface, name, n->now.prefix);
 	n->changed(n->arg, &n->now);
 }
 
@@ -135,7 +151,6 @@ static struct addr from_bytes(const uint8_t ip[4])
 static void on_bound(void *arg, const struct dhcp_answer *a)
 {
 	struct network *n = arg;
-	char name[ADDR_TEXT];
 
 	n->now = (struct frame_network){ .up = true, .prefix = a->prefix };
 	n->now.address = from_bytes(a->address);
@@ -143,9 +158,6 @@ static void on_bound(void *arg, const struct dhcp_answer *a)
 	for (size_t i = 0; i < a->dns_count && i < FRAME_DNS_MAX; i++)
 		n->now.dns[n->now.dns_count++] = from_bytes(a->dns[i]);
 	use_given_dns(n);
-	addr_format_host(&n->now.address, name);
-	say_info(n->say, "network: %s is %s/%u for %u s", n->interface, name, n->now.prefix,
-		 a->lease_s);
 	apply(n, a->mtu);
 }
 

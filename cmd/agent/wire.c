@@ -1,6 +1,7 @@
 #include "cmd/agent/wire.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -21,7 +22,7 @@ struct wire {
 	struct ev_watch watch;
 	struct ev_timer again;
 	uint64_t since_ms;
-	bool heard, dead;
+	bool heard, dead; /* heard: an end is an end */
 	void (*ended)(void *arg, const struct err *why);
 	void *arg;
 	size_t out_at, out_len;
@@ -148,6 +149,14 @@ void wire_pump(struct wire *w)
 		ev_want(w->ev, &w->watch, wire_idle(w) ? EV_READ : EV_READ | EV_WRITE);
 }
 
+/* A port's end may be none; a socket's always is. */
+static bool is_port(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode);
+}
+
 bool wire_idle(const struct wire *w)
 {
 	return !w->out_len && !link_pending(w->link);
@@ -162,6 +171,7 @@ int wire_new(struct wire **out, struct ev *ev, struct link *link, int fd,
 		return err_set(e, ERR_NOMEM, "link");
 	*w = (struct wire){ .ev = ev, .link = link, .fd = fd, .ended = ended, .arg = arg };
 	w->since_ms = ev_now(ev);
+	w->heard = !is_port(fd);
 	if (ev_watch(ev, &w->watch, fd, EV_READ, on_ready, w, e) != 0) {
 		mem_free(w);
 		return -1;
