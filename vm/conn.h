@@ -53,7 +53,7 @@ void vm_conn_describe(const struct vm_conn *, struct cJSON *into);
 
 typedef void vm_dialed_fn(void *arg, const struct dialed *, const struct err *why);
 /* Once, from the loop. limit_ms: for all of it. NULL: *e tells. dest is copied, but allow_arg. */
-struct vm_dial *vm_conn_dial(struct vm_conn *, const struct dest *, unsigned limit_ms,
-			     vm_dialed_fn *, void *arg, struct err *e);
+struct vm_dial *vm_conn_dial(struct vm_conn *c, const struct dest *to, unsigned limit_ms,
+			     vm_dialed_fn *done, void *arg, struct err *e);
 void vm_dial_cancel(struct vm_dial *);
 #endif

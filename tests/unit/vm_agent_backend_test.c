@@ -299,7 +299,7 @@ static void stopped_by_command(void **state)
 static void causes_reach_the_client(void **state)
 {
 	struct fix *f = *state;
-	uint16_t port;
+	uint16_t port = 0;
 
 	begin_agent(f);
 	close(listen_on(&port));

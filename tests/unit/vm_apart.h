@@ -70,8 +70,10 @@ static int listen_on(uint16_t *port)
 
 	(void)inet_pton(AF_INET, HOST, &a.sin_addr);
 	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) != 0 || listen(fd, 128) != 0 ||
-	    getsockname(fd, (struct sockaddr *)&a, &n) != 0)
+	    getsockname(fd, (struct sockaddr *)&a, &n) != 0) {
+		close(fd);
 		return -1;
+	}
 	*port = ntohs(a.sin_port);
 	return fd;
 }

@@ -286,10 +286,10 @@ static void dialed(void *arg, const struct dialed *d, const struct err *why)
 	assert_false(f->in_call);
 	assert_true(!d != !why);
 	f->dones++;
-	if (why) {
+	if (why)
 		f->why = *why;
+	if (!d)
 		return;
-	}
 	f->s = d->stream;
 	(void)snprintf(f->address, sizeof(f->address), "%s", d->address);
 	stream_attach(f->s, &stream_handler, f);
