@@ -192,10 +192,12 @@ test-unit: $(TESTS)
 # Programs that tests in Python run: built before them, not by two of them at once. Those that
 # make load are no part of what is tested: never sanitized.
 TOOL_CFLAGS = $(LANG_FLAGS) $(WARN) -MMD -MP -O2 -g
-LOAD_TOOLS := $(if $(filter Linux,$(OS)),$B/tools/soakload $B/tools/socksbench)
+LOAD_TOOLS := $(if $(filter Linux,$(OS)),$B/tools/soakload $B/tools/socksbench $B/tools/vsockback)
 $B/tools/obj/%.o: tests/%.c
 	@mkdir -p $(@D); echo "  CC $<"; $(CC) $(TOOL_CFLAGS) -c $< -o $@
 $B/tools/soakload: $(patsubst tests/%.c,$B/tools/obj/%.o,$(wildcard tests/soak/*.c))
+	@$(CC) $^ -o $@
+$B/tools/vsockback: $(patsubst tests/%.c,$B/tools/obj/%.o,$(wildcard tests/vsock/*.c))
 	@$(CC) $^ -o $@
 $B/tools/socksbench: tests/bench/socksbench.c
 	@mkdir -p $(@D); echo "  CC $<"; $(CC) -std=gnu11 -O2 -Wall -Wextra $< -o $@

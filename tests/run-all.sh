@@ -16,7 +16,10 @@ phase build "$make" -s all test-tools WERROR=1
 
 # The same with the kernels of VMs: of this machine's processor, and arm64's where QEMU has it.
 sh tests/setup-kernel.sh
-! command -v qemu-system-aarch64 >/dev/null || sh tests/setup-kernel.sh aarch64
+if command -v qemu-system-aarch64 >/dev/null; then
+	sh tests/setup-kernel.sh aarch64
+	! sh tests/setup-zig.sh || phase build-agent-aarch64 "$make" -s build-agent AGENT_ARCH=aarch64 WERROR=1
+fi
 
 # What needs nothing but the processor is made behind the tests, which wait most
 # of the time, in the order in which it is asked for.
