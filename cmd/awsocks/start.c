@@ -250,13 +250,16 @@ static int start_vm(struct run *r, struct err *e)
 	return what_start_said(r, e) == 0 ? 0 : err_wrap(e, "the VM does not start");
 }
 
-/* Initialises the asked profiles before anything listens. */
+/* Initialises the asked profiles before anything listens. Who has a VM need not have an instance.
+ */
 static int start_backends(struct run *r, struct err *e)
 {
 	for (size_t i = 0; i < r->setup.asked; i++) {
 		struct route route = { .kind = ROUTE_PROXY };
 		struct backend *b;
 
+		if (r->vm.driver && !options_name_target(&r->setup.profile[i].options))
+			continue;
 		(void)str_fmt(route.profile, sizeof(route.profile), "%s", r->setup.profile[i].name);
 		b = app_backend(r->app, &route, e);
 		if (!b)
@@ -378,7 +381,7 @@ static int prepare(struct run *r, struct err *e)
 	rule_slots_watch(r->rules, app_loop(r->app));
 	if (r->learning)
 		learning_start(r->learning, app_loop(r->app));
-	if (o->lazy)
+	if (o->lazy || r->vm.driver)
 		say_missing_instance(r);
 	return write_files(r, e);
 }

@@ -78,8 +78,8 @@ static void print_work(const struct cJSON *vm)
 
 	if (!cJSON_GetObjectItemCaseSensitive(vm, "streams"))
 		return;
-	printf("  %-16s %.0f now, %.0f dials, answers in %.0f ms\n", "streams",
-	       number(vm, "streams"), number(vm, "dials"), number(vm, "ping_ms"));
+	printf("  %-16s %.0f now, answers in %.0f ms\n", "streams", number(vm, "streams"),
+	       number(vm, "ping_ms"));
 	if (guest)
 		printf("  %-16s %.0f of %.0f MiB free\n", "memory in it",
 		       number(guest, "memory_available") / (1 << 20),
