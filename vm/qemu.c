@@ -10,12 +10,14 @@
 
 #include "vm/driver_impl.h"
 
+enum { SILENT = 0, WARNINGS = 4 }; /* the kernel's loglevel; a panic is shown in any case */
+
 static bool is_arm(const struct vm_spec *s)
 {
 	return strcmp(s->arch, "aarch64") == 0;
 }
 
-/* nested on KVM or HVF: the interrupt controller is what the host has. */
+/* On KVM and HVF the interrupt controller is what the host has. */
 static void add_machine(struct vm_command *c, const struct vm_spec *s, bool emulated)
 {
 	vm_command_add(c, "-M");
@@ -49,7 +51,8 @@ static void add_kernel(struct vm_command *c, const struct vm_spec *s)
 	vm_command_add(c, "-initrd");
 	vm_command_add(c, "%s", s->image->initrd);
 	vm_command_add(c, "-append");
-	vm_command_add(c, "quiet loglevel=0 panic=-1 cryptomgr.notests=1 audit=0%s%s",
+	vm_command_add(c, "quiet loglevel=%d panic=-1 cryptomgr.notests=1 audit=0%s%s",
+		       s->console ? WARNINGS : SILENT,
 		       is_arm(s) ? "" : " no_timer_check random.trust_cpu=on", console);
 }
 
