@@ -127,8 +127,8 @@ uint8_t frame_cause_of(enum err_code code)
 {
 	if (code == ERR_NOMEM)
 		return FRAME_CAUSE_LIMIT;
-	for (uint8_t i = 1; i < CAUSES; i++)
+	for (size_t i = 1; i < CAUSES; i++)
 		if (causes[i] == code)
-			return i;
+			return (uint8_t)i;
 	return FRAME_CAUSE_OTHER;
 }

@@ -11,7 +11,7 @@ enum {
 	BUDGET = 32 << 20,
 	SEND_MAX = 128 << 10,
 	INITIAL_LEAST = 2048,
-	SPARE_MOST = 64 << 10 /* bytes of a buffer that is kept */
+	SPARE_MOST = 128 << 10 /* bytes of a buffer that is kept */
 };
 
 static uint32_t power_of_two(size_t most)
@@ -196,13 +196,25 @@ void link_drop_in(struct link_stream *s)
 	s->limit = 0;
 }
 
+void link_trim(struct link_stream *s)
+{
+	struct link *l = s->link;
+	uint32_t need = (uint32_t)buf_len(&s->in);
+
+	if (need < l->initial)
+		need = l->initial;
+	if (s->limit <= need)
+		return;
+	l->extra -= s->limit - need;
+	s->limit = need;
+}
+
 void link_spare(struct link_stream *s)
 {
 	struct link *l = s->link;
 
-	if (!s->out.mem)
-		return;
-	if (s->out.size > SPARE_MOST || l->spares == LINK_SPARES) {
+	buf_clear(&s->out);
+	if (s->out.size > SPARE_MOST || !s->out.mem || l->spares == LINK_SPARES) {
 		buf_free(&s->out);
 		return;
 	}

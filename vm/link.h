@@ -17,7 +17,7 @@
  * same way, by a budget of the same size.
  *
  * A stream that is closed still delivers what it has taken. Those whose far reader does not move
- * are bounded too: of more than a quarter of streams_max, the oldest is reset.
+ * are bounded too: when there are more than a quarter of streams_max, the oldest is reset.
  *
  * Handlers run from link_input() and link_run() only, and may call anything but link_free(),
  * link_input() and link_run().

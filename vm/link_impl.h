@@ -84,8 +84,7 @@ struct link {
 	bool helloed, welcomed; /* HELLO, WELCOME: sent or received */
 	bool dead, failed, running;
 	bool peer_left; /* GOODBYE came */
-	uint32_t peer_caps;
-	bool pinged; /* some PING went out */
+	bool pinged;    /* some PING went out */
 	bool hello_due, welcome_due, network_due, metrics_due, ping_due, pong_due, shutdown_due;
 	bool goodbye_due, mute; /* mute: after GOODBYE */
 	struct frame_hello hello;
@@ -124,7 +123,9 @@ void link_end_if_over(struct link_stream *); /* after sent_eof or got_eof was se
 void link_drop_out(struct link_stream *);
 void link_drop_in(struct link_stream *);
 void link_count_out(struct link_stream *, size_t before); /* buf_len(&out) was before */
-void link_spare(struct link_stream *);                    /* puts an empty out's memory away */
+void link_spare(struct link_stream *); /* empties out, and keeps its memory for others */
+/* Nothing more will come: what it has of the budget is what it holds. */
+void link_trim(struct link_stream *);
 
 /* link_stream.c */
 extern const struct stream_ops link_stream_ops;

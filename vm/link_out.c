@@ -221,10 +221,11 @@ static void sent(struct link_stream *s, size_t n)
 	size_t before = buf_len(&s->out);
 
 	s->may_send -= (uint32_t)n;
-	buf_drop(&s->out, n);
-	link_count_out(s, before);
-	if (buf_len(&s->out) == 0)
+	if (n < before)
+		buf_drop(&s->out, n);
+	else
 		link_spare(s);
+	link_count_out(s, before);
 	if (s->want_write && buf_len(&s->out) <= s->low && !s->owner_gone)
 		link_want_run(s);
 }

@@ -53,22 +53,30 @@ static bool is_over(const struct link_stream *s)
 	return s->closing || s->broken || (s->finished && s->eof_told);
 }
 
-/* Those that nobody owns wait for their far reader; not too many of them. */
+static void reset_stalled(struct link *l)
+{
+	LIST_EACH (it, &l->orphans) {
+		struct link_stream *s = CONTAINER_OF(it, struct link_stream, orphan);
+
+		if (s->may_send)
+			continue; /* it is the pipe that it waits for */
+		list_del(&s->orphan);
+		l->orphan_count--;
+		link_break_stream(s, NULL, true);
+		return;
+	}
+}
+
+/* Those that nobody owns wait for their far readers; not too many of them. */
 static void linger(struct link_stream *s)
 {
 	struct link *l = s->link;
-	struct link_stream *oldest;
 
-	if (!s->has_id || buf_len(&s->out) == 0)
+	if (!s->has_id || s->reset_due || buf_len(&s->out) == 0)
 		return;
 	list_add_tail(&l->orphans, &s->orphan);
-	if (++l->orphan_count <= l->o.streams_max / 4)
-		return;
-	oldest = CONTAINER_OF(list_pop(&l->orphans), struct link_stream, orphan);
-	l->orphan_count--;
-	link_drop_out(oldest);
-	oldest->reset_due = true;
-	link_want_control(oldest);
+	if (++l->orphan_count > l->o.streams_max / 4)
+		reset_stalled(l);
 }
 
 static void tell_closed(struct link_stream *s)

@@ -86,6 +86,7 @@ static int take_eof(struct link *l, struct link_stream *s, struct err *e)
 		return wrong(l, "again", e);
 	s->got_eof = true;
 	s->stop_due = false;
+	link_trim(s);
 	if (!s->owner_gone)
 		link_want_run(s);
 	link_end_if_over(s);
@@ -109,6 +110,7 @@ static void take_reset(struct link *l, struct link_stream *s)
 {
 	struct err why;
 	uint32_t id = s->id;
+	bool answered = s->say != 0;
 
 	if (s->kind == LINK_STREAM) {
 		(void)err_set(&why, ERR_RESET, "reset by the far end");
@@ -116,8 +118,6 @@ static void take_reset(struct link *l, struct link_stream *s)
 		link_release(s);
 		return;
 	}
-	bool answered = s->say != 0;
-
 	link_drop_id(s);
 	link_release(s);
 	if (!answered && l->o.role == LINK_GUEST && l->handler->taken_back)
@@ -188,7 +188,7 @@ int link_take_goodbye(struct link *l, const uint8_t *p, size_t n, struct err *e)
 
 	if (frame_text_read(text, sizeof(text), p, n, e) != 0)
 		return err_wrap(e, "GOODBYE");
-	l->peer_left = true;
+	l->peer_left = l->mute = true;
 	if (l->handler->goodbye)
 		l->handler->goodbye(l->arg, text);
 	return 0;

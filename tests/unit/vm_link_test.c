@@ -823,6 +823,30 @@ static void not_too_many_linger(void **state)
 	assert_int_equal(b[3].closeds, 1);
 }
 
+static void those_that_wait_for_the_pipe_are_not_reset(void **state)
+{
+	struct link_opts o = { .streams_max = 8 };
+	struct user a[6], b[6];
+
+	(void)state;
+	begin(&o);
+	for (int i = 0; i < 6; i++)
+		rig_open(&host, &guest, &a[i], &b[i]);
+	for (int i = 0; i < 6; i++) {
+		user_write(&a[i], 100);
+		stream_close(a[i].s);
+		stream_credit(b[i].s, 100);
+	}
+	link_run(host.l); /* and nothing could be pulled meanwhile */
+	rig_pump(&host, &guest);
+	for (int i = 0; i < 6; i++) {
+		assert_int_equal(b[i].n, 100);
+		assert_int_equal(b[i].eofs, 1);
+		assert_true(b[i].clean);
+	}
+	end();
+}
+
 static void ends_from_within_handlers(void **state)
 {
 	(void)state;
@@ -958,6 +982,9 @@ static void says_goodbye_and_no_more(void **state)
 	assert_int_equal(link_input(host.l, p, n, NULL), 0);
 	assert_int_equal(host.goodbyes, 1);
 	assert_string_equal(host.goodbye, "no more");
+	user_write(&a, 100);
+	assert_false(link_pending(host.l)); /* nobody listens */
+	assert_int_equal(link_pull(host.l, p, sizeof(p)), 0);
 	end();
 }
 
@@ -1027,6 +1054,7 @@ int main(void)
 		cmocka_unit_test(closed_delivers_what_it_took),
 		cmocka_unit_test(close_does_not_wait_for_the_other_to_write),
 		cmocka_unit_test(not_too_many_linger),
+		cmocka_unit_test(those_that_wait_for_the_pipe_are_not_reset),
 		cmocka_unit_test(ends_from_within_handlers),
 		cmocka_unit_test(told_when_its_handler_comes),
 		cmocka_unit_test(breaks),
