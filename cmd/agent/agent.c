@@ -18,8 +18,8 @@ enum {
 	METRICS_MS = 10000,
 	LAST_WORDS_MS = 500, /* for a GOODBYE to leave */
 	WINDOW = 256 * 1024,
-	BUDGET = 16 * 1024 * 1024, /* held for sockets that do not take it */
-	SEND_MAX = 64 * 1024,
+	BUDGET = 16 * 1024 * 1024,  /* held for sockets that do not take it */
+	SEND_MAX = 64 * 1024,       /* what base/buf.h keeps when it is empty */
 	STREAM_MEMORY = 128 * 1024, /* that one may cost when nobody reads it */
 	STREAMS_LEAST = 64
 };

@@ -10,7 +10,7 @@
 #include "net/sock.h"
 #include "stream/stream.h"
 
-enum { READS = 4, CREDIT = RELAY_BLOCK, DRAIN_MS = 30000 };
+enum { READS = 2, CREDIT = RELAY_BLOCK, DRAIN_MS = 30000 };
 
 struct relay {
 	struct relays *of;
@@ -45,9 +45,20 @@ static void close_socket(struct relay *r, bool reset)
 	r->fd = -1;
 }
 
+static uint8_t *block_new(struct relays *all)
+{
+	uint8_t *p = all->spare;
+
+	all->spare = NULL;
+	return p ? p : mem_alloc(RELAY_BLOCK);
+}
+
 static void drop_kept(struct relay *r)
 {
-	mem_free(r->kept);
+	if (r->of->spare)
+		mem_free(r->kept);
+	else
+		r->of->spare = r->kept;
 	r->kept = NULL;
 	r->kept_at = r->kept_len = 0;
 }
@@ -164,7 +175,7 @@ static bool give(struct relay *r, const uint8_t *p, size_t n)
 	r->of->down += n;
 	if (taken == n)
 		return true;
-	r->kept = mem_alloc(n - taken);
+	r->kept = block_new(r->of);
 	if (!r->kept) {
 		break_off(r);
 		return false;
@@ -315,6 +326,8 @@ void relays_end(struct relays *all)
 		else
 			relay_free(r, true);
 	}
+	mem_free(all->spare);
+	all->spare = NULL;
 }
 
 void relay_start(struct relays *all, int fd, struct stream *stream)

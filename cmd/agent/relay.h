@@ -21,6 +21,7 @@ struct relays { /* of an agent */
 	struct list all;
 	uint64_t up, down; /* bytes to and from the outside */
 	uint8_t block[RELAY_BLOCK];
+	uint8_t *spare; /* of RELAY_BLOCK; NULL: none */
 };
 void relays_init(struct relays *, struct ev *);
 void relays_end(struct relays *); /* all are reset; their streams close with the next link_run() */

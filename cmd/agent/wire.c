@@ -9,8 +9,11 @@
 
 enum {
 	BLOCK = 64 * 1024,
+	/* A port takes 32 KiB a write: so the odd bytes of heads are a write for four frames, not
+	 * for each. */
+	OUT = 4 * (FRAME_HEAD + FRAME_DATA_MAX),
 	READS = 4, /* blocks in a turn: others are there too */
-	WRITES = 8,
+	WRITES = 4,
 	OPENING_MS = 10000,
 	LOOK_AGAIN_MS = 20
 };
@@ -26,7 +29,7 @@ struct wire {
 	void (*ended)(void *arg, const struct err *why);
 	void *arg;
 	size_t out_at, out_len;
-	uint8_t in[BLOCK], out[BLOCK];
+	uint8_t in[BLOCK], out[OUT];
 };
 
 static void on_ready(void *arg, unsigned what);
@@ -141,7 +144,7 @@ void wire_pump(struct wire *w)
 {
 	for (int i = 0; i < WRITES && push(w); i++) {
 		w->out_at = 0;
-		w->out_len = link_pull(w->link, w->out, BLOCK);
+		w->out_len = link_pull(w->link, w->out, OUT);
 		if (!w->out_len)
 			break;
 	}
