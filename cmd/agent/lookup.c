@@ -32,9 +32,12 @@ static void fail(struct resolved *r, const char *name, int rc)
 	case EAI_MEMORY: r->why.cause = FRAME_CAUSE_LIMIT; break;
 	default: r->why.cause = FRAME_CAUSE_RESOLVER; break;
 	}
-	(void)str_fmt(r->why.text, sizeof(r->why.text), "%s: %s", name,
-		      r->why.cause == FRAME_CAUSE_NO_NAME ? "there is no such name"
-							  : gai_strerror(rc));
+	if (r->why.cause == FRAME_CAUSE_NO_NAME)
+		(void)str_fmt(r->why.text, sizeof(r->why.text), "%s: there is no such name", name);
+	else
+		(void)str_fmt(r->why.text, sizeof(r->why.text),
+			      "%s: the VM's name server gives no answer: %s", name,
+			      gai_strerror(rc));
 }
 
 /* The next one of that family at or behind *at. */
