@@ -66,8 +66,8 @@ NOT_OURS          := $(filter-out $(PLATFORM_$(OS)),$(PLATFORM_ALL))
 LAYERS  := base stream net routing config credentials ec2 backend backend/ssm vm proxy
 SRC     := $(filter-out $(NOT_OURS),$(wildcard $(addsuffix /*.c,$(LAYERS))))
 OBJ     := $(SRC:%.c=$B/obj/%.o)
-# The fence, and the process that starts programs outside it, are Linux's.
-NOT_TESTS_Darwin := tests/unit/awsocks_fence_test.c tests/unit/net_spawner_test.c
+# The fence, the process that starts programs outside it, and the agent are Linux's.
+NOT_TESTS_Darwin := $(patsubst %,tests/unit/%_test.c,awsocks_fence net_spawner vm_agent_link vm_agent_backend)
 ONLY    ?= %
 TESTS   := $(patsubst %,$B/unit/%,$(filter $(addsuffix _test,$(ONLY)) $(ONLY), \
            $(patsubst tests/unit/%.c,%,$(filter-out $(NOT_TESTS_$(OS)) $(NOT_TESTS), \
