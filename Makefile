@@ -159,20 +159,20 @@ endif
 
 # awsocks-agent: all that runs in the VM, static as the bridge is. Another guest's, on any system, by zig
 # (tests/setup-zig.sh): make build-agent AGENT_ARCH=aarch64 gives build/awsocks-agent-aarch64. Where this
-# is no Linux that is the only way, and the guest is of the host's kind.
-AGENT_ARCH ?= $(if $(filter Linux,$(OS)),,$(subst arm64,aarch64,$(shell uname -m)))
+# is no Linux that is the only way, and without AGENT_ARCH the guest is of the host's kind.
+AGENT_BY_ZIG := $(or $(AGENT_ARCH),$(if $(filter Linux,$(OS)),,$(subst arm64,aarch64,$(shell uname -m))))
 AGENT     ?= $B/awsocks-agent
 AGENT_CC  ?= $(STATIC_CC)
 AGENT_SRC := $(filter-out $(NOT_OURS),$(wildcard cmd/agent/*.c cmd/bridge/ev*.c vm/link*.c vm/frame*.c)) \
              cmd/bridge/std_fds.c vm/guard.c stream/stream.c net/addr.c net/host_kind.c net/sock_linux.c \
              $(patsubst %,base/%.c,buf clock err mem memx str)
-ifeq ($(AGENT_ARCH),)
+ifeq ($(AGENT_BY_ZIG),)
 build-agent: $(AGENT)
 else
 build-agent:
 	@sh tests/setup-zig.sh
-	@$(MAKE) -s OS=Linux AGENT_ARCH= AGENT=$B/awsocks-agent-$(AGENT_ARCH) build-agent \
-		AGENT_CC="$(CURDIR)/build-zig/zig cc -target $(AGENT_ARCH)-linux-musl"
+	@$(MAKE) -s OS=Linux AGENT_ARCH= AGENT=$B/awsocks-agent$(addprefix -,$(AGENT_ARCH)) build-agent \
+		AGENT_CC="$(CURDIR)/build-zig/zig cc -target $(AGENT_BY_ZIG)-linux-musl"
 endif
 $(AGENT).obj/%.o: %.c
 	@mkdir -p $(@D); echo "  AGENT-CC $<"; $(AGENT_CC) $(STATIC_CFLAGS) -c $< -o $@
