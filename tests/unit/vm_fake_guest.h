@@ -156,12 +156,13 @@ static int guest(const char *conf, const char *accel, const char *path)
 	if (!read_settings(conf, &s))
 		return 97;
 	starts = count_start(conf, accel);
-	if (strcmp(s.mode, "crash") == 0 || (strcmp(s.mode, "flaky") == 0 && starts < 3)) {
+	if (strcmp(s.mode, "crash") == 0 || (strcmp(s.mode, "flaky") == 0 && starts < 3) ||
+	    (strcmp(s.mode, "kvmless") == 0 && strcmp(accel, "kvm") == 0)) {
 		fprintf(stderr, "first\n\ncannot\x1b boot\n");
 		return 1;
 	}
 	if (strcmp(s.mode, "silent") == 0 ||
-	    (strcmp(s.mode, "kvmless") == 0 && strcmp(accel, "kvm") == 0)) {
+	    (strcmp(s.mode, "kvmhangs") == 0 && strcmp(accel, "kvm") == 0)) {
 		printf("console: panic");
 		fflush(stdout);
 		for_ever();
