@@ -108,7 +108,9 @@ static void set_opts(struct vm_conn *c, const struct vm_conn_opts *o)
 struct vm_conn *vm_conn_new(int fd, const struct vm_conn_opts *o, const struct vm_conn_handler *h,
 			    void *arg, struct err *e)
 {
-	const struct link_opts link = { .role = LINK_HOST, .window = CONN_WINDOW };
+	const struct link_opts link = { .role = LINK_HOST,
+					.window = CONN_WINDOW,
+					.budget = CONN_BUDGET };
 	struct vm_conn *c = mem_alloc(sizeof(*c));
 
 	if (!c) {
