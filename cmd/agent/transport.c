@@ -44,13 +44,17 @@ static int find_virtio(const struct conf *c)
 {
 	DIR *all = opendir("/sys/class/virtio-ports");
 	const struct dirent *d;
-	int fd = -1;
+	int fd = -1, sys = ENODEV;
 
-	while (all && fd < 0 && (d = readdir(all)) != NULL)
-		if (d->d_name[0] != '.' && has_name(d->d_name, c->port_name))
-			fd = open_port(d->d_name);
+	while (all && fd < 0 && (d = readdir(all)) != NULL) {
+		if (d->d_name[0] == '.' || !has_name(d->d_name, c->port_name))
+			continue;
+		fd = open_port(d->d_name);
+		sys = errno;
+	}
 	if (all)
 		closedir(all);
+	errno = sys;
 	return fd;
 }
 
