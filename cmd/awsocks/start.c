@@ -445,7 +445,7 @@ int cmd_start(int argc, char **argv)
 {
 	struct run r = { .notify.fd = -1, .confine.vm = &r.vm };
 	struct err e = { 0 };
-	int status;
+	int status = 0;
 
 	if (setup_load(&r.setup, argc, argv, NULL, NULL, NULL, &e) != 0)
 		return command_fail(&e);

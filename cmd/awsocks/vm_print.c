@@ -52,11 +52,9 @@ static void print_list(const struct cJSON *vm, const char *key, const char *name
 	if (!list || !list->child)
 		return;
 	printf("  %-16s ", name);
-	cJSON_ArrayForEach(item, list)
-	{
+	for (item = list->child; item; item = item->next)
 		printf("%s%s", item == list->child ? "" : ", ",
 		       cJSON_IsString(item) ? item->valuestring : "?");
-	}
 	printf("\n");
 }
 
