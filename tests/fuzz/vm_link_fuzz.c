@@ -18,7 +18,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 
-enum { USERS = 64, STREAMS = 8, BUDGET = 128 << 10, WINDOW = 8 << 10, SEND = 4096 };
+enum { USERS = 64, STREAMS = 8, BUDGET = 32 << 10, WINDOW = 16 << 10, SEND = 4096 };
 
 struct user {
 	struct stream *s;
@@ -111,7 +111,7 @@ static void attach(struct world *w, struct stream *s)
 
 	if (!s)
 		return;
-	if (w->users >= USERS) { /* too many for one run: nobody wants it */
+	if (w->users == USERS) { /* too many for one run: nobody wants it */
 		stream_abort(s);
 		return;
 	}
@@ -119,8 +119,8 @@ static void attach(struct world *w, struct stream *s)
 	u->s = s;
 	u->w = w;
 	stream_attach(s, &user_handler, u);
-	u->credit = 3000;
-	stream_credit(s, 3000);
+	u->credit = 300;
+	stream_credit(s, 300);
 }
 
 /* --- owner of the link --- */
@@ -246,7 +246,7 @@ static void feed_frame(struct world *w, struct input *in, size_t cut)
 					 FRAME_EOF,       FRAME_RESET,   FRAME_STOP,   FRAME_DATA,
 					 FRAME_OPEN,      FRAME_OPENED,  FRAME_GOODBYE };
 	uint8_t frame[FRAME_HEAD + 2048], type = types[next(in) % sizeof(types)];
-	uint32_t id = next(in);
+	uint32_t id = next(in) % 24;
 	size_t n = next(in);
 
 	if (type == FRAME_DATA)
@@ -263,8 +263,8 @@ static void feed_frame(struct world *w, struct input *in, size_t cut)
 static void greet(struct world *w)
 {
 	uint8_t p[FRAME_HEAD + FRAME_CONTROL_MAX];
-	struct frame_hello h = { .least = 1, .most = 1, .window = 6000, .streams_max = STREAMS };
-	struct frame_welcome m = { 1, 0, 6000 };
+	struct frame_hello h = { .least = 1, .most = 1, .window = 1500, .streams_max = STREAMS };
+	struct frame_welcome m = { 1, 0, 1500 };
 	size_t n;
 
 	if (w->role == LINK_HOST) {
@@ -330,7 +330,7 @@ static void pull_all(struct world *w)
 static void own_stream(struct world *w, struct input *in)
 {
 	static const uint8_t bytes[4096] = { 0 };
-	struct user *u = &w->user[next(in) % USERS];
+	struct user *u = &w->user[next(in) % (w->users ? w->users : 1)];
 	uint8_t act = next(in), n = next(in);
 
 	if (!u->s)

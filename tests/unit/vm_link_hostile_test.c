@@ -307,6 +307,29 @@ static void after_stop_all_is_ignored(void **state)
 	end();
 }
 
+/* A frame is half there when its stream goes: the rest of it is nobody's. */
+static void stream_goes_within_a_frame(void **state)
+{
+	uint8_t p[FRAME_HEAD + 100] = { 0 }, out[8192];
+	struct user a, b;
+
+	(void)state;
+	begin();
+	rig_open(&host, &guest, &a, &b);
+	stream_credit(a.s, 10);
+	frame_head_write(p, FRAME_DATA, 100, 1);
+	assert_int_equal(link_input(host.l, p, 50, &e), 0);
+	assert_int_equal(link_held(host.l), 32);
+	stream_abort(a.s);
+	link_run(host.l);
+	assert_int_equal(link_pull(host.l, out, sizeof(out)), FRAME_HEAD);
+	assert_int_equal(link_streams(host.l) + link_held(host.l), 0);
+	assert_int_equal(link_input(host.l, p + 50, sizeof(p) - 50, &e), 0);
+	assert_int_equal(a.n, 10);
+	rig_pump(&host, &guest);
+	end();
+}
+
 static void hello_must_be_first(void **state)
 {
 	static const uint8_t types[] = { FRAME_LOG, FRAME_NETWORK, FRAME_DATA, FRAME_PING };
@@ -442,6 +465,7 @@ int main(void)
 		cmocka_unit_test(too_many),
 		cmocka_unit_test(of_streams_that_are_gone),
 		cmocka_unit_test(after_stop_all_is_ignored),
+		cmocka_unit_test(stream_goes_within_a_frame),
 		cmocka_unit_test(hello_must_be_first),
 		cmocka_unit_test(welcome_that_does_not_fit),
 		cmocka_unit_test(no_version_in_common),
