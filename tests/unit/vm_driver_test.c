@@ -70,7 +70,7 @@ static void qemu_line(void **state)
 	assert_string_equal(c.argv[0], spec.program);
 	assert_null(c.argv[c.count]);
 	assert_true(has("-nodefaults") && has("-no-user-config") && has("-no-reboot"));
-	assert_true(has_pair("-accel", "tcg,tb-size=32") && has_pair("-cpu", "max"));
+	assert_true(has_pair("-accel", "tcg,tb-size=32") && has_pair("-cpu", "max,-erms,-fsrm"));
 	assert_true(has_pair("-m", "128") && has_pair("-smp", "1"));
 	/* a word by itself: its commas are not doubled */
 	assert_true(has_pair("-kernel", "/k/vm,linuz"));
