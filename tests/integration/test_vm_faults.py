@@ -1,0 +1,373 @@
+"""VM mode, when something breaks: nothing waits longer than its limit, nothing is left over, those who were connected
+are told, and service returns by itself. Most of it with the agent as a process, what is QEMU's with QEMU.
+"""
+import contextlib
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+import client
+import harness
+import vm_world
+from vm_world import DIGEST, ECHO, NET, SITE, SOURCE
+
+DRIVERS = ["process", pytest.param("qemu", marks=pytest.mark.nosan)]
+# With QEMU in `make test-long`: there nothing is QEMU's own.
+PROCESS = ["process", pytest.param("qemu", marks=[pytest.mark.nosan, pytest.mark.long])]
+MIB = 1 << 20
+VM_DIRECT = ("--route-default", "vm-direct")
+
+
+@pytest.fixture(scope="module")
+def everywhere():
+    if vm_world.why_not("process"):
+        pytest.skip(vm_world.why_not("process"))
+    with vm_world.World() as world:
+        yield world
+
+
+@pytest.fixture
+def world(everywhere):
+    """Its proxies end with the test."""
+    before = everywhere.end
+    with contextlib.ExitStack() as everywhere.end:
+        yield everywhere
+        for proxy in everywhere.proxies:
+            if proxy.running():
+                assert proxy.stop() == 0, proxy.log()
+            proxy.check_clean()
+        everywhere.proxies.clear()
+    everywhere.end = before
+
+
+@pytest.fixture(params=DRIVERS)
+def driver(request):
+    if vm_world.why_not(request.param):
+        pytest.skip(vm_world.why_not(request.param))
+    return request.param
+
+
+def running(proxy):
+    """What `vm status` says once the VM runs."""
+    return harness.wait_for(lambda: proxy.vm()["state"] == "running" and proxy.vm(), vm_world.BOOT_S, "the VM to run")
+
+
+def works(proxy):
+    with client.socks5(proxy.plain, NET, ECHO) as s:
+        s.sendall(b"to and fro")
+        assert client.read_exactly(s, 10) == b"to and fro"
+    return True
+
+
+def works_again(proxy):
+    """Service returns by itself: what fails meanwhile has a reply."""
+    def attempt():
+        try:
+            return works(proxy)
+        except (client.Refused, OSError):
+            return False
+    harness.wait_for(attempt, vm_world.BOOT_S, "service to return: " + proxy.log()[-2000:])
+
+
+def ends(s, limit_s):
+    """Whoever holds this stream is told within the limit."""
+    s.settimeout(limit_s)
+    with contextlib.suppress(ConnectionError):
+        while s.recv(1 << 16):
+            pass
+
+
+def gone(pid):
+    harness.wait_for(lambda: not alive(pid), what=f"the end of {pid}")
+
+
+def alive(pid):
+    """Running, and not a zombie that nobody reaps."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="latin-1") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def left_over(proxy):
+    """Processes that know of this awsocks' folder."""
+    return {pid: line for pid, line in vm_world.processes(proxy.env["HOME"]).items() if alive(pid)}
+
+
+@pytest.mark.parametrize("driver", PROCESS, indirect=True)
+def test_the_vm_is_asked_to_end(world, driver):
+    the_vm_dies(world, driver, signal.SIGTERM)
+
+
+def test_the_vm_is_killed(world, driver):
+    the_vm_dies(world, driver, signal.SIGKILL)
+
+
+def the_vm_dies(world, driver, how):
+    proxy = world.awsocks(*VM_DIRECT, driver=driver)
+    with client.socks5(proxy.plain, NET, ECHO) as s:
+        s.sendall(b"x")
+        assert s.recv(1) == b"x"
+        before = running(proxy)
+        os.kill(before["pid"], how)
+        ends(s, 10)
+    works_again(proxy)
+    after = running(proxy)
+    assert after["pid"] != before["pid"] and after["restarts"] == before["restarts"] + 1
+    gone(before["pid"])
+
+
+@pytest.mark.parametrize("driver", PROCESS, indirect=True)
+def test_a_dial_waits_for_the_next_vm(world, driver):
+    """Somebody who comes while it boots again is served, late."""
+    proxy = world.awsocks(*VM_DIRECT, driver=driver)
+    assert works(proxy)
+    os.kill(running(proxy)["pid"], signal.SIGKILL)
+    harness.wait_for(lambda: proxy.vm()["state"] != "running" or proxy.vm()["restarts"] > 0, what="its end to be seen")
+    assert works(proxy)
+
+
+def test_awsocks_is_killed(world, driver):
+    proxy = world.awsocks(*VM_DIRECT, driver=driver)
+    assert works(proxy)
+    pid = running(proxy)["pid"]
+    os.kill(proxy.pid, signal.SIGKILL)
+    proxy.child.wait(10)
+    gone(pid)
+    harness.wait_for(lambda: not left_over(proxy), what="all of its processes to end")
+
+
+def test_awsocks_is_killed_and_nobody_kills_the_vm(world, driver):
+    """As on systems where a child is not told of its parent's end: the link's end is news enough."""
+    program = world.wrapper(vm_world.qemu() if driver == "qemu" else world.seen(vm_world.agent()), dies=False)
+    proxy = world.awsocks(*VM_DIRECT, driver=driver, program=program)
+    assert works(proxy)
+    pid = running(proxy)["pid"]
+    os.kill(proxy.pid, signal.SIGKILL)
+    proxy.child.wait(10)
+    gone(pid)
+
+
+def test_a_start_after_a_kill(world):
+    """In the same folders: what the first one left is in nobody's way, and gone in the end."""
+    first = world.awsocks(*VM_DIRECT, driver="process")
+    assert works(first)
+    os.kill(first.pid, signal.SIGKILL)
+    first.child.wait(10)
+    proxy = world.again(first)
+    assert works(proxy)
+    assert proxy.stop() == 0
+    assert files(proxy) == [] and not left_over(proxy)
+
+
+def files(proxy):
+    """What is left of the VM in awsocks' folders for things of now: runtime and temporary."""
+    found = []
+    for folder, _, names in os.walk(os.path.join(proxy.env["HOME"], "run")):
+        found += [os.path.join(folder, name) for name in names]
+    return found
+
+
+@pytest.mark.parametrize("driver", PROCESS, indirect=True)
+def test_a_clean_end_leaves_nothing(world, driver):
+    proxy = world.awsocks(*VM_DIRECT, driver=driver)
+    assert works(proxy)
+    pid = running(proxy)["pid"]
+    assert proxy.stop() == 0
+    assert not alive(pid) and files(proxy) == [] and not left_over(proxy)
+
+
+def test_a_vm_that_hangs(world, driver):
+    """It says nothing any more: it is ended, and another one takes its place."""
+    proxy = world.awsocks(*VM_DIRECT, driver=driver)
+    with client.socks5(proxy.plain, NET, ECHO) as s:
+        s.sendall(b"x")
+        assert s.recv(1) == b"x"
+        pid = running(proxy)["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        ends(s, 60)
+    gone(pid)
+    works_again(proxy)
+
+
+def test_a_full_link(world, driver):
+    """The guest stands still while much is sent: the sender waits, nothing grows, and nothing is lost."""
+    size = 24 * MIB
+    proxy = world.awsocks(*VM_DIRECT, driver=driver)
+    with client.socks5(proxy.plain, NET, DIGEST) as s, client.socks5(proxy.plain, NET, ECHO) as other:
+        pid = running(proxy)["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        s.setblocking(False)
+        data, sent = b"".join(harness.pattern(size)), 0
+
+        def blocked():
+            nonlocal sent
+            now = sent
+            with contextlib.suppress(BlockingIOError):
+                while sent < size:
+                    sent += s.send(data[sent:sent + 65536])
+            return now == sent
+        harness.wait_for(blocked, what="the link to be full")
+        assert 0 < sent < 8 * MIB
+        os.kill(pid, signal.SIGCONT)
+        s.setblocking(True)
+        s.settimeout(vm_world.BOOT_S)
+        s.sendall(data[sent:])
+        s.shutdown(socket.SHUT_WR)
+        assert client.read_to_end(s).decode() == f"{size} {harness.pattern_digest(size)}"
+        other.sendall(b"x")
+        assert client.read_exactly(other, 1) == b"x"
+    assert running(proxy)["restarts"] == 0
+
+
+@pytest.mark.parametrize("driver", PROCESS, indirect=True)
+def test_stopped_and_started_by_command(world, driver):
+    proxy = world.awsocks(*VM_DIRECT, driver=driver)
+    with client.socks5(proxy.plain, NET, ECHO) as s:
+        s.sendall(b"x")
+        assert s.recv(1) == b"x"
+        pid = running(proxy)["pid"]
+        proxy.ctl("vm", "stop")
+        ends(s, 10)
+    gone(pid)
+    assert proxy.vm()["state"] == "stopped"
+    with pytest.raises(client.Refused) as refused:
+        works(proxy)
+    assert refused.value.code in (1, 2, 3), refused.value.code
+    assert proxy.vm()["state"] == "stopped" and "vm start" in proxy.audit()[-1]["error"]
+    proxy.ctl("vm", "start")
+    works_again(proxy)
+    assert running(proxy)["pid"] != pid
+
+
+def test_on_demand(world, driver):
+    """No VM before somebody needs one."""
+    proxy = world.awsocks(*VM_DIRECT, "--route-direct", "*.nowhere.example", "--vm-start", "on-demand", driver=driver)
+    assert proxy.vm()["state"] == "stopped"
+    with pytest.raises(client.Refused):
+        client.socks5(proxy.plain, "a.nowhere.example", 80)
+    assert proxy.vm()["state"] == "stopped" and "virtio" not in str(left_over(proxy))
+    assert works(proxy)
+    assert running(proxy)["pid"] > 0
+
+
+def test_lazy(world, driver):
+    """The listeners are there at once, and who comes while the VM boots is served when it has booted."""
+    gate = os.path.join(world.new_folder("gate"), "open")
+    program = world.wrapper(vm_world.qemu() if driver == "qemu" else world.seen(vm_world.agent()), gate=gate)
+    proxy = world.awsocks(*VM_DIRECT, driver=driver, program=program)
+    with client.dial(proxy.plain) as s:
+        s.sendall(b"\5\1\0")
+        assert client.read_exactly(s, 2) == b"\5\0"
+        s.sendall(b"\5\1\0" + client.socks5_address(NET) + ECHO.to_bytes(2, "big"))
+        harness.wait_for(lambda: proxy.vm()["state"] == "starting", what="the boot")
+        s.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            s.recv(1)
+        with open(gate, "w", encoding="ascii"):
+            pass
+        s.settimeout(vm_world.BOOT_S)
+        assert client.read_exactly(s, 10)[:2] == b"\5\0"
+        s.sendall(b"x")
+        assert client.read_exactly(s, 1) == b"x"
+
+
+@pytest.mark.parametrize("driver", PROCESS, indirect=True)
+def test_an_end_while_it_boots(world, driver):
+    program = world.wrapper(vm_world.qemu() if driver == "qemu" else world.seen(vm_world.agent()),
+                            gate=os.path.join(world.new_folder("gate"), "closed"))
+    proxy = world.awsocks(*VM_DIRECT, driver=driver, program=program)
+    harness.wait_for(lambda: proxy.vm()["state"] == "starting", what="the boot")
+    assert proxy.stop() == 0
+    assert files(proxy) == [] and not left_over(proxy)
+
+
+@pytest.mark.parametrize("driver", PROCESS, indirect=True)
+def test_two_side_by_side(world, driver):
+    one, two = (world.awsocks(*VM_DIRECT, driver=driver) for _ in range(2))
+    assert works(one) and works(two)
+    assert running(one)["pid"] != running(two)["pid"]
+    assert one.stop() == 0
+    assert works(two)
+    assert running(two)["restarts"] == 0
+
+
+def test_a_vm_that_does_not_start(world):
+    """Its reason is told, and once it can start it does."""
+    program = world.script("agent-of-a-test", "#!/bin/sh\necho this agent is broken >&2\nexit 3\n")
+    proxy = world.awsocks(*VM_DIRECT, driver="process", program=program)
+    with pytest.raises(client.Refused) as refused:
+        works(proxy)
+    assert refused.value.code in (1, 3, 4, 6), refused.value.code
+    told = harness.wait_for(lambda: proxy.vm()["state"] == "failed" and proxy.vm(), what="the failure")
+    assert told["reason"]
+    assert "this agent is broken" in proxy.ctl("vm", "console").stdout.decode() + proxy.log()
+    world.script("agent-of-a-test", open(world.wrapper(world.seen(vm_world.agent())), encoding="utf-8").read())
+    works_again(proxy)
+
+
+def test_a_vm_that_says_nothing(world):
+    proxy = world.awsocks(*VM_DIRECT, "--vm-boot-timeout", "1s", driver="process",
+                          program=world.script("silent-agent", "#!/bin/sh\nexec sleep 1000\n"))
+    with pytest.raises(client.Refused) as refused:
+        works(proxy)
+    assert refused.value.code in (1, 3, 4, 6), refused.value.code
+    harness.wait_for(lambda: proxy.vm()["starts"] >= 2, what="another try")
+    assert proxy.stop() == 0
+    assert not left_over(proxy)
+
+
+@pytest.mark.parametrize("kind", ["zeros", "random", "http", "half", "nonce", "version", "window", "credit",
+                                  "stream", "length"])
+def test_garbage(world, kind):
+    """Whatever the guest says, it is the guest that ends; the next one, in order, serves."""
+    turn = os.path.join(world.new_folder("garbage"), "second")
+    program = world.garbage(kind, turn)
+    proxy = world.awsocks(*VM_DIRECT, "--vm-boot-timeout", "20s", driver="process", program=program)
+    works_again(proxy)
+    assert proxy.running() and os.path.exists(turn)
+    assert running(proxy)["starts"] >= 2
+    proxy.check_clean()
+
+
+def test_dials_have_a_limit(world):
+    """A VM that never comes up: who waits is told."""
+    gate = os.path.join(world.new_folder("gate"), "closed")
+    proxy = world.awsocks(*VM_DIRECT, "--vm-boot-timeout", "2s", driver="process",
+                          program=world.wrapper(world.seen(vm_world.agent()), gate=gate))
+    begun = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(client.Refused) as refused:
+            works(proxy)
+        assert refused.value.code in (1, 3, 4, 6)
+    assert time.monotonic() - begun < vm_world.BOOT_S       # a limit, and no measure
+
+
+@pytest.mark.parametrize("driver", PROCESS, indirect=True)
+def test_the_source_is_not_read_ahead(world, driver):
+    """What nobody reads is not taken from the outside without end either."""
+    proxy = world.awsocks(*VM_DIRECT, driver=driver)
+    with client.socks5(proxy.plain, NET, SOURCE) as s:
+        at = [-1]
+
+        def stands():
+            now, last = world.source.sent, at[0]
+            at[0] = now
+            return now == last and now > 0
+        harness.wait_for(stands, vm_world.BOOT_S, "the source to stall")
+        assert s.recv(1)
+        assert vm_world.fetch(proxy.plain, world.new_folder("got"), MIB, SITE) == harness.pattern_digest(MIB)
+
+
+def test_a_guest_that_talks_without_end(world):
+    """It costs the log a bounded part, and nobody else's service."""
+    program = world.garbage("flood", os.path.join(world.new_folder("flood"), "second"))
+    proxy = world.awsocks(*VM_DIRECT, "--route-direct", "127.0.0.1", driver="process", program=program)
+    harness.wait_for(lambda: "level=error x" in proxy.log() or proxy.vm()["starts"] > 1, what="its first words")
+    assert proxy.vm()["state"]
+    assert "\x1b" not in proxy.log() and os.path.getsize(proxy.log_path) < 8 * MIB
+    assert proxy.stop() == 0
