@@ -12,6 +12,7 @@
 #   make bench          against the peers that apt has; ROUNDS=7 for figures to keep
 #   make bench-ssm      over SSM sessions, against the emulator
 #   make bench-flood    what a flood at one listener costs those of another
+#   make bench-vm       boot, throughput and memory of VM mode
 #   make clients-table  which client honours which proxy variable, into docs/CLIENTS.md
 #   make check-macos    compiles and links, on Linux, all that macOS builds
 #   make lint fuzz install clean
@@ -79,7 +80,7 @@ SUPPORT := $(filter-out $(MEM_FAIL),$(patsubst %.c,$B/obj/%.o,$(wildcard tests/s
 NEED    := $(if $(PKG_LIBS),,need-setup)
 
 .PHONY: all lib build-agent unit-build test-unit test-tools test test-long lint check-macos fuzz fuzz-build bench \
-	bench-ssm bench-flood bench-workers bench-docs clients-table demo install clean setup need-setup man
+	bench-ssm bench-flood bench-vm bench-workers bench-docs clients-table demo install clean setup need-setup man
 .SECONDARY:
 .DELETE_ON_ERROR:
 # The agent is a Linux program: elsewhere it needs a compiler for that, and is built when asked for.
@@ -192,7 +193,8 @@ test-unit: $(TESTS)
 # Programs that tests in Python run: built before them, not by two of them at once. Those that
 # make load are no part of what is tested: never sanitized.
 TOOL_CFLAGS = $(LANG_FLAGS) $(WARN) -MMD -MP -O2 -g
-LOAD_TOOLS := $(if $(filter Linux,$(OS)),$B/tools/soakload $B/tools/socksbench $B/tools/vsockback)
+LOAD_TOOLS := $(if $(filter Linux,$(OS)),$B/tools/soakload $B/tools/socksbench $B/tools/vsockback \
+              $B/tools/vm-bare $B/tools/vm-guest)
 $B/tools/obj/%.o: tests/%.c
 	@mkdir -p $(@D); echo "  CC $<"; $(CC) $(TOOL_CFLAGS) -c $< -o $@
 $B/tools/soakload: $(patsubst tests/%.c,$B/tools/obj/%.o,$(wildcard tests/soak/*.c))
@@ -201,6 +203,14 @@ $B/tools/vsockback: $(patsubst tests/%.c,$B/tools/obj/%.o,$(wildcard tests/vsock
 	@$(CC) $^ -o $@
 $B/tools/socksbench: tests/bench/socksbench.c
 	@mkdir -p $(@D); echo "  CC $<"; $(CC) -std=gnu11 -O2 -Wall -Wextra $< -o $@
+# What the VM benchmark boots: static, as the agent is.
+VM_INIT_CC := $(shell command -v musl-gcc || echo $(CC)) -static -s $(LANG_FLAGS) $(WARN) -O2
+VM_GUEST   := tests/bench/vm/boot.c tests/bench/vm/guest.c $(wildcard vm/link*.c vm/frame*.c) \
+              net/addr.c stream/stream.c $(patsubst %,base/%.c,buf clock err log mem memx str)
+$B/tools/vm-bare: tests/bench/vm/boot.c tests/bench/vm/bare.c
+	@mkdir -p $(@D); echo "  CC $@"; $(VM_INIT_CC) $^ -o $@
+$B/tools/vm-guest: $(VM_GUEST) $(wildcard vm/*.h)
+	@mkdir -p $(@D); echo "  CC $@"; $(VM_INIT_CC) -Wl,--gc-sections -ffunction-sections $(VM_GUEST) -o $@
 test-tools: $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*_cli.c)) $(LOAD_TOOLS)
 
 # Fuzz targets: make fuzz SECS=10. Each runs on its corpus in tests/corpus/NAME.
@@ -254,6 +264,11 @@ bench-flood:
 	@sh tests/setup.sh bench
 	@MAKEFLAGS= MAKELEVEL= $(MAKE) -s all test-tools
 	@/usr/bin/env python3 -B tests/bench/flood.py --rounds $(or $(ROUNDS),3) $(BENCH_ARGS)
+
+bench-vm:
+	@sh tests/setup.sh test
+	@MAKEFLAGS= MAKELEVEL= $(MAKE) -s all test-tools
+	@/usr/bin/env python3 -B tests/bench/vm.py --rounds $(or $(ROUNDS),3) $(BENCH_ARGS)
 
 bench-workers:
 	@sh tests/setup.sh bench

@@ -87,7 +87,7 @@ static void attempt_failed(struct machine *m, const struct err *cause)
 		machine_fail(m, &why);
 }
 
-static void hello_overdue(void *arg)
+static void hello_limit_over(void *arg)
 {
 	struct machine *m = arg;
 	struct err why;
@@ -96,14 +96,6 @@ static void hello_overdue(void *arg)
 		      m->opts.driver->name,
 		      (unsigned long long)(loop_now_ms(m->loop) - m->started_ms));
 	attempt_failed(m, &why);
-}
-
-/* Was it this process that slept? Then its word is here already, and no accelerator is blamed. */
-static void hello_limit_over(void *arg)
-{
-	struct machine *m = arg;
-
-	timer_arm(m->loop, &m->limit, MACHINE_OVERTIME_MS, hello_overdue, m);
 }
 
 /* It ends by itself when its link does; this one did not. */
@@ -204,34 +196,19 @@ static unsigned hello_limit(const struct machine *m)
 	return m->rung + 1 < m->rungs && ms < m->opts.boot_ms ? ms : m->opts.boot_ms;
 }
 
-static void no_link(struct machine *m, const struct err *why)
-{
-	if (m->opts.driver->transport != VM_VSOCK)
-		link_lost(m, why);
-	else /* the guest tries again */
-		log_warn("vm", "%s", why->msg);
-}
-
 static void on_link(void *arg, int fd)
 {
 	struct machine *m = arg;
 	struct vm_conn_opts o = { .loop = m->loop,
-				  .hello_ms = 2 * hello_limit(m), /* ours is the one that counts */
+				  .hello_ms = hello_limit(m),
 				  .network_ms = m->opts.boot_ms,
 				  .alone = m->opts.driver->alone,
 				  .capture = m->opts.capture };
-	struct guest *g;
+	struct guest *g = m->guest ? NULL : mem_alloc(sizeof(*g));
 	struct err e;
 
-	if (m->guest) {
+	if (!g) { /* has its guest already, or has no memory */
 		close(fd);
-		return;
-	}
-	g = mem_alloc(sizeof(*g));
-	if (!g) {
-		close(fd);
-		(void)err_set(&e, ERR_NOMEM, "link");
-		no_link(m, &e);
 		return;
 	}
 	make_room(m);
@@ -241,7 +218,7 @@ static void on_link(void *arg, int fd)
 	g->conn = vm_conn_new(fd, &o, &conn_handler, g, &e);
 	if (!g->conn) {
 		mem_free(g);
-		no_link(m, &e);
+		log_warn("vm", "%s", e.msg);
 		return;
 	}
 	list_add_tail(&m->guests, &g->node);

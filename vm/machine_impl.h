@@ -21,7 +21,6 @@ enum {
 	MACHINE_LINE = 200,
 	MACHINE_GUESTS = 8, /* connections that have not said HELLO yet */
 	MACHINE_RUNGS = 3,
-	MACHINE_OVERTIME_MS = 200,  /* behind the limit for the HELLO */
 	MACHINE_QUICK = 5,          /* failures in a row, then it is started when needed only */
 	MACHINE_LONG_MS = 30000,    /* what ran for so long starts again at once */
 	MACHINE_SHUTDOWN_MS = 2000, /* to power off; and then to die */

@@ -1,7 +1,6 @@
 /*
  * Accelerators that do not work here, remembered: a broken KVM costs its whole limit at each start
- * otherwise. The verdict holds for this kernel and this QEMU, and for 30 days (a host that was only
- * too busy gets another try); a start by command tries all anew.
+ * otherwise. The verdict holds for this kernel and this QEMU; a start by command tries all anew.
  *
  *     awsocks-vm-verdicts 1
  *     kvm RELEASE MTIME SIZE PATH
@@ -22,7 +21,7 @@
 #include "vm/machine_impl.h"
 
 static const char first_line[] = "awsocks-vm-verdicts 1\n";
-enum { FILE_MAX = 8192, DAYS = 30 };
+enum { FILE_MAX = 8192 };
 
 static void make_key(struct machine *m)
 {
@@ -38,26 +37,15 @@ static void make_key(struct machine *m)
 		m->key[0] = '\0';
 }
 
-static bool is_old(const struct machine *m, int fd)
-{
-	int64_t now = clock_wall_ms(loop_clock(m->loop)) / 1000;
-	struct stat st;
-
-	return fstat(fd, &st) != 0 || now - st.st_mtime > (int64_t)DAYS * 24 * 3600;
-}
-
 /* NUL-terminated; false: there is none, or none of any use. */
-static bool read_file(const struct machine *m, char *text)
+static bool read_file(const char *path, char *text)
 {
-	const char *path = m->opts.verdicts;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), sys;
 	size_t n = 0;
-	bool old;
 
 	if (fd < 0 && errno == ENOENT)
 		return false;
 	sys = fd < 0 ? errno : file_read_all(fd, text, FILE_MAX, &n);
-	old = fd >= 0 && is_old(m, fd);
 	if (fd >= 0)
 		close(fd);
 	text[n < FILE_MAX ? n : 0] = '\0';
@@ -66,7 +54,7 @@ static bool read_file(const struct machine *m, char *text)
 	else if (!str_starts(text, first_line) || strlen(text) != n)
 		log_warn("vm", "%s: not a file of verdicts: accelerators are tried anew", path);
 	else
-		return !old;
+		return true;
 	return false;
 }
 
@@ -91,7 +79,7 @@ void verdicts_load(struct machine *m)
 	if (!m->opts.verdicts || !*m->key || m->rungs < 2)
 		return;
 	text = mem_alloc(FILE_MAX + 1);
-	if (text && read_file(m, text))
+	if (text && read_file(m->opts.verdicts, text))
 		for (const char *at = text; *at; at += strcspn(at, "\n"), at += *at == '\n')
 			read_line(m, at, strcspn(at, "\n"));
 	mem_free(text);
