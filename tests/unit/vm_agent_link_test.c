@@ -357,6 +357,35 @@ static void readers_that_do_not_read(void **state)
 		      STREAMS - 8, (unsigned long long)f->held_most / 1024, resident(f));
 }
 
+static bool readers_have_read(struct fix *f)
+{
+	for (size_t i = 0; i < f->count; i++)
+		if (f->flows[i].moved < f->flows[i].goal)
+			return false;
+	return true;
+}
+
+/* They were quick, so that their windows have grown; now they stand. */
+static void readers_that_stop(void **state)
+{
+	struct fix *f = *state;
+
+	begin_agent(f, 0);
+	for (int i = 0; i < STREAMS - 8; i++)
+		flow_open(f, SOURCE, false)->goal = 2 * 1024 * 1024;
+	run_until(f, readers_have_read);
+	for (size_t i = 0; i < f->count; i++)
+		f->flows[i].stalled = true;
+	run_until(f, holds_all_it_will);
+	for (int i = 0; i < 3; i++)
+		flow_open(f, SOURCE, false);
+	run_until(f, others_done);
+	assert_false(f->lost);
+	assert_true(f->held_most <= 64 * 1024 * 1024);
+	print_message("          held for %d streams: %llu KiB; the agent's RSS: %lu KiB\n",
+		      STREAMS - 8, (unsigned long long)f->held_most / 1024, resident(f));
+}
+
 static void servers_that_do_not_read(void **state)
 {
 	struct fix *f = *state;
@@ -561,6 +590,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(readers_that_do_not_read),
+		T(readers_that_stop),
 		T(servers_that_do_not_read),
 		T(an_agent_that_hangs),
 		T(an_agent_that_is_killed),
