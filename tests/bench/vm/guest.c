@@ -21,7 +21,7 @@
 #include "vm/frame.h"
 #include "vm/link.h"
 
-enum { PIECE = 64 * 1024, WINDOW = 256 * 1024, STREAMS = 64, HEAD = 9 };
+enum { PIECE = 64 * 1024, WINDOW = 256 * 1024, STREAMS = 64, HEAD = 9, TURN = 16 };
 
 struct guest {
 	struct link *link;
@@ -224,15 +224,18 @@ static bool write_some(struct guest *g)
 	}
 }
 
+/* The port gives a page at a time: several, before anything else is looked at. */
 static void read_some(struct guest *g)
 {
 	struct err e = { 0 };
-	ssize_t n = read(g->fd, g->in, sizeof(g->in));
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0 || link_input(g->link, g->in, (size_t)n, &e) != 0)
-		boot_off(n == 0 ? NULL : "read");
+	for (int i = 0; i < TURN; i++) {
+		ssize_t n = read(g->fd, g->in, sizeof(g->in));
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n <= 0 || link_input(g->link, g->in, (size_t)n, &e) != 0)
+			boot_off(n == 0 ? NULL : "read");
+	}
 }
 
 static _Noreturn void serve(struct guest *g)
