@@ -26,7 +26,8 @@ struct vm_conn_opts {
 	unsigned network_ms; /* then for an address; 0: 30 s. Dials wait for it */
 	unsigned ping_ms;    /* 0: 10 s */
 	unsigned silent_ms;  /* nothing at all came for so long: the guest hangs; 0: 20 s */
-	bool alone;          /* the NAT is this VM's own (slirp): it has no siblings to be opened */
+	bool alone;          /* the NAT is this VM's own (slirp): it has no siblings to be opened,
+				and its network is known, whatever the guest says */
 	const char *capture; /* file that all bytes of the link are appended to, for tests; NULL:
 				none */
 };

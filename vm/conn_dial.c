@@ -106,6 +106,7 @@ static bool may_reach(struct vm_dial *d, const struct addr *to, struct err *e)
 	const struct frame_network *net = c->has_network ? &c->network : NULL;
 
 	return vm_guard_allow(net, to, d->siblings, e) &&
+	       (!c->opts.alone || vm_guard_allow_slirp(to, e)) &&
 	       (!d->allow || d->allow(d->allow_arg, to, e));
 }
 

@@ -100,3 +100,27 @@ bool vm_guard_allow(const struct frame_network *network, const struct addr *to, 
 		(void)err_set(e, ERR_DENIED, "%s: %s", name, why);
 	return !why;
 }
+
+static bool is_slirps(const struct ip *ip)
+{
+	static const uint8_t v4[] = { [10] = 0xff, [11] = 0xff, [12] = 10, [13] = 0, [14] = 2 };
+	static const uint8_t v6[] = { 0xfe, 0xc0, [7] = 0 };
+
+	return memcmp(ip->byte, v4, sizeof(v4)) == 0 || memcmp(ip->byte, v6, sizeof(v6)) == 0;
+}
+
+bool vm_guard_allow_slirp(const struct addr *to, struct err *e)
+{
+	struct ip inside[HOST_KIND_INSIDE_MAX], ip;
+	bool is_inside = !of(&ip, to) || is_slirps(&ip);
+	size_t count = is_inside ? 0 : ip_inside(&ip, inside);
+	char name[ADDR_TEXT];
+
+	for (size_t i = 0; i < count; i++)
+		is_inside = is_inside || is_slirps(&inside[i]);
+	if (!is_inside)
+		return true;
+	addr_format_host(to, name);
+	(void)err_set(e, ERR_DENIED, "%s: in the network of QEMU's NAT, which is this host", name);
+	return false;
+}

@@ -20,4 +20,8 @@
  * siblings: a rule opens them. */
 bool vm_guard_allow(const struct frame_network *network, const struct addr *to, bool siblings,
 		    struct err *e);
+/* Besides, where the NAT is QEMU's user-mode one, whatever the guest says of its network: in all of
+ * 10.0.2.0/24 and fec0::/64 stand this host's loopback and its name server (libslirp, socket.c:
+ * sotranslate_out()). */
+bool vm_guard_allow_slirp(const struct addr *to, struct err *e);
 #endif

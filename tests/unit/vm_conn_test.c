@@ -519,6 +519,30 @@ static void no_siblings_behind_a_nat_of_its_own(void **state)
 	assert_int_equal(e.code, ERR_DENIED);
 }
 
+/* What stands in QEMU's network is known here, and not by the guest's word. */
+static void a_guest_that_lies_about_its_network(void **state)
+{
+	static const char *const hosts[] = { "10.0.2.2", "10.0.2.77", "::ffff:10.0.2.2",
+					     "64:ff9b::a00:202" };
+	struct frame_network n = { .up = true, .prefix = 32 };
+	struct fix *f = *state;
+	struct err e;
+
+	f->opts.alone = true;
+	begin(f);
+	assert_true(addr_from_literal("192.0.2.200", 0, &n.address));
+	link_network(f->g.link, &n);
+	run_until(f, up);
+	for (size_t i = 0; i < COUNT(hosts); i++) {
+		assert_null(go_to(f, (struct dest){ .host = hosts[i], .port = 80 }, 100, &e));
+		assert_int_equal(e.code, ERR_DENIED);
+	}
+	assert_int_equal(f->g.opens, 0);
+	go(f, "192.0.2.9");
+	run_until(f, done);
+	assert_non_null(f->s);
+}
+
 static bool ask(void *arg, const struct addr *to, struct err *e)
 {
 	struct fix *f = arg;
@@ -720,6 +744,7 @@ int main(void)
 		T(literals_that_nobody_may_reach),
 		T(siblings_by_a_rule),
 		T(no_siblings_behind_a_nat_of_its_own),
+		T(a_guest_that_lies_about_its_network),
 		T(the_guard_of_the_listener_is_asked),
 		T(causes),
 		T(a_guest_that_lies),

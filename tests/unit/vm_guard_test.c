@@ -170,13 +170,41 @@ static void test_v6_network(void **state)
 	assert_true(allowed(&n, "192.0.2.1"));
 }
 
+/* Nothing is asked of the guest. */
+static void test_slirp(void **state)
+{
+	static const char *const closed[] = { "10.0.2.2",         "10.0.2.3",        "10.0.2.4",
+					      "10.0.2.0",         "10.0.2.255",      "fec0::2",
+					      "fec0::3",          "::ffff:10.0.2.2", "fec0::aaaa",
+					      "64:ff9b::a00:2fe", "2002:a00:202::1", NULL };
+	static const char *const open[] = { "10.0.1.255", "10.0.3.0", "192.0.2.1", "2001:db8::1",
+					    NULL };
+	struct err e;
+	struct addr a;
+
+	(void)state;
+	for (const char *const *p = closed; *p; p++) {
+		a = at(*p);
+		if (vm_guard_allow_slirp(&a, &e))
+			fail_msg("%s is allowed", *p);
+		assert_int_equal(e.code, ERR_DENIED);
+	}
+	for (const char *const *p = open; *p; p++) {
+		a = at(*p);
+		if (!vm_guard_allow_slirp(&a, &e))
+			fail_msg("%s is refused", *p);
+	}
+	a = (struct addr){ 0 };
+	assert_false(vm_guard_allow_slirp(&a, &e));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kinds),      cmocka_unit_test(test_neighbours),
 		cmocka_unit_test(test_others),     cmocka_unit_test(test_prefixes),
 		cmocka_unit_test(test_no_address), cmocka_unit_test(test_v6_network),
-		cmocka_unit_test(test_siblings),
+		cmocka_unit_test(test_siblings),   cmocka_unit_test(test_slirp),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
