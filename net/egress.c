@@ -38,6 +38,7 @@ struct egress_dial {
 	struct net_dial *dial;
 	void *far_dial; /* of the egress' way; instead of it */
 	bool for_client;
+	bool tls;
 	bool own; /* the proxy is ourselves */
 	struct addr peer;
 	struct ws_io io;
@@ -279,6 +280,9 @@ static int start(struct egress_dial *d, struct err *e)
 	uint16_t port = d->proxy ? d->proxy->to.port : d->port;
 
 	if (way && way->dial && !egress_stays_here(host)) {
+		if (way->no_clear && !d->tls)
+			return err_set(e, ERR_CONFIG, "%s:%u is asked in clear: not through %s",
+				       d->host, d->port, way->no_clear);
 		d->far_dial = way->dial(way->arg, host, port, d->limit_ms, on_dialed, d, e);
 		return d->far_dial ? 0 : -1;
 	}
@@ -371,7 +375,8 @@ struct egress_dial *egress_dial(struct loop *l, struct egress *g, const struct e
 				   .ca_file = mem_strdup(t->ca_file),
 				   .port = t->port,
 				   .limit_ms = t->limit_ms,
-				   .for_client = t->for_client };
+				   .for_client = t->for_client,
+				   .tls = t->tls };
 	buf_init(&d->answer, ANSWER_MAX);
 	if (g)
 		ws_out_init(&d->out, &g->blocks);

@@ -45,6 +45,9 @@ struct egress_way {
 	/* How long a dial of now may take to begin, besides its limit. */
 	unsigned (*patience_ms)(void *arg);
 	void *arg;
+	/* Whoever makes these connections reads along: what is not TLS up to the far end is refused
+	 * (ERR_CONFIG), with these words for where it would go and what to do. NULL: it may go. */
+	const char *no_clear;
 };
 /* Of dials from now on, those to a proxy too; copied. */
 void egress_set_way(struct egress *, const struct egress_way *);

@@ -88,7 +88,9 @@ static unsigned way_patience(void *arg)
 
 int app_vm_egress(struct app *a, struct err *e)
 {
-	const struct egress_way way = { way_dial, way_cancel, way_patience, a };
+	const struct egress_way way = { way_dial, way_cancel, way_patience, a,
+					"the VM (https:// in the endpoint's URL, or --aws-through "
+					"host)" };
 	const struct egress_opts none = { .loop = a->loop };
 
 	if (!a->machine || a->profile[0].options->aws_through == AWS_THROUGH_HOST)

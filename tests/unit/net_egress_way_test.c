@@ -26,6 +26,7 @@ struct fix {
 	char asked[80];
 	unsigned dials, cancelled;
 	bool hold; /* never answer */
+	const char *no_clear;
 	struct loop_post post;
 	net_dialed_fn *done;
 	void *done_arg;
@@ -120,7 +121,7 @@ static void on_reply(void *arg, const struct http_reply *r, const struct err *wh
 
 static void make(struct fix *f, const char *proxy)
 {
-	struct egress_way way = { way_dial, way_cancel, way_patience, f };
+	struct egress_way way = { way_dial, way_cancel, way_patience, f, f->no_clear };
 	struct egress_opts o = { .http_proxy = proxy, .http_name = "HTTP_PROXY" };
 	struct err e;
 
@@ -235,6 +236,46 @@ static void some_stay_here(void **state)
 	assert_int_equal(f->dials, 0);
 }
 
+/* Session tokens, and the keys that STS gives, would be read by who carries them. */
+static void not_in_clear(void **state)
+{
+	static const char *const urls[] = { "http://sts.example/", "http://10.0.0.1:81/" };
+	struct fix *f = *state;
+	struct err e;
+
+	f->no_clear = "them (do that)";
+	f->hold = true;
+	make(f, NULL);
+	for (size_t i = 0; i < COUNT(urls); i++) {
+		struct http_request r = { .method = "GET", .url = urls[i], .limit_ms = LIMIT_MS };
+
+		assert_null(http_send(f->http, &r, on_reply, f, &e));
+		assert_int_equal(e.code, ERR_CONFIG);
+		assert_non_null(strstr(e.msg, "them (do that)"));
+	}
+	assert_int_equal(f->dials, 0);
+	http_cancel(get(f, "https://sts.example/", false));
+	assert_int_equal(f->dials, 1);
+	http_cancel(get(f, "http://127.0.0.1:1/", false));
+	assert_int_equal(f->dials, 1);
+}
+
+/* Nor to a proxy, whose connection is no more than the next one. */
+static void not_in_clear_by_a_proxy(void **state)
+{
+	struct fix *f = *state;
+	struct http_request r = { .method = "GET",
+				  .url = "http://sts.example/",
+				  .limit_ms = LIMIT_MS };
+	struct err e;
+
+	f->no_clear = "them";
+	make(f, "http://proxy.example:3128");
+	assert_null(http_send(f->http, &r, on_reply, f, &e));
+	assert_int_equal(e.code, ERR_CONFIG);
+	assert_int_equal(f->dials, 0);
+}
+
 static void patience(void **state)
 {
 	struct fix *f = *state;
@@ -262,6 +303,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(requests_take_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_proxy_is_dialled_by_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(some_stay_here, setup, teardown),
+		cmocka_unit_test_setup_teardown(not_in_clear, setup, teardown),
+		cmocka_unit_test_setup_teardown(not_in_clear_by_a_proxy, setup, teardown),
 		cmocka_unit_test_setup_teardown(patience, setup, teardown),
 	};
 
