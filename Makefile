@@ -68,7 +68,8 @@ LAYERS  := base stream net routing config credentials ec2 backend backend/ssm vm
 SRC     := $(filter-out $(NOT_OURS),$(wildcard $(addsuffix /*.c,$(LAYERS))))
 OBJ     := $(SRC:%.c=$B/obj/%.o)
 # The fence, the process that starts programs outside it, and the agent are Linux's.
-NOT_TESTS_Darwin := $(patsubst %,tests/unit/%_test.c,awsocks_fence net_spawner vm_agent_link vm_agent_backend)
+NOT_TESTS_Darwin := $(patsubst %,tests/unit/%_test.c,awsocks_fence net_spawner vm_agent_link vm_agent_backend \
+                    agent_relay)
 ONLY    ?= %
 TESTS   := $(patsubst %,$B/unit/%,$(filter $(addsuffix _test,$(ONLY)) $(ONLY), \
            $(patsubst tests/unit/%.c,%,$(filter-out $(NOT_TESTS_$(OS)) $(NOT_TESTS), \
@@ -117,7 +118,10 @@ $B/unit/localaws_%_test: $B/obj/tests/unit/localaws_%_test.o $(call cmd_objs,loc
 $B/unit/bridge_%_test: $B/obj/tests/unit/bridge_%_test.o $(BRIDGE_OBJ) $B/obj/cmd/awsocks/proxy_vars.o \
 		$B/obj/cmd/awsocks/proxy_vars_merge.o $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
-# Of the VM's agent, what is pure.
+# Of the VM's agent, its relays, and what is pure.
+$B/unit/agent_relay_test: $B/obj/tests/unit/agent_relay_test.o $B/obj/cmd/agent/relay.o $B/obj/cmd/bridge/ev.o \
+		$B/obj/cmd/bridge/ev_epoll.o $(SUPPORT) $B/libawsocks.a
+	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
 $B/unit/agent_%_test: $B/obj/tests/unit/agent_%_test.o $B/obj/cmd/agent/conf.o $B/obj/cmd/agent/dhcp.o \
 		$(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@

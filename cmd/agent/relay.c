@@ -23,6 +23,7 @@ struct relay {
 	uint8_t *kept;                         /* of the socket, for the stream; NULL: nothing */
 	size_t kept_at, kept_len;              /* of its bytes */
 	bool socket_end, stream_end, told_end; /* told_end: the socket has been shut for writing */
+	bool draining;
 };
 
 void relay_close_reset(int fd)
@@ -231,6 +232,8 @@ static void relay_free(struct relay *r, bool reset)
 	drop_kept(r);
 	buf_free(&r->out);
 	list_del(&r->node);
+	if (r->draining)
+		r->of->drains--;
 	mem_free(r);
 }
 
@@ -258,12 +261,25 @@ static void on_drain(void *arg, unsigned what)
 		relay_free(r, false);
 }
 
+/* The link counts them no more, so nothing else bounds what they hold. */
+static void queue_drain(struct relay *r)
+{
+	struct relays *all = r->of;
+
+	list_del(&r->node);
+	list_add_tail(&all->draining, &r->node);
+	r->draining = true;
+	if (++all->drains > RELAY_DRAINS)
+		relay_free(CONTAINER_OF(all->draining.next, struct relay, node), true);
+}
+
 static bool drain(struct relay *r)
 {
 	ev_unwatch(r->of->ev, &r->watch);
 	if (ev_watch(r->of->ev, &r->watch, r->fd, EV_WRITE, on_drain, r, NULL) != 0)
 		return false;
 	ev_arm(r->of->ev, &r->drained_by, DRAIN_MS, on_drain_limit, r);
+	queue_drain(r);
 	return true;
 }
 
@@ -314,18 +330,15 @@ void relays_init(struct relays *all, struct ev *ev)
 {
 	*all = (struct relays){ .ev = ev };
 	list_init(&all->all);
+	list_init(&all->draining);
 }
 
 void relays_end(struct relays *all)
 {
-	LIST_EACH (it, &all->all) {
-		struct relay *r = CONTAINER_OF(it, struct relay, node);
-
-		if (r->stream)
-			break_off(r);
-		else
-			relay_free(r, true);
-	}
+	LIST_EACH (it, &all->all)
+		break_off(CONTAINER_OF(it, struct relay, node));
+	LIST_EACH (it, &all->draining)
+		relay_free(CONTAINER_OF(it, struct relay, node), true);
 	mem_free(all->spare);
 	all->spare = NULL;
 }

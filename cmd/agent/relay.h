@@ -14,11 +14,15 @@
 
 struct stream;
 
-enum { RELAY_BLOCK = 32 * 1024 };
+enum {
+	RELAY_BLOCK = 32 * 1024,
+	RELAY_DRAINS = 128 /* whose stream has gone, and whose socket does not take the rest yet */
+};
 
 struct relays { /* of an agent */
 	struct ev *ev;
-	struct list all;
+	struct list all, draining; /* draining: oldest first; over RELAY_DRAINS that one is reset */
+	size_t drains;
 	uint64_t up, down; /* bytes to and from the outside */
 	uint8_t block[RELAY_BLOCK];
 	uint8_t *spare; /* of RELAY_BLOCK; NULL: none */
