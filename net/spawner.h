@@ -9,7 +9,8 @@
  * the spawner decides by itself: a request names a kind of child, and a row of
  * the table that was given before the fork must allow it. Children get the
  * environment that the spawner was forked with and none from the request: with
- * LD_PRELOAD of the asker's choice any program would be allowed.
+ * LD_PRELOAD of the asker's choice any program would be allowed. A VMM's is without
+ * AWS's settings and proxies (net/child_env.h).
  *
  * Linux only; elsewhere spawner_new() fails with ERR_UNSUPPORTED.
  */

@@ -24,6 +24,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "net/child_env.h"
 #include "net/spawner_impl.h"
 
 enum {
@@ -177,6 +178,8 @@ static void become(const struct asked *q, bool own_group, int tell)
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* should the spawner be killed */
+	if (q->request.kind == SPAWN_QEMU)      /* a guest may take it over */
+		child_env_strip(environ);
 	if ((!own_group || setpgid(0, 0) == 0) && dup2(q->fd[0], 0) == 0 &&
 	    dup2(q->fd[1], 1) == 1 && dup2(q->fd[2], 2) == 2 &&
 	    (!q->request.cwd || chdir(q->request.cwd) == 0))

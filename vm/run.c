@@ -2,13 +2,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "net/child_env.h"
 #include "net/process.h"
 #include "net/tcp.h"
+
+extern char **environ; /* POSIX has it in no header */
 
 struct vm_run {
 	struct loop *loop;
@@ -101,9 +105,28 @@ static int listen_for_link(struct vm_run *r, const char *path, struct err *e)
 	return r->listening ? 0 : -1;
 }
 
-static int start(struct vm_run *r, const struct vm_command *c, struct err *e)
+/* Where a spawner starts it, that has its own to strip (net/spawner.h). */
+static char **environment(struct err *e)
+{
+	size_t n = 0;
+	char **env;
+
+	while (environ[n])
+		n++;
+	env = mem_alloc((n + 1) * sizeof(*env));
+	if (!env) {
+		(void)err_set(e, ERR_NOMEM, "VM");
+		return NULL;
+	}
+	memcpy(env, environ, n * sizeof(*env));
+	child_env_strip(env);
+	return env;
+}
+
+static int start(struct vm_run *r, const struct vm_command *c, char **env, struct err *e)
 {
 	struct process_opts o = { .argv = c->argv,
+				  .env = (const char *const *)env,
 				  .kind = SPAWN_QEMU,
 				  .service = true,
 				  .said = on_words,
@@ -130,14 +153,16 @@ struct vm_run *vm_run_start(struct loop *l, const struct vm_driver *d, const str
 	struct vm_command *c = mem_alloc(sizeof(*c));
 	struct vm_run *r = mem_alloc(sizeof(*r));
 	int result = -1;
+	char **env;
 
 	if (c && r) {
 		*r = (struct vm_run){
 			.loop = l, .handler = handler, .arg = arg, .name = d->name, .link = -1
 		};
 		result = d->command(s, c, e);
-		if (result == 0)
-			result = start(r, c, e);
+		env = result == 0 ? environment(e) : NULL;
+		result = env ? start(r, c, env, e) : -1;
+		mem_free(env);
 	} else {
 		(void)err_set(e, ERR_NOMEM, "VM");
 	}

@@ -50,8 +50,10 @@ static int is_sh(void *arg, const struct spawn_request *q, struct err *e)
 static const struct spawn_rule rules[] = {
 	{ .kind = SPAWN_CREDENTIAL_PROCESS, .decide = is_sh },
 	{ .kind = SPAWN_SSH, .program = "/usr/bin/printf" },
+	{ .kind = SPAWN_QEMU, .decide = is_sh },
 };
-static const struct spawner_opts opts = { .rule = rules, .rules = 2 };
+static const struct spawner_opts opts = { .rule = rules,
+					  .rules = sizeof(rules) / sizeof(rules[0]) };
 
 static void stop(void *arg)
 {
@@ -108,7 +110,7 @@ static struct process *sh(struct fix *f, const char *script, struct process_opts
 
 	if (!f->s)
 		skip();
-	o.kind = SPAWN_CREDENTIAL_PROCESS;
+	o.kind = o.kind ? o.kind : SPAWN_CREDENTIAL_PROCESS;
 	o.argv = argv;
 	p = process_start(f->l, &o, ended, f, &e);
 	assert_non_null(p);
@@ -163,6 +165,32 @@ static void environment_is_the_spawners(void **state)
 	assert_string_equal(f->out, "/\n");
 }
 
+/* The kind of child that a guest may take over. */
+static void a_vmms_holds_no_secrets(void **state)
+{
+	static const char script[] = "echo \"$AWS_SECRET_ACCESS_KEY|$HTTPS_PROXY|$TEST_OTHER\"";
+	struct fix *f = *state;
+
+	run(f, script, (struct process_opts){ 0 });
+	assert_string_equal(f->out, "key|proxy|other\n");
+	run(f, script, (struct process_opts){ .kind = SPAWN_QEMU });
+	assert_string_equal(f->out, "||other\n");
+}
+
+static int setup_with_secrets(void **state)
+{
+	int result;
+
+	if (setenv("AWS_SECRET_ACCESS_KEY", "key", 1) != 0 ||
+	    setenv("HTTPS_PROXY", "proxy", 1) != 0 || setenv("TEST_OTHER", "other", 1) != 0)
+		return -1;
+	result = setup(state);
+	(void)unsetenv("AWS_SECRET_ACCESS_KEY");
+	(void)unsetenv("HTTPS_PROXY");
+	(void)unsetenv("TEST_OTHER");
+	return result;
+}
+
 static void nothing_of_ours_is_inherited(void **state)
 {
 	struct fix *f = *state;
@@ -199,7 +227,8 @@ static void what_no_rule_allows_is_refused(void **state)
 	assert_int_equal(refusal(f, SPAWN_SSH, "printf"), ERR_DENIED);
 	assert_string_equal(f->why.msg, "'printf' is not a program that awsocks was set up to run");
 	assert_int_equal(refusal(f, SPAWN_SSH, "/usr/bin/../bin/printf"), ERR_DENIED);
-	assert_int_equal(refusal(f, SPAWN_QEMU, "/usr/bin/printf"), ERR_DENIED);
+	assert_int_equal(refusal(f, (enum spawn_kind)(SPAWN_QEMU + 1), "/usr/bin/printf"),
+			 ERR_DENIED);
 	assert_int_equal(refusal(f, SPAWN_NONE, "/usr/bin/printf"), ERR_DENIED);
 	assert_int_equal(refusal(f, SPAWN_SSH, "/usr/bin/printf"), ERR_NONE);
 	assert_string_equal(f->out, "x");
@@ -597,6 +626,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(results),
 		T(environment_is_the_spawners),
+		cmocka_unit_test_setup_teardown(a_vmms_holds_no_secrets, setup_with_secrets,
+						teardown),
 		T(nothing_of_ours_is_inherited),
 		T(what_no_rule_allows_is_refused),
 		T(missing_program_is_told),
