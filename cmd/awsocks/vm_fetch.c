@@ -82,6 +82,12 @@ static int choose_root(struct fetch *f, const char *to, struct err *e)
 		return err_set(e, ERR_USAGE, "--to: path too long");
 	if (!str_fmt(here, sizeof(here), "%s/x", f->root))
 		return err_set(e, ERR_USAGE, "--to: path too long");
+	/* A kernel is no secret, and whoever names a place may want it for others. What goes wrong
+	 * here, the next line tells. */
+	if (to) {
+		(void)mkdir(dir, 0755);
+		(void)mkdir(f->root, 0755);
+	}
 	return path_make_parents(here, e);
 }
 
@@ -319,6 +325,7 @@ int cmd_vm_fetch(int argc, char **argv)
 	struct err e;
 	int status;
 
+	(void)umask(022); /* one process, and all that it makes may be read */
 	memcpy(own, options, sizeof(own));
 	own[ARCH].value = &w.arch;
 	own[TO].value = &w.to;

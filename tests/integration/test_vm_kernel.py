@@ -95,6 +95,8 @@ def test_a_package_is_unpacked_once(world):
     assert (p.returncode, p.stdout) == (0, f"kernel {VERSION}: {world.place()}\n"), p
     world.expect()
     assert (world.place() / "source").read_text() == f"sha256 {sha256(world.deb)}\nlinux-image.deb\n"
+    made = [world.to, *world.to.rglob("*")]
+    assert all(p.stat().st_mode & 0o777 == (0o755 if p.is_dir() else 0o644) for p in made if p.name != ".lock"), made
     before = os.stat(world.place()).st_ino
     p = world.fetch_deb()
     assert (p.returncode, p.stdout, p.stderr) == (0, f"already there: {VERSION}: {world.place()}\n", "")
