@@ -127,6 +127,8 @@ static guard_fn *guard_of(const struct attempt *a)
 {
 	const struct proxy_opts *o = &a->proxy->opts;
 
+	if (a->route.kind == ROUTE_VM_DIRECT && !o->allow)
+		return a->decision.allow_host ? o->allow_vm_opened : o->allow_vm;
 	return a->decision.allow_host ? o->allow_opened : o->allow;
 }
 

@@ -44,13 +44,18 @@ struct proxy_opts {
 	struct backend *(*backend)(void *arg, const struct route *, struct err *e);
 	void *arg;
 	struct policy policy;
-	/* The host guard (net/host_guard.h). NULL, all three: none. */
+	/* The host guard (net/host_guard.h). NULL, these three: none. */
 	bool (*allow)(void *arg, const struct addr *, struct err *); /* before it is dialled */
 	/* The same where the deciding rule says allow-host. NULL: all are allowed. */
 	bool (*allow_opened)(void *arg, const struct addr *, struct err *);
 	/* What the client named, normalised, where the far side resolves. NULL: all are allowed. */
 	bool (*allow_name)(void *arg, const char *host, struct err *);
-	void *allow_arg; /* of all three */
+	/* allow and allow_opened of a listener that is not guarded, on vm-direct: who may reach
+	 * this host from here may still not come round to it out of the VM. NULL: all are allowed.
+	 */
+	bool (*allow_vm)(void *arg, const struct addr *, struct err *);
+	bool (*allow_vm_opened)(void *arg, const struct addr *, struct err *);
+	void *allow_arg; /* of all these */
 	/* Tunnels carry TLS only, whose first message asks for the name that the request asked for
 	 * (or for none, where that was an address). */
 	bool check_sni;

@@ -335,6 +335,8 @@ int seat_open(struct seat *s, struct worker *w, struct app_listener *l, struct e
 		.allow = l->guarded ? host_guard_allow : NULL,
 		.allow_opened = l->guarded ? host_guard_allow_opened : NULL,
 		.allow_name = l->guarded ? host_guard_allow_name : NULL,
+		.allow_vm = host_guard_allow,
+		.allow_vm_opened = host_guard_allow_opened,
 		.allow_arg = w->guard,
 		.check_sni = l->check_sni,
 		.audit = a->audit,
