@@ -39,6 +39,13 @@ void str_printable(char *s)
 			*s = '?';
 }
 
+void str_ascii(char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x20 || (unsigned char)*s >= 0x7f)
+			*s = '?';
+}
+
 char *str_trim(char *s)
 {
 	size_t n;

@@ -12,7 +12,10 @@ bool str_starts(const char *s, const char *prefix);
 bool str_ends(const char *s, const char *suffix);
 void str_lower(char *s);     /* ASCII, in place */
 void str_printable(char *s); /* control bytes become '?': for texts of a peer */
-char *str_trim(char *s);     /* cuts blanks at both ends, in place; returns the new start */
+/* Whatever is no printable ASCII does: bytes of a text that may be no UTF-8 would make a JSON
+ * document none, and C1 controls (U+0080 to U+009F) are a terminal's commands, too. */
+void str_ascii(char *s);
+char *str_trim(char *s); /* cuts blanks at both ends, in place; returns the new start */
 /* A decimal number within [min, max], all of the text. */
 MUST_CHECK int str_number(const char *s, uint64_t min, uint64_t max, uint64_t *out, struct err *);
 /* Formats into out[size]; false when it does not fit (out is cut then). */

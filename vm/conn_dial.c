@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "stream/stream.h"
 #include "vm/conn_impl.h"
 #include "vm/guard.h"
@@ -204,6 +205,7 @@ static void refused(struct vm_dial *d, const struct frame_failed *f)
 {
 	(void)err_set(&d->why, frame_cause_err(f->cause), "in the VM: %s",
 		      f->text[0] ? f->text : err_text(frame_cause_err(f->cause)));
+	str_ascii(d->why.msg);
 	conclude(d, NULL);
 }
 

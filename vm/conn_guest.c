@@ -138,17 +138,19 @@ static int welcome(struct vm_conn *c, const struct frame_hello *h, struct err *e
 static void on_hello(void *arg, const struct frame_hello *h)
 {
 	struct vm_conn *c = conn_of(arg);
+	struct frame_hello plain = *h;
 	struct err e;
 
 	if (c->ended || c->welcomed)
 		return;
+	str_ascii(plain.agent);
+	h = &plain;
 	if (welcome(c, h, &e) != 0) {
 		conn_fail(c, &e);
 		return;
 	}
 	c->welcomed = true;
 	(void)str_fmt(c->agent, sizeof(c->agent), "%s", h->agent);
-	str_printable(c->agent);
 	timer_arm(c->loop, &c->setup, c->opts.network_ms, no_network, c);
 	timer_arm(c->loop, &c->ping, c->opts.ping_ms, on_ping_due, c);
 	timer_arm(c->loop, &c->silence, c->opts.silent_ms, on_silence, c);
@@ -170,7 +172,6 @@ static void network_changed(struct vm_conn *c, const struct frame_network *n)
 		timer_disarm(c->loop, &c->setup);
 	} else {
 		(void)str_fmt(c->network.why, sizeof(c->network.why), "%s", n->why);
-		str_printable(c->network.why);
 		if (was_up)
 			timer_arm(c->loop, &c->setup, c->opts.network_ms, no_network, c);
 	}
@@ -179,13 +180,16 @@ static void network_changed(struct vm_conn *c, const struct frame_network *n)
 static void on_network(void *arg, const struct frame_network *n)
 {
 	struct vm_conn *c = conn_of(arg);
+	struct frame_network plain = *n;
+	bool was_up = c->up;
 
 	if (c->ended)
 		return;
-	network_changed(c, n);
+	str_ascii(plain.why);
+	network_changed(c, &plain);
 	if (c->handler->network)
-		c->handler->network(c->arg, n);
-	if (!c->ended && c->up)
+		c->handler->network(c->arg, &plain);
+	if (!c->ended && c->up && !was_up)
 		conn_dials_begin(c);
 }
 
@@ -203,16 +207,19 @@ static void on_metrics(void *arg, const struct frame_metrics *m)
 static void on_log(void *arg, unsigned level, const char *text)
 {
 	struct vm_conn *c = conn_of(arg);
+	char plain[FRAME_TEXT_MAX + 1];
 
 	if (c->logged > LOG_LINES)
 		return;
+	(void)str_fmt(plain, sizeof(plain), "%s", text);
+	str_ascii(plain);
 	if (c->logged++ == LOG_LINES)
 		log_warn("vm", "guest: more lines than are shown");
 	else
 		log_at(level <= LOG_WARN   ? LOG_WARN
 		       : level == LOG_INFO ? LOG_INFO
 					   : LOG_DEBUG,
-		       "vm", "guest: %s", text);
+		       "vm", "guest: %s", plain);
 }
 
 static void on_answered(void *arg, uint32_t id, const struct link_answer *a)
@@ -236,6 +243,7 @@ static void on_goodbye(void *arg, const char *text)
 	struct err why;
 
 	(void)err_set(&why, ERR_CLOSED, "the VM's agent ended the link: %s", text);
+	str_ascii(why.msg);
 	conn_fail(c, &why);
 }
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "vm/machine_impl.h"
 
 int words_init(struct words *w, struct err *e)
@@ -80,6 +81,8 @@ void words_explain(const struct words *w, struct err *e)
 	last_line(w, VM_VOICE_CONSOLE, console);
 	if (!*vmm && !*console)
 		return;
+	str_ascii(vmm);
+	str_ascii(console);
 	(void)err_set(e, before.code, "%s; its last words: %s", before.msg, *vmm ? vmm : console);
 	e->sys = before.sys;
 	e->passes = before.passes;

@@ -592,8 +592,35 @@ static void causes(void **state)
 		go(f, i % 2 ? "192.0.2.7" : "no.test");
 		run_until(f, done);
 		assert_int_equal(f->why.code, tries[i].code);
+		if (i % 2) /* no terminal's commands, and UTF-8 */
+			assert_non_null(strstr(f->why.msg, "so it is ???"));
 	}
 	assert_int_equal(f->losses, 0);
+}
+
+static bool told_of_network(struct fix *f)
+{
+	return f->networks > 0;
+}
+
+static void the_guests_words_are_shown_as_ascii(void **state)
+{
+	struct frame_network down = { .why = "no \xc2\x9b address" };
+	struct fix *f = *state;
+	struct cJSON *o;
+
+	begin(f);
+	link_network(f->g.link, &down);
+	link_log(f->g.link, 1, "\xff\xfe");
+	run_until(f, told_of_network);
+	link_goodbye(f->g.link, "bye \xe2\x82\xff");
+	run_until(f, lost);
+	assert_non_null(strstr(f->lost_why.msg, "bye ???"));
+	o = cJSON_CreateObject();
+	vm_conn_describe(f->c, o);
+	assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(o, "network_reason")),
+			    "no ?? address");
+	cJSON_Delete(o);
 }
 
 static void a_guest_that_lies(void **state)
@@ -747,6 +774,7 @@ int main(void)
 		T(a_guest_that_lies_about_its_network),
 		T(the_guard_of_the_listener_is_asked),
 		T(causes),
+		T(the_guests_words_are_shown_as_ascii),
 		T(a_guest_that_lies),
 		T(a_dial_waits_for_the_network),
 		T(limits),

@@ -219,7 +219,7 @@ static void guest_resolve(void *arg, uint32_t id, const char *name)
 static void guest_open(void *arg, uint32_t id, const struct frame_addresses *to)
 {
 	struct guest *g = arg;
-	const struct frame_failed refused = { .cause = g->cause, .text = "so it is" };
+	const struct frame_failed refused = { .cause = g->cause, .text = "so it is \xff\xc2\x9b" };
 	struct addr lie = guest_addr("198.51.100.1");
 
 	g->opens++;
