@@ -347,6 +347,27 @@ static void raise_descriptor_limit(void)
 		log_info("start", "the limit of open files stays as it is: %s", strerror(errno));
 }
 
+/* Who ends us by a signal meanwhile would leave the VM's private directory: nobody knows of it yet.
+ * From the fork on the spawner does. */
+static int make_vm_and_confine(struct run *r, struct err *e)
+{
+	static const int ends[] = { SIGTERM, SIGINT, SIGHUP };
+	sigset_t set, before;
+	int result;
+
+	(void)sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+		(void)sigaddset(&set, ends[i]);
+	(void)sigprocmask(SIG_BLOCK, &set, &before);
+	result = vm_setup_make(&r->vm, &r->setup, e);
+	if (result == 0)
+		result = confine_start(&r->confine, &r->setup, e);
+	if (result != 0)
+		vm_setup_end(&r->vm);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	return result;
+}
+
 static int prepare(struct run *r, struct err *e)
 {
 	const struct options *o = options_of(r);
@@ -357,8 +378,7 @@ static int prepare(struct run *r, struct err *e)
 	if (setup_unbuilt(&r->setup, e) != 0)
 		return -1;
 	notify_open(&r->notify);
-	if (prepare_listeners(&r->setup, e) != 0 || vm_setup_make(&r->vm, &r->setup, e) != 0 ||
-	    confine_start(&r->confine, &r->setup, e) != 0)
+	if (prepare_listeners(&r->setup, e) != 0 || make_vm_and_confine(r, e) != 0)
 		return -1;
 	r->terminal = terminal_open();
 	raise_descriptor_limit(); /* ours: children get the one that we were started with */

@@ -82,6 +82,8 @@ static int settled(const struct cJSON *vm, bool start, struct err *e)
 			       vm_text(vm, "reason"));
 	if (start && is_state(vm, "stopped"))
 		return err_set(e, ERR_CLOSED, "the VM was stopped");
+	if (!start && !cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(vm, "halted")))
+		return err_set(e, ERR_CLOSED, "the VM was started again meanwhile");
 	return 0;
 }
 

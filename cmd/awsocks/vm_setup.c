@@ -47,6 +47,19 @@ static int take_file(const char *file, char out[static PATH_TEXT], const struct 
 	return 0;
 }
 
+/* What cannot be run now is told now, not at each boot. */
+static int take_program(const char *file, char out[static PATH_TEXT], const struct opt_origin *from,
+			struct err *e)
+{
+	struct stat st;
+
+	if (take_file(file, out, from, e) != 0)
+		return -1;
+	if (stat(out, &st) == 0 && S_ISREG(st.st_mode) && access(out, X_OK) == 0)
+		return 0;
+	return err_set(e, ERR_CONFIG, "%s: %.200s is no program that can be run", from->text, out);
+}
+
 static const struct vm_driver *pick_driver(const struct options *o)
 {
 	static const struct vm_driver *const by_name[] = { [VM_BY_QEMU] = &vm_driver_qemu,
@@ -77,7 +90,7 @@ static int find_program(struct vm_setup *v, const struct options *o, struct err 
 	if (v->driver == &vm_driver_process) /* the agent itself, which is yet to be found */
 		return 0;
 	if (o->vm_program)
-		return take_file(o->vm_program, v->program, &o->origin[OPT_ID_vm_program], e);
+		return take_program(o->vm_program, v->program, &o->origin[OPT_ID_vm_program], e);
 	(void)str_fmt(name, sizeof(name), "%s%s",
 		      v->driver == &vm_driver_qemu ? "qemu-system-" : "vfkit",
 		      v->driver == &vm_driver_qemu ? vm_host_arch() : "");

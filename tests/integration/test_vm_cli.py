@@ -97,6 +97,14 @@ def test_no_such_program_agent_or_kernel(home, tmp_path):
     assert p.returncode == 65 and "none" in p.stderr and left_behind(home) == []
 
 
+def test_a_program_that_cannot_be_run(home, tmp_path):
+    program = put(home, "qemu")
+    os.chmod(program, 0o644)
+    for path in (program, str(tmp_path)):
+        p = start(home, "--vm-driver", "qemu", "--vm-program", path)
+        assert p.returncode == 65 and f"--vm-program: {path} is no program" in p.stderr and left_behind(home) == []
+
+
 def test_where_config_yaml_says_it(home, tmp_path):
     (tmp_path / "config" / "awsocks").mkdir(parents=True)
     path = tmp_path / "config" / "awsocks" / "config.yaml"
