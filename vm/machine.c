@@ -32,7 +32,8 @@ void machine_set(struct machine *m, enum machine_state s, const struct err *why)
 	else
 		log_info("vm", "%s -> %s", machine_state_name(m->state), machine_state_name(s));
 	m->state = s;
-	m->why = why ? *why : (struct err){ 0 };
+	if (why || s != MACHINE_STARTING) /* meanwhile the last failure is the best that is known */
+		m->why = why ? *why : (struct err){ 0 };
 	timer_disarm(m->loop, &m->limit);
 	timer_disarm(m->loop, &m->pause);
 	if (m->opts.changed)

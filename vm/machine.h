@@ -73,7 +73,8 @@ void machine_stop(struct machine *);
 /* NULL unless running. Good until the loop's next callback. */
 struct vm_conn *machine_conn(struct machine *);
 /* waited(arg, NULL) when it runs, or with why when it failed (or was stopped, or limit_ms went by,
- * or its pause is longer than that). Once, from the loop. Starts it if need be. NULL: *e tells. */
+ * or its pause and a boot are longer than that). Once, from the loop. Starts it if need be. NULL:
+ * *e tells. */
 struct machine_wait;
 struct machine_wait *machine_wait(struct machine *, unsigned limit_ms,
 				  void (*waited)(void *arg, const struct err *why), void *arg,

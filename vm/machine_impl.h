@@ -47,7 +47,7 @@ struct machine {
 	struct machine_opts opts;
 	struct loop *loop;
 	enum machine_state state;
-	struct err why; /* of failed */
+	struct err why; /* of failed; of the last failure while starting */
 	struct loop_post begin, changed, deliver, gone;
 	struct loop_timer limit;    /* of starting and stopping */
 	struct loop_timer pause;    /* of failed, when the next try is planned */

@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "vm/machine_impl.h"
 
+enum { UNKNOWN_BOOT_MS = 1000 };
+
 struct machine_wait {
 	struct list node;
 	struct machine *m;
@@ -70,9 +72,15 @@ static void limit_over(void *arg)
 	struct err why;
 
 	(void)err_set(&why, ERR_TIMEOUT, "the VM did not run within %u ms (%s%s%s)", w->limit_ms,
-		      machine_state_name(w->m->state), w->m->why.code ? ": " : "",
+		      machine_state_name(w->m->state), w->m->why.code ? "; the last failure: " : "",
 		      w->m->why.code ? w->m->why.msg : "");
 	tell(w, &why);
+}
+
+/* What a boot takes, as far as is known. */
+static uint64_t boot_takes(const struct machine *m)
+{
+	return m->ever_ran ? m->boot_took_ms : UNKNOWN_BOOT_MS;
 }
 
 /* Is there no use in waiting? */
@@ -87,7 +95,9 @@ static bool is_hopeless(const struct machine *m, unsigned limit_ms, struct err *
 			      "the VM was stopped by command: awsocks vm start starts it");
 		return true;
 	}
-	if (m->state != MACHINE_FAILED || m->pause_until_ms <= loop_now_ms(m->loop) + limit_ms)
+	/* A limit like the longest pause would be waited for in vain, and the reason be lost. */
+	if (m->state != MACHINE_FAILED ||
+	    m->pause_until_ms + boot_takes(m) <= loop_now_ms(m->loop) + limit_ms)
 		return false;
 	*why = m->why;
 	return true;

@@ -445,6 +445,8 @@ static void five_crashes_are_enough(void **state)
 	assert_false(wait_for(f, 10)); /* its pause is longer: told at once, with the reason */
 	assert_non_null(strstr(f->why.msg, "boot"));
 	assert_int_equal(machine_next_try_ms(f->m), 0);
+	assert_false(wait_for(f, 1200)); /* as good as: no boot is so quick behind it */
+	assert_string_equal(file_text(f, "starts"), "none\nnone\nnone\nnone\nnone\n");
 	assert_false(wait_for(f, 20000)); /* somebody needs it: tried after the pause */
 	assert_string_equal(file_text(f, "starts"), "none\nnone\nnone\nnone\nnone\nnone\n");
 	machine_start(f->m, true); /* a command does not wait for the pause */
@@ -469,6 +471,10 @@ static void silence_has_a_limit(void **state)
 	make(f, &fake, "silent");
 	assert_false(wait_for(f, 20000));
 	assert_int_equal(f->why.code, ERR_TIMEOUT);
+	assert_non_null(strstr(f->why.msg, "last words: console: panic"));
+	run_until(f, MACHINE_STARTING);
+	assert_false(wait_for(f, 1)); /* too short for this attempt: told of the last one */
+	assert_non_null(strstr(f->why.msg, "starting"));
 	assert_non_null(strstr(f->why.msg, "last words: console: panic"));
 }
 
