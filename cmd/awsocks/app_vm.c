@@ -17,12 +17,14 @@
 #include "vm/machine.h"
 #include "vm/vm_backend.h"
 
-/* For all accelerators one after the other, and an address. */
-enum { BOOT_MS = 120000, AWS_MS = 60000, CONSOLE_MAX = 64 * 1024 };
+/* For all accelerators one after the other, and an address. OTHERS_MS: for the accelerators before
+ * the last one, whose limit no option makes longer. */
+enum { BOOT_MS = 120000, OTHERS_MS = 20000, AWS_MS = 60000, CONSOLE_MAX = 64 * 1024 };
 
 static unsigned boot_limit(const struct options *o)
 {
-	return o->vm_boot_timeout ? (unsigned)o->vm_boot_timeout : BOOT_MS;
+	/* The last one's word and its address have that limit each. */
+	return o->vm_boot_timeout ? 2 * (unsigned)o->vm_boot_timeout + OTHERS_MS : BOOT_MS;
 }
 
 int app_vm_open(struct app *a, const struct vm_setup *v, struct err *e)
