@@ -88,6 +88,7 @@ def test_no_vfkit(home):
     assert p.returncode == 69 and "brew install vfkit" in p.stderr and left_behind(home) == []
 
 
+@pytest.mark.nosan       # its agent is not static, which is told first
 def test_no_such_program_agent_or_kernel(home, tmp_path):
     program = put(home, "qemu")
     for options in (["--vm-program"], ["--vm-program", program, "--vm-agent"]):
