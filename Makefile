@@ -69,7 +69,7 @@ SRC     := $(filter-out $(NOT_OURS),$(wildcard $(addsuffix /*.c,$(LAYERS))))
 OBJ     := $(SRC:%.c=$B/obj/%.o)
 # The fence, the process that starts programs outside it, and the agent are Linux's.
 NOT_TESTS_Darwin := $(patsubst %,tests/unit/%_test.c,awsocks_fence net_spawner vm_agent_link vm_agent_backend \
-                    agent_relay)
+                    agent_relay agent_wire)
 ONLY    ?= %
 TESTS   := $(patsubst %,$B/unit/%,$(filter $(addsuffix _test,$(ONLY)) $(ONLY), \
            $(patsubst tests/unit/%.c,%,$(filter-out $(NOT_TESTS_$(OS)) $(NOT_TESTS), \
@@ -119,8 +119,9 @@ $B/unit/bridge_%_test: $B/obj/tests/unit/bridge_%_test.o $(BRIDGE_OBJ) $B/obj/cm
 		$B/obj/cmd/awsocks/proxy_vars_merge.o $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
 # Of the VM's agent, its relays, and what is pure.
-$B/unit/agent_relay_test: $B/obj/tests/unit/agent_relay_test.o $B/obj/cmd/agent/relay.o $B/obj/cmd/bridge/ev.o \
-		$B/obj/cmd/bridge/ev_epoll.o $(SUPPORT) $B/libawsocks.a
+AGENT_PIPE := $(patsubst %,$B/obj/cmd/%.o,agent/relay agent/wire bridge/ev bridge/ev_epoll)
+$B/unit/agent_relay_test $B/unit/agent_wire_test: $B/unit/%: $B/obj/tests/unit/%.o $(AGENT_PIPE) $(SUPPORT) \
+		$B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
 $B/unit/agent_%_test: $B/obj/tests/unit/agent_%_test.o $B/obj/cmd/agent/conf.o $B/obj/cmd/agent/dhcp.o \
 		$(SUPPORT) $B/libawsocks.a
@@ -198,7 +199,7 @@ test-unit: $(TESTS)
 # make load are no part of what is tested: never sanitized.
 TOOL_CFLAGS = $(LANG_FLAGS) $(WARN) -MMD -MP -O2 -g
 LOAD_TOOLS := $(if $(filter Linux,$(OS)),$B/tools/soakload $B/tools/socksbench $B/tools/vsockback \
-              $B/tools/vm-bare $B/tools/vm-guest)
+              $B/tools/vm-bare $B/tools/vm-guest $B/tools/vm-host)
 $B/tools/obj/%.o: tests/%.c
 	@mkdir -p $(@D); echo "  CC $<"; $(CC) $(TOOL_CFLAGS) -c $< -o $@
 $B/tools/soakload: $(patsubst tests/%.c,$B/tools/obj/%.o,$(wildcard tests/soak/*.c))
@@ -210,11 +211,15 @@ $B/tools/socksbench: tests/bench/socksbench.c
 # What the VM benchmark boots: static, as the agent is.
 VM_INIT_CC := $(shell command -v musl-gcc || echo $(CC)) -static -s $(LANG_FLAGS) $(WARN) -O2
 VM_GUEST   := tests/bench/vm/boot.c tests/bench/vm/guest.c $(wildcard vm/link*.c vm/frame*.c) \
+              cmd/agent/wire.c cmd/bridge/ev.c cmd/bridge/ev_epoll.c \
               net/addr.c stream/stream.c $(patsubst %,base/%.c,buf clock err log mem memx str)
 $B/tools/vm-bare: tests/bench/vm/boot.c tests/bench/vm/bare.c
 	@mkdir -p $(@D); echo "  CC $@"; $(VM_INIT_CC) $^ -o $@
 $B/tools/vm-guest: $(VM_GUEST) $(wildcard vm/*.h)
 	@mkdir -p $(@D); echo "  CC $@"; $(VM_INIT_CC) -Wl,--gc-sections -ffunction-sections $(VM_GUEST) -o $@
+# The host's end of its link.
+$B/tools/vm-host: $B/obj/tests/bench/vm/host.o $B/libawsocks.a
+	@mkdir -p $(@D); $(LINK) $^ $(LIBS) -o $@
 test-tools: $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*_cli.c)) $(LOAD_TOOLS)
 
 # Fuzz targets: make fuzz SECS=10. Each runs on its corpus in tests/corpus/NAME.

@@ -12,8 +12,9 @@
 enum {
 	CONN_PIECE = 64 * 1024, /* of one read or write */
 	/* What a stream may have on its way to us, and all of them together. An emulated VM answers
-	 * after milliseconds, so a window of 256 KiB would be what limits a stream. */
-	CONN_WINDOW = 1024 * 1024,
+	 * after milliseconds, so a window of 256 KiB would be what limits a stream, and where the
+	 * machine has much else to do one of 1 MiB would. */
+	CONN_WINDOW = 2 * 1024 * 1024,
 	CONN_BUDGET = 64 * 1024 * 1024,
 	CONN_DIALS_MAX = 1024 /* under way, those that wait for the network included */
 };

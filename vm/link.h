@@ -34,6 +34,10 @@
 struct link;
 struct stream;
 
+/* Payload of the frames that are made. With its head one fills what a virtio-serial port takes in a
+ * write, 32 KiB: a full frame would be two, the second for 8 bytes. */
+enum { LINK_PIECE = FRAME_DATA_MAX - FRAME_HEAD };
+
 enum link_role { LINK_HOST = 0, LINK_GUEST };
 
 struct link_opts {
@@ -91,6 +95,11 @@ MUST_CHECK int link_input(struct link *, const uint8_t *p, size_t n, struct err 
  * send. Control frames go before data; streams take turns. */
 size_t link_pull(struct link *, uint8_t *to, size_t max);
 bool link_pending(const struct link *); /* link_pull() may have something */
+/* The short way, without a copy: when nothing waits to be pulled, and the far end has granted it, a
+ * DATA frame's head is written into the FRAME_HEAD bytes before p. Returns how many of the n bytes
+ * it is for (at most LINK_PIECE), which have been sent as far as the link knows: head and bytes
+ * are the caller's to put into the pipe before anything else. 0: not now, see stream_write(). */
+size_t link_direct(struct stream *, uint8_t *p, size_t n);
 /* Tells streams and owner what there is to tell. From the event loop only. */
 void link_run(struct link *);
 /* The next frame pulled is the last: why the link ends. link_break() is the caller's. */

@@ -235,8 +235,8 @@ static bool put_data(struct link_stream *s, struct pull *p)
 {
 	size_t n = buf_len(&s->out), left = p->max - p->used;
 
-	if (n > FRAME_DATA_MAX)
-		n = FRAME_DATA_MAX;
+	if (n > LINK_PIECE)
+		n = LINK_PIECE;
 	if (n > s->may_send)
 		n = s->may_send;
 	if (n + FRAME_HEAD > left) {

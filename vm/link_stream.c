@@ -72,6 +72,31 @@ static size_t on_write(struct stream *stream, const uint8_t *p, size_t n)
 	return n;
 }
 
+static bool may_go_direct(const struct link_stream *s)
+{
+	const struct link *l = s->link;
+
+	return s->has_id && !s->broken && !s->sent_eof && !s->shut && !s->closing &&
+	       !buf_len(&s->out) && !l->mute && !l->dead && !link_pending(l);
+}
+
+size_t link_direct(struct stream *stream, uint8_t *p, size_t n)
+{
+	struct link_stream *s = of(stream);
+
+	if (!may_go_direct(s))
+		return 0;
+	if (n > LINK_PIECE)
+		n = LINK_PIECE;
+	if (n > s->may_send)
+		n = s->may_send;
+	if (n == 0)
+		return 0;
+	frame_head_write(p - FRAME_HEAD, FRAME_DATA, (uint32_t)n, s->id);
+	s->may_send -= (uint32_t)n;
+	return n;
+}
+
 static void on_shutdown(struct stream *stream)
 {
 	struct link_stream *s = of(stream);

@@ -275,6 +275,7 @@ static int make_link(struct agent *a, int fd, struct err *e)
 	a->link = link_new(&o, &link_handler, a, e);
 	if (!a->link || wire_new(&a->wire, a->ev, a->link, fd, on_wire_ended, a, e) != 0)
 		return -1;
+	a->relays.wire = a->wire;
 	say_hello(a, o.streams_max);
 	return 0;
 }

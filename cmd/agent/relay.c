@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "cmd/agent/wire.h"
 #include "net/sock.h"
 #include "stream/stream.h"
 
@@ -169,9 +170,10 @@ static void end_of_socket(struct relay *r)
 }
 
 /* False: some of it was kept, or there is no memory to keep it in. */
-static bool give(struct relay *r, const uint8_t *p, size_t n)
+static bool give(struct relay *r, uint8_t *p, size_t n)
 {
-	size_t taken = stream_write(r->stream, p, n);
+	struct wire *w = r->of->wire;
+	size_t taken = w ? wire_send(w, r->stream, p, n) : stream_write(r->stream, p, n);
 
 	r->of->down += n;
 	if (taken == n)
@@ -189,10 +191,11 @@ static bool give(struct relay *r, const uint8_t *p, size_t n)
 /* False: enough for now. */
 static bool read_block(struct relay *r)
 {
-	ssize_t n = recv(r->fd, r->of->block, RELAY_BLOCK, MSG_DONTWAIT);
+	uint8_t *p = r->of->block + FRAME_HEAD;
+	ssize_t n = recv(r->fd, p, LINK_PIECE, MSG_DONTWAIT);
 
 	if (n > 0)
-		return give(r, r->of->block, (size_t)n) && n == RELAY_BLOCK;
+		return give(r, p, (size_t)n) && n == LINK_PIECE;
 	if (n == 0)
 		end_of_socket(r);
 	else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)

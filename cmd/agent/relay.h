@@ -11,8 +11,10 @@
 
 #include "base/list.h"
 #include "cmd/bridge/ev.h"
+#include "vm/link.h"
 
 struct stream;
+struct wire;
 
 enum {
 	RELAY_BLOCK = 32 * 1024,
@@ -24,10 +26,11 @@ struct relays { /* of an agent */
 	struct list all, draining; /* draining: oldest first; over RELAY_DRAINS that one is reset */
 	size_t drains;
 	uint64_t up, down; /* bytes to and from the outside */
-	uint8_t block[RELAY_BLOCK];
+	struct wire *wire; /* what the streams are of; NULL: none that is known */
+	uint8_t block[FRAME_HEAD + LINK_PIECE];
 	uint8_t *spare; /* of RELAY_BLOCK; NULL: none */
 };
-void relays_init(struct relays *, struct ev *);
+void relays_init(struct relays *, struct ev *); /* without a wire: the owner sets it */
 void relays_end(struct relays *); /* all are reset; their streams close with the next link_run() */
 /* Both are the relay's now. When there is no memory both are reset. */
 void relay_start(struct relays *, int fd, struct stream *);

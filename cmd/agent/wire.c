@@ -1,17 +1,17 @@
 #include "cmd/agent/wire.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "stream/stream.h"
 #include "vm/link.h"
 
 enum {
 	BLOCK = 64 * 1024,
-	/* A port takes 32 KiB a write: so the odd bytes of heads are a write for four frames, not
-	 * for each. */
-	OUT = 4 * (FRAME_HEAD + FRAME_DATA_MAX),
+	OUT = 4 * (FRAME_HEAD + LINK_PIECE),
 	READS = 4, /* blocks in a turn: others are there too */
 	WRITES = 4,
 	OPENING_MS = 10000,
@@ -140,6 +140,12 @@ static bool push(struct wire *w)
 	return true;
 }
 
+static void want(struct wire *w)
+{
+	if (w->watch.on)
+		ev_want(w->ev, &w->watch, wire_idle(w) ? EV_READ : EV_READ | EV_WRITE);
+}
+
 void wire_pump(struct wire *w)
 {
 	for (int i = 0; i < WRITES && push(w); i++) {
@@ -148,8 +154,40 @@ void wire_pump(struct wire *w)
 		if (!w->out_len)
 			break;
 	}
-	if (w->watch.on)
-		ev_want(w->ev, &w->watch, wire_idle(w) ? EV_READ : EV_READ | EV_WRITE);
+	want(w);
+}
+
+/* A frame, behind nothing. What the pipe does not take of it waits here. */
+static void push_frame(struct wire *w, const uint8_t *p, size_t n)
+{
+	ssize_t done;
+
+	do
+		done = write(w->fd, p, n);
+	while (done < 0 && errno == EINTR);
+	if (done < 0)
+		done = 0; /* if it is broken, reading tells */
+	w->out_at = 0;
+	w->out_len = n - (size_t)done;
+	if (!w->out_len)
+		return;
+	memcpy(w->out, p + done, w->out_len);
+	want(w);
+}
+
+size_t wire_send(struct wire *w, struct stream *s, uint8_t *p, size_t n)
+{
+	size_t sent = 0;
+
+	while (sent < n && !w->dead && !w->out_len) {
+		size_t part = link_direct(s, p + sent, n - sent);
+
+		if (part == 0)
+			break;
+		push_frame(w, p + sent - FRAME_HEAD, FRAME_HEAD + part);
+		sent += part;
+	}
+	return sent < n ? sent + stream_write(s, p + sent, n - sent) : n;
 }
 
 /* A port's end may be none; a socket's always is. */

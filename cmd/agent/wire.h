@@ -12,6 +12,7 @@
 #include "cmd/bridge/ev.h"
 
 struct link;
+struct stream;
 struct wire;
 
 MUST_CHECK int wire_new(struct wire **, struct ev *, struct link *, int fd,
@@ -21,5 +22,9 @@ MUST_CHECK int wire_new(struct wire **, struct ev *, struct link *, int fd,
 void wire_free(struct wire *); /* fd too; NULL is allowed */
 /* Writes what the link has to say, as far as there is room. */
 void wire_pump(struct wire *);
+/* Bytes of a stream of this link; the FRAME_HEAD bytes before them are the wire's to write on. They
+ * go into the pipe at once when nothing waits to go before them, and as with stream_write()
+ * otherwise: it returns how many were taken, fewer than n means: wait for writable(). */
+size_t wire_send(struct wire *, struct stream *, uint8_t *p, size_t n);
 bool wire_idle(const struct wire *); /* nothing waits to be written */
 #endif

@@ -10,14 +10,17 @@ Everything runs in network namespaces of its own (tests/integration/vm_world.py)
            and until the first dial is answered
   bare     bytes over virtio-serial by a program that does nothing else (tests/bench/vm/bare.c), down (to the host) and
            up, in pieces of a frame's size; the round trip of one byte
-  link     the same through awsocks, from a SOCKS client to a source and a sink in the guest (tests/bench/vm/guest.c):
-           frames, credit, listener and relay, but no NAT
+  link     the same over the link: a stream of vm/conn.c (tests/bench/vm/host.c) to a source and a sink in the guest
+           (tests/bench/vm/guest.c), by the files of the agent that have to do with the link. As many processes as bare
+  proxy    that guest through awsocks, from a SOCKS client: listener and relay besides, but no NAT
   nat      through awsocks and the guest's NAT to a server outside, by the agent as it is shipped
   memory   of the VMM, and what the guest has left
 
 The ways take turns within a round. The ratio is link to bare within a round, and its median is printed: at least
---least of it (0.8) is asked for. The client is the same for all. Every figure stands beside the one of the study that
-VM mode was designed after (another init, another day, an idle machine): STUDY.
+--least of it (0.8) is asked for. The client of bare, proxy and nat is the same. cpu is what the emulated processor's
+thread had of a processor's time for a MiB: it says what the guest does for it whatever else this machine does. Every
+figure stands beside the one of the study that VM mode was designed after (another init, another day, an idle
+machine): STUDY.
 """
 import argparse
 import contextlib
@@ -105,31 +108,42 @@ class Server(vm_world.Listener):
                     s.sendall(b"K")
 
 
-def measure(s, a):
+def measure(s, a, vcpu_s=None):
     s.settimeout(LIMIT_S)
     with contextlib.suppress(OSError):
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return {"down": down(s, a.mib * MIB), "up": up(s, a.mib * MIB), "rtt": rtt(s, a.count)}
+    out = {}
+    for name, way in (("down", down), ("up", up)):
+        before = vcpu_s() if vcpu_s else 0
+        out[name] = way(s, a.mib * MIB)
+        if vcpu_s:
+            out["cpu " + name] = (vcpu_s() - before) * 1000 / a.mib
+    out["rtt"] = rtt(s, a.count)
+    return out
 
 
 # ---- the VMs
 
-class Bare:
-    """The bare VM and the host's end of its port."""
+class Vm:
+    """QEMU with one of the benchmark's inits, and the host's end of its port."""
 
-    def __init__(self, folder, a):
+    def __init__(self, folder, init, a, conf=b""):
         kernel, modules = vm_world.kernel()
-        initrd = os.path.join(folder, "bare.img")
-        image.initramfs(initrd, a.bare, modules)
+        initrd = os.path.join(folder, os.path.basename(init) + ".img")
+        image.initramfs(initrd, init, modules, conf)
         self.s, far = socket.socketpair()
-        begun = time.monotonic()
+        self.begun = time.monotonic()
         self.child = subprocess.Popen(image.qemu(kernel, initrd, far.fileno(), a.accel), pass_fds=[far.fileno()],
                                       stdin=subprocess.DEVNULL)
         far.close()
-        self.s.settimeout(LIMIT_S)
-        if self.s.recv(1) != b"R":
-            sys.exit("vm: the bare VM does not come up")
-        self.boot_s = time.monotonic() - begun
+
+    def vcpu_s(self):
+        """Processor time of its vCPU: its busiest thread's."""
+        best = 0
+        for task in os.listdir(f"/proc/{self.child.pid}/task"):
+            with open(f"/proc/{self.child.pid}/task/{task}/schedstat", encoding="ascii") as f:
+                best = max(best, int(f.read().split()[0]))
+        return best / 1e9
 
     def close(self):
         self.s.close()
@@ -140,6 +154,50 @@ class Bare:
 
     def __exit__(self, *_):
         self.close()
+
+
+class Bare(Vm):
+    def __init__(self, folder, a):
+        super().__init__(folder, a.bare, a)
+        self.s.settimeout(LIMIT_S)
+        if self.s.recv(1) != b"R":
+            sys.exit("vm: the bare VM does not come up")
+        self.boot_s = time.monotonic() - self.begun
+
+    def measure(self, a):
+        return measure(self.s, a, self.vcpu_s)
+
+
+class Link(Vm):
+    """With vm-host at the host's end."""
+
+    def __init__(self, folder, a):
+        nonce = os.urandom(32).hex()
+        super().__init__(folder, a.guest, a, f"nonce={nonce}\n".encode())
+        self.host = subprocess.Popen([a.host, str(self.s.fileno()), nonce, str(a.mib), str(a.count)],
+                                     pass_fds=[self.s.fileno()], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.s.close()
+        if self._line() != b"ready":
+            sys.exit("vm: the link does not come up")
+
+    def _line(self):
+        return self.host.stdout.readline().strip()
+
+    def measure(self, a):
+        out = {}
+        for name in ("down", "up", "rtt"):
+            before = self.vcpu_s()
+            self.host.stdin.write(name.encode() + b"\n")
+            self.host.stdin.flush()
+            out[name] = float(self._line())
+            if name != "rtt":
+                out["cpu " + name] = (self.vcpu_s() - before) * 1000 / a.mib
+        return out
+
+    def close(self):
+        self.host.stdin.close()
+        self.host.wait(20)
+        super().close()
 
 
 @contextlib.contextmanager
@@ -190,12 +248,14 @@ def round_of(world, folder, a, got):
             got.setdefault((way, name), []).append(value)
     with Bare(folder, a) as bare:
         keep("boot", {"bare": bare.boot_s})
-        keep("bare", measure(bare.s, a))
-        with proxy_of(world, a, a.guest) as (proxy, _, _):
+        keep("bare", bare.measure(a))
+        with Link(folder, a) as link:
             for _ in range(a.turns):
-                with world.connect(proxy, PORT) as s:
-                    keep("link", measure(s, a))
-                keep("bare", measure(bare.s, a))
+                keep("link", link.measure(a))
+                keep("bare", bare.measure(a))
+        with proxy_of(world, a, a.guest) as (proxy, _, _), world.connect(proxy, PORT) as s:
+            keep("proxy", measure(s, a))
+            keep("bare", bare.measure(a))
     with proxy_of(world, a) as (proxy, hello, first):
         keep("boot", {"hello": hello, "first answer": first})
         with world.connect(proxy, PORT) as s:
@@ -209,8 +269,8 @@ UNITS = {"boot": "s", "memory": "MB"}
 def show(got):
     print("| | | median | least | most | n | the study's |\n|---|---|---|---|---|---|---|")
     for (way, name), values in got.items():
-        unit = UNITS.get(way, "us" if name == "rtt" else "MB/s")
-        digits = 2 if unit == "s" else 0
+        unit = UNITS.get(way, "us" if name == "rtt" else "ms/MiB" if name.startswith("cpu") else "MB/s")
+        digits = 2 if unit == "s" else 1 if unit == "ms/MiB" else 0
         cells = " | ".join(f"{f(values):.{digits}f}" for f in (statistics.median, min, max))
         print(f"| {way} | {name}, {unit} | {cells} | {len(values)} | {STUDY.get((way, name), '')} |")
 
@@ -225,8 +285,9 @@ def main():
     ap.add_argument("--least", type=float, default=0.8, help="of link to bare")
     ap.add_argument("--bare", default="build/tools/vm-bare")
     ap.add_argument("--guest", default="build/tools/vm-guest")
+    ap.add_argument("--host", default="build/tools/vm-host")
     a = ap.parse_args()
-    a.bare, a.guest = os.path.abspath(a.bare), os.path.abspath(a.guest)
+    a.bare, a.guest, a.host = (os.path.abspath(f) for f in (a.bare, a.guest, a.host))
     if vm_world.why_not("qemu"):
         sys.exit(f"vm: {vm_world.why_not('qemu')}")
     got, ratios = {}, {"down": [], "up": []}

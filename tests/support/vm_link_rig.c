@@ -222,7 +222,7 @@ int rig_feed(struct side *s, uint8_t type, uint32_t id, const void *p, size_t n,
 
 /* --- the owner of a stream --- */
 
-static uint8_t pattern(size_t at)
+uint8_t rig_pattern(size_t at)
 {
 	return (uint8_t)(at * 2654435761u >> 13);
 }
@@ -232,7 +232,7 @@ static void u_data(void *arg, const uint8_t *p, size_t n)
 	struct user *u = arg;
 
 	for (size_t i = 0; i < n; i++)
-		u->bad += p[i] != pattern(u->n + i);
+		u->bad += p[i] != rig_pattern(u->n + i);
 	u->n += n;
 	u->calls++;
 	if (n > u->max_piece)
@@ -288,7 +288,7 @@ size_t user_write(struct user *u, size_t n)
 	do {
 		part = n - all < sizeof(p) ? n - all : sizeof(p);
 		for (size_t i = 0; i < part; i++)
-			p[i] = pattern(u->wrote + i);
+			p[i] = rig_pattern(u->wrote + i);
 		took = stream_write(u->s, p, part);
 		u->wrote += took;
 		all += took;

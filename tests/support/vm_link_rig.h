@@ -70,6 +70,7 @@ void rig_pump(struct side *host, struct side *guest); /* until both are silent *
 void rig_open(struct side *host, struct side *guest, struct user *a, struct user *b);
 void user_attach(struct user *, struct stream *);
 size_t user_write(struct user *, size_t n); /* n bytes of a pattern that the reader checks */
+uint8_t rig_pattern(size_t at);             /* the byte at that place of a stream */
 void rig_address(struct frame_addresses *, const char *text, uint16_t port);
 uint32_t rig_ask_open(struct side *host); /* 192.0.2.7:80 */
 uint32_t rig_ask_name(struct side *host, const char *name);

@@ -1,42 +1,45 @@
 /*
- * The VM benchmark's guest: the far end of vm/link.c as awsocks' agent is, but with a source, a
- * sink and an echo of its own instead of a network. Every OPEN is answered at once; a stream asks
- * as bare.c has it:
+ * The VM benchmark's guest: the far end of vm/link.c as awsocks' agent is, by the agent's own loop
+ * and wire, but with a source, a sink and an echo of its own instead of a network. Every OPEN is
+ * answered at once; a stream asks as bare.c has it:
  *
  *     'U' u64(be) n    n bytes are taken unseen, then 'K'
  *     'D' u64(be) n    n bytes are sent
  *     'E' u64(be) n    n bytes are sent back as they come
  */
 #include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "boot.h"
+#include "cmd/agent/wire.h"
+#include "cmd/bridge/ev.h"
 #include "stream/stream.h"
 #include "vm/frame.h"
 #include "vm/link.h"
 
-enum { PIECE = 64 * 1024, WINDOW = 256 * 1024, STREAMS = 64, HEAD = 9, TURN = 16 };
+/* As cmd/agent/agent.c has them. */
+enum { WINDOW = 256 * 1024, BUDGET = 16 * 1024 * 1024, SEND_MAX = 64 * 1024 };
+enum { STREAMS = 64, HEAD = 9 };
 
 struct guest {
+	struct ev *ev;
+	struct ev_timer turn;
 	struct link *link;
-	int fd;
-	uint8_t in[PIECE], out[PIECE];
-	size_t at, end; /* of out: what is still to be written */
+	struct wire *wire;
+	bool kicked;
+	/* What is sent, behind room for a head. */
+	uint8_t block[FRAME_HEAD + LINK_PIECE];
 };
 struct one {
+	struct guest *of;
 	struct stream *stream;
 	uint8_t head[HEAD];
 	size_t have; /* of head */
 	uint64_t left;
 };
-
-static uint8_t filler[PIECE];
 
 static void begin_next(struct one *o)
 {
@@ -59,8 +62,8 @@ static void send_more(void *arg)
 	if (o->have < HEAD || o->head[0] != 'D')
 		return;
 	while (o->left) {
-		size_t n = o->left < PIECE ? (size_t)o->left : PIECE;
-		size_t taken = stream_write(o->stream, filler, n);
+		size_t n = o->left < LINK_PIECE ? (size_t)o->left : LINK_PIECE;
+		size_t taken = wire_send(o->of->wire, o->stream, o->of->block + FRAME_HEAD, n);
 		o->left -= taken;
 		if (taken < n)
 			return;
@@ -131,6 +134,7 @@ static void open_one(void *arg, uint32_t id, const struct frame_addresses *to)
 
 	if (!o)
 		boot_off("memory");
+	o->of = g;
 	o->stream = link_opened(g->link, id, &to->list[0]);
 	if (!o->stream) {
 		free(o);
@@ -177,13 +181,27 @@ static void power_off(void *arg)
 	boot_off(NULL);
 }
 
-static void nothing(void *arg)
+static void turn(void *arg)
 {
-	(void)arg;
+	struct guest *g = arg;
+
+	g->kicked = false;
+	link_run(g->link);
+	wire_pump(g->wire);
+}
+
+static void kick(void *arg)
+{
+	struct guest *g = arg;
+
+	if (g->kicked)
+		return;
+	g->kicked = true;
+	ev_arm(g->ev, &g->turn, 0, turn, g);
 }
 
 static const struct link_handler all = {
-	.kick = nothing,
+	.kick = kick,
 	.welcome = welcomed,
 	.resolve = resolve_one,
 	.open = open_one,
@@ -205,74 +223,36 @@ static void read_nonce(uint8_t nonce[FRAME_NONCE])
 	(void)fclose(f);
 }
 
-/* Whether anything went out: then streams may be told that they can write. */
-static bool write_some(struct guest *g)
+static void ended(void *arg, const struct err *why)
 {
-	for (bool wrote = false;; wrote = true) {
-		if (g->at == g->end) {
-			g->at = 0;
-			g->end = link_pull(g->link, g->out, sizeof(g->out));
-		}
-		if (g->at == g->end)
-			return wrote;
-		ssize_t n = write(g->fd, g->out + g->at, g->end - g->at);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return wrote;
-		if (n <= 0)
-			boot_off("write");
-		g->at += (size_t)n;
-	}
-}
-
-/* The port gives a page at a time: several, before anything else is looked at. */
-static void read_some(struct guest *g)
-{
-	struct err e = { 0 };
-
-	for (int i = 0; i < TURN; i++) {
-		ssize_t n = read(g->fd, g->in, sizeof(g->in));
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
-		if (n <= 0 || link_input(g->link, g->in, (size_t)n, &e) != 0)
-			boot_off(n == 0 ? NULL : "read");
-	}
-}
-
-static _Noreturn void serve(struct guest *g)
-{
-	for (;;) {
-		struct pollfd p = { .fd = g->fd, .events = POLLIN };
-
-		do
-			link_run(g->link);
-		while (write_some(g));
-		if (g->at < g->end)
-			p.events |= POLLOUT;
-		if (poll(&p, 1, -1) < 0 && errno != EINTR)
-			boot_off("poll");
-		if (p.revents & (POLLIN | POLLHUP | POLLERR))
-			read_some(g);
-	}
+	(void)arg;
+	boot_off(why ? why->msg : NULL);
 }
 
 int main(void)
 {
 	static struct guest g;
-	const struct link_opts opts = { .role = LINK_GUEST, .streams_max = STREAMS };
+	const struct link_opts opts = { .role = LINK_GUEST,
+					.streams_max = STREAMS,
+					.window = WINDOW,
+					.budget = BUDGET,
+					.send_max = SEND_MAX };
 	struct frame_hello hello = { .least = FRAME_VERSION,
 				     .most = FRAME_VERSION,
 				     .window = WINDOW,
 				     .streams_max = STREAMS,
 				     .agent = "benchmark" };
+	int fd = boot_port();
 	struct err e = { 0 };
 
-	g.fd = boot_port();
-	if (fcntl(g.fd, F_SETFL, O_NONBLOCK) != 0)
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) != 0)
 		boot_off("fcntl");
 	read_nonce(hello.nonce);
+	if (ev_new(&g.ev, &e) != 0)
+		boot_off("epoll");
 	g.link = link_new(&opts, &all, &g, &e);
-	if (!g.link)
+	if (!g.link || wire_new(&g.wire, g.ev, g.link, fd, ended, &g, &e) != 0)
 		boot_off("link");
 	link_hello(g.link, &hello);
-	serve(&g);
+	boot_off(ev_run(g.ev, &e) != 0 ? e.msg : NULL);
 }

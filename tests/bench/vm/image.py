@@ -17,14 +17,15 @@ def entry(number, name, mode, data=b""):
     return out + b"\0" * (-len(out) % 4)
 
 
-def initramfs(path, init, modules):
-    """Writes it: init, and the modules in their order."""
+def initramfs(path, init, modules, conf=b""):
+    """Writes it: init, the modules in their order, and /conf."""
     found = {os.path.basename(f)[:-3]: f for f in glob.glob(os.path.join(modules, "**", "*.ko"), recursive=True)}
     files = [("dev", 0o040755, b""), ("m", 0o040755, b"")]
     for name in MODULES:
         with open(found[name], "rb") as f:
             files.append((f"m/{name}.ko", 0o100644, f.read()))
     files.append(("m/order", 0o100644, "".join(f"{name}.ko\n" for name in MODULES).encode()))
+    files.append(("conf", 0o100644, conf))
     with open(init, "rb") as f:
         files.append(("init", 0o100755, f.read()))
     with open(path, "wb") as to:
