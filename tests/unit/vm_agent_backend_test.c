@@ -17,6 +17,7 @@
 #include "stream/stream.h"
 #include "tests/support/cmocka_all.h"
 #include "tests/support/fds.h"
+#include "tests/support/until.h"
 #include "tests/unit/vm_apart.h"
 #include "vm/machine.h"
 #include "vm/vm_backend.h"
@@ -36,9 +37,9 @@ struct fix {
 	struct vm_image image;
 	char dir[64], script[96];
 	size_t fds;
-	struct loop_timer limit, nap;
+	struct until clock;
 	bool (*until)(struct fix *);
-	bool late, backend_closed, machine_closed;
+	bool backend_closed, machine_closed;
 	struct flow flows[FLOWS];
 	size_t count;
 	int fd;
@@ -48,28 +49,17 @@ struct fix {
 
 /* ---- running ---- */
 
-static void check(void *arg)
+static bool is_so(void *arg)
 {
 	struct fix *f = arg;
 
-	if (f->late || f->until(f))
-		loop_stop(f->l);
-	else
-		timer_arm(f->l, &f->nap, 2, check, f);
-}
-
-static void too_late(void *arg)
-{
-	((struct fix *)arg)->late = true;
+	return f->until(f);
 }
 
 static void run_until(struct fix *f, bool (*until)(struct fix *))
 {
 	f->until = until;
-	timer_arm(f->l, &f->nap, 0, check, f);
-	loop_run(f->l);
-	timer_disarm(f->l, &f->nap);
-	assert_false(f->late);
+	until_so(&f->clock, is_so);
 }
 
 static bool all_answered(struct fix *f)
@@ -154,7 +144,7 @@ static int setup(void **state)
 			     "address=10.0.2.15/24\ngateway=10.0.2.2\ndns=10.0.2.3\nlog=warn\n",
 			     &f.image, &e) != 0)
 		return -1;
-	timer_arm(f.l, &f.limit, 60000, too_late, &f);
+	until_begin(&f.clock, f.l, 60000, &f);
 	*state = &f;
 	return 0;
 }
@@ -244,8 +234,7 @@ static int teardown(void **state)
 			stream_abort(f->flows[i].s);
 	if (f->fd >= 0)
 		close(f->fd);
-	timer_disarm(f->l, &f->limit);
-	timer_disarm(f->l, &f->nap);
+	until_end(&f->clock);
 	loop_free(f->l);
 	(void)snprintf(conf, sizeof(conf), "%s/conf", f->dir);
 	(void)unlink(conf);

@@ -14,6 +14,7 @@
 #include "stream/stream.h"
 #include "tests/support/cmocka_all.h"
 #include "tests/support/fds.h"
+#include "tests/support/until.h"
 #include "tests/unit/vm_apart.h"
 #include "vm/conn.h"
 #include "vm/link.h"
@@ -36,9 +37,9 @@ struct fix {
 	pid_t pid;
 	size_t fds;
 	char dir[64];
-	struct loop_timer limit, nap;
+	struct until clock;
 	bool (*until)(struct fix *);
-	bool late, lost, hello;
+	bool lost, hello;
 	struct err lost_why;
 	struct flow flows[STREAMS];
 	size_t count;
@@ -57,7 +58,7 @@ static uint64_t held(const struct fix *f)
 	return n;
 }
 
-static void check(void *arg)
+static bool is_so(void *arg)
 {
 	struct fix *f = arg;
 	uint64_t n = f->lost ? 0 : held(f);
@@ -65,24 +66,13 @@ static void check(void *arg)
 	f->held_most = n > f->held_most ? n : f->held_most;
 	f->steady = n == f->held_last ? f->steady + 1 : 0;
 	f->held_last = n;
-	if (f->late || f->until(f))
-		loop_stop(f->l);
-	else
-		timer_arm(f->l, &f->nap, 2, check, f);
-}
-
-static void too_late(void *arg)
-{
-	((struct fix *)arg)->late = true;
+	return f->until(f);
 }
 
 static void run_until(struct fix *f, bool (*until)(struct fix *))
 {
 	f->until = until;
-	timer_arm(f->l, &f->nap, 0, check, f);
-	loop_run(f->l);
-	timer_disarm(f->l, &f->nap);
-	assert_false(f->late);
+	until_so(&f->clock, is_so);
 }
 
 static bool up(struct fix *f)
@@ -212,7 +202,7 @@ static int setup(void **state)
 	f = (struct fix){ .fds = fds_open(), .dir = "/tmp/vm_agent_link.XXXXXX" };
 	if (!mkdtemp(f.dir) || loop_new(&f.l, &e) != 0)
 		return -1;
-	timer_arm(f.l, &f.limit, 60000, too_late, &f);
+	until_begin(&f.clock, f.l, 60000, &f);
 	*state = &f;
 	return 0;
 }
@@ -309,7 +299,7 @@ static int teardown(void **state)
 	for (size_t i = 0; i < f->count; i++)
 		if (f->flows[i].s)
 			stream_abort(f->flows[i].s);
-	timer_disarm(f->l, &f->limit);
+	until_end(&f->clock);
 	loop_free(f->l);
 	ended = f->pid <= 0 || ends_by_itself(f->pid);
 	path_of(f, conf, sizeof(conf));

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "tests/support/fds.h"
 #include "tests/support/socks.h"
+#include "tests/support/until.h"
 #include "vm/conn.h"
 #include "vm/machine.h"
 #include "vm/vm_backend.h"
@@ -116,9 +117,9 @@ struct fix {
 	struct machine m;
 	struct backend *b;
 	size_t fds;
-	struct loop_timer limit, nap;
+	struct until clock;
 	bool (*until)(struct fix *);
-	bool in_call, late;
+	bool in_call;
 	bool closed;
 	int starts;
 	struct err start_why;
@@ -175,28 +176,17 @@ static void machine_breaks(struct machine *m, enum err_code code)
 	loop_post(m->l, &m->post, serve_waits, m);
 }
 
-static void check(void *arg)
+static bool is_so(void *arg)
 {
 	struct fix *f = arg;
 
-	if (f->late || f->until(f))
-		loop_stop(f->l);
-	else
-		timer_arm(f->l, &f->nap, 1, check, f);
-}
-
-static void too_late(void *arg)
-{
-	((struct fix *)arg)->late = true;
+	return f->until(f);
 }
 
 static void run_until(struct fix *f, bool (*until)(struct fix *))
 {
 	f->until = until;
-	timer_arm(f->l, &f->nap, 0, check, f);
-	loop_run(f->l);
-	timer_disarm(f->l, &f->nap);
-	assert_false(f->late);
+	until_so(&f->clock, is_so);
 }
 
 static bool done(struct fix *f)
@@ -240,7 +230,7 @@ static int setup(void **state)
 	f = (struct fix){ .fds = fds_open(), .fd = -1 };
 	if (loop_new(&f.l, &e) != 0)
 		return -1;
-	timer_arm(f.l, &f.limit, 60000, too_late, &f);
+	until_begin(&f.clock, f.l, 60000, &f);
 	f.m.l = f.l;
 	f.m.first = true;
 	list_init(&f.m.waits);
@@ -264,7 +254,7 @@ static int teardown(void **state)
 	if (f->fd >= 0)
 		close(f->fd);
 	loop_unpost(&f->m.post);
-	timer_disarm(f->l, &f->limit);
+	until_end(&f->clock);
 	loop_free(f->l);
 	return list_empty(&f->m.waits) && fds_open() == f->fds ? 0 : -1;
 }

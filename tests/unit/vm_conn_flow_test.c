@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "tests/support/fds.h"
 #include "tests/support/socks.h"
+#include "tests/support/until.h"
 #include "vm/conn.h"
 
 enum { MUCH = 24 * 1024 * 1024, CHUNK = 64 * 1024, GRANT = 128 * 1024, STREAMS = 6 };
@@ -29,9 +30,9 @@ struct fix {
 	struct vm_conn *c;
 	struct guest g;
 	size_t fds;
-	struct loop_timer limit, nap;
+	struct until clock;
 	bool (*until)(struct fix *);
-	bool late, lost;
+	bool lost;
 	struct err why;
 	struct flow flows[STREAMS];
 	size_t count;
@@ -51,30 +52,19 @@ static uint64_t held(struct fix *f)
 	return n;
 }
 
-static void check(void *arg)
+static bool is_so(void *arg)
 {
 	struct fix *f = arg;
 	uint64_t n = f->lost ? 0 : held(f);
 
 	f->held_most = n > f->held_most ? n : f->held_most;
-	if (f->late || f->until(f))
-		loop_stop(f->l);
-	else
-		timer_arm(f->l, &f->nap, 1, check, f);
-}
-
-static void too_late(void *arg)
-{
-	((struct fix *)arg)->late = true;
+	return f->until(f);
 }
 
 static void run_until(struct fix *f, bool (*until)(struct fix *))
 {
 	f->until = until;
-	timer_arm(f->l, &f->nap, 0, check, f);
-	loop_run(f->l);
-	timer_disarm(f->l, &f->nap);
-	assert_false(f->late);
+	until_so(&f->clock, is_so);
 }
 
 static bool up(struct fix *f)
@@ -187,7 +177,7 @@ static int setup(void **state)
 	f = (struct fix){ .fds = fds_open() };
 	if (loop_new(&f.l, &e) != 0)
 		return -1;
-	timer_arm(f.l, &f.limit, 60000, too_late, &f);
+	until_begin(&f.clock, f.l, 60000, &f);
 	*state = &f;
 	return 0;
 }
@@ -218,7 +208,7 @@ static int teardown(void **state)
 		if (f->flows[i].s)
 			stream_abort(f->flows[i].s);
 	guest_end(&f->g);
-	timer_disarm(f->l, &f->limit);
+	until_end(&f->clock);
 	loop_free(f->l);
 	return fds_open() == f->fds ? 0 : -1;
 }

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "tests/support/fds.h"
 #include "tests/support/socks.h"
+#include "tests/support/until.h"
 #include "vm/conn.h"
 
 struct fix {
@@ -17,10 +18,10 @@ struct fix {
 	struct frame_hello hello;
 	struct guest g;
 	size_t fds;
-	struct loop_timer limit, nap;
+	struct until clock;
 	struct loop_post check;
 	bool (*until)(struct fix *);
-	bool in_call, late, rested;
+	bool in_call, rested;
 	int hellos, networks, losses;
 	struct err lost_why;
 	bool free_when_lost;
@@ -59,28 +60,17 @@ static bool at_eof(struct fix *f)
 
 /* ---- running the loop until something is so ---- */
 
-static void check(void *arg)
+static bool is_so(void *arg)
 {
 	struct fix *f = arg;
 
-	if (f->late || f->until(f))
-		loop_stop(f->l);
-	else
-		timer_arm(f->l, &f->nap, 1, check, f);
-}
-
-static void too_late(void *arg)
-{
-	((struct fix *)arg)->late = true;
+	return f->until(f);
 }
 
 static void run_until(struct fix *f, bool (*until)(struct fix *))
 {
 	f->until = until;
-	timer_arm(f->l, &f->nap, 0, check, f);
-	loop_run(f->l);
-	timer_disarm(f->l, &f->nap);
-	assert_false(f->late);
+	until_so(&f->clock, is_so);
 }
 
 /* ---- the conn's owner ---- */
@@ -124,7 +114,7 @@ static int setup(void **state)
 	buf_init(&f.got, 16 * 1024 * 1024);
 	if (loop_new(&f.l, &e) != 0)
 		return -1;
-	timer_arm(f.l, &f.limit, 30000, too_late, &f);
+	until_begin(&f.clock, f.l, 30000, &f);
 	memset(f.opts.nonce, 0x5a, sizeof(f.opts.nonce));
 	f.opts.loop = f.l;
 	f.hello = (struct frame_hello){
@@ -142,8 +132,7 @@ static int teardown(void **state)
 	vm_conn_free(f->c, NULL);
 	if (f->g.link)
 		guest_end(&f->g);
-	timer_disarm(f->l, &f->limit);
-	timer_disarm(f->l, &f->nap);
+	until_end(&f->clock);
 	loop_free(f->l);
 	buf_free(&f->got);
 	return fds_open() == f->fds ? 0 : -1;
