@@ -309,7 +309,9 @@ static void a_vm_that_talks_nonsense(void **state)
 	dial_to(f, HOST, 80);
 	run_until(f, all_answered);
 	assert_int_equal(f->flows[0].why.code, ERR_PROTO);
-	assert_int_equal(backend_state(f->b), BACKEND_FAILED);
+	/* or the next try has begun */
+	assert_true(backend_state(f->b) == BACKEND_FAILED ||
+		    backend_state(f->b) == BACKEND_INITIALIZING);
 }
 
 static void a_vm_that_says_nothing(void **state)

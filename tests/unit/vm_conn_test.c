@@ -302,8 +302,8 @@ static void a_guest_that_hangs(void **state)
 {
 	struct fix *f = *state;
 
-	f->opts.ping_ms = 20;
-	f->opts.silent_ms = 60;
+	f->opts.ping_ms = 100;
+	f->opts.silent_ms = 1500; /* the dial is made within it */
 	begin_up(f);
 	go(f, "two.test");
 	run_until(f, done);
