@@ -6,21 +6,9 @@ if [ -n "${AWSOCKS_SKIP_ZIG:-}" ]; then
 	echo "setup-zig: left out (AWSOCKS_SKIP_ZIG)" >&2
 	exit 69
 fi
-venv=build-zig
-stamp=$venv/ready-$(cat tests/zig.txt tests/setup-zig.sh | cksum | tr ' ' -)
+. tests/venv.sh
+make_venv zig build-zig || exit
 [ ! -e "$stamp" ] || exit 0
-python=/usr/bin/python3
-[ -x "$python" ] || python=python3
-rm -rf "$venv"
-if ! "$python" -m venv "$venv"; then
-	echo "setup-zig: no virtual environment could be made (Debian: apt-get install python3-venv)" >&2
-	exit 69
-fi
-if ! timeout 300 "$venv/bin/pip" install -q --timeout 20 --retries 2 --disable-pip-version-check \
-	--no-input --no-compile --no-deps --only-binary :all: -r tests/zig.txt; then
-	echo "setup-zig: tests/zig.txt could not be installed: is PyPI reached? Without it: AWSOCKS_SKIP_ZIG=1" >&2
-	exit 69
-fi
 program=$("$venv/bin/python" -c 'import os, ziglang; print(os.path.join(os.path.dirname(ziglang.__file__), "zig"))')
 # Its cache belongs to the build tree, not to somebody's home.
 cat >"$venv/zig" <<END

@@ -30,6 +30,7 @@ import client
 import harness
 import internet
 import netns
+import web
 from conftest import INSTANCE, REGION, Awsocks, LocalAws, clean_environment
 from witness import encode, record
 
@@ -188,27 +189,17 @@ class Site(internet.Site):
         return s, peer
 
 
-class Listener:
-    """A server on a socket of a namespace. It counts who connects, and closes at once."""
+class Listener(web.Counter):
+    """A server on a socket of a namespace. It counts who connects; each has a thread, which here closes at once."""
 
     def __init__(self, listening):
-        self.socket, self.count = listening, 0
-        threading.Thread(target=self.accept, daemon=True).start()
+        super().__init__(listening=listening)
 
-    def accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                s, _ = self.socket.accept()
-                self.count += 1
-                threading.Thread(target=self.serve, args=(s,), daemon=True).start()
+    def take(self, s):
+        threading.Thread(target=self.serve, args=(s,), daemon=True).start()
 
     def serve(self, s):
         s.close()
-
-    def stop(self):
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
-        self.socket.close()
 
 
 class Digester(Listener):

@@ -192,11 +192,11 @@ class WebServer(http.server.ThreadingHTTPServer):
 
 
 class Counter:
-    """A TCP listener that only counts who connects (and closes at once)."""
+    """A TCP listener that only counts who connects (and closes at once); on a socket that listens already, too."""
 
-    def __init__(self, address="127.0.0.1", port=0):
+    def __init__(self, address="127.0.0.1", port=0, listening=None):
         self.count = 0
-        self.socket = socket.create_server((address, port), backlog=64)
+        self.socket = listening or socket.create_server((address, port), backlog=64)
         self.port = self.socket.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -205,7 +205,10 @@ class Counter:
             while True:
                 s, _ = self.socket.accept()
                 self.count += 1
-                s.close()
+                self.take(s)
+
+    def take(self, s):
+        s.close()
 
     def stop(self):
         with contextlib.suppress(OSError):
