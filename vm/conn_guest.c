@@ -114,25 +114,14 @@ static bool same_nonce(const uint8_t *a, const uint8_t *b)
 	return differs == 0;
 }
 
-static int check(const struct vm_conn *c, const struct frame_hello *h, struct err *e)
-{
-	if (!same_nonce(h->nonce, c->opts.nonce))
-		return err_set(e, ERR_PROTO, "the HELLO on the VM's link is not of this boot");
-	if (h->least > FRAME_VERSION || h->most < FRAME_VERSION)
-		return err_set(e, ERR_UNSUPPORTED,
-			       "the VM's agent (%s) speaks version %u to %u of the link, this "
-			       "program %d: build both from one source (make all)",
-			       h->agent, h->least, h->most, FRAME_VERSION);
-	return 0;
-}
-
+/* The version is the link's affair. */
 static int welcome(struct vm_conn *c, const struct frame_hello *h, struct err *e)
 {
-	const struct frame_welcome w = { .version = FRAME_VERSION,
-					 .caps = h->caps & FRAME_CAP_IPV6,
-					 .window = CONN_WINDOW };
+	const struct frame_welcome w = { .caps = h->caps & FRAME_CAP_IPV6 };
 
-	return check(c, h, e) != 0 ? -1 : link_welcome(c->link, &w, e);
+	if (!same_nonce(h->nonce, c->opts.nonce))
+		return err_set(e, ERR_PROTO, "the HELLO on the VM's link is not of this boot");
+	return link_welcome(c->link, &w, e);
 }
 
 static void on_hello(void *arg, const struct frame_hello *h)

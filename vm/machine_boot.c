@@ -10,6 +10,7 @@
  * The program's end and its link's are seen in either order. The link's comes first as a rule, and
  * the reason with the program's: that is waited for, for a moment.
  */
+#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -212,8 +213,7 @@ static void on_link(void *arg, int fd)
 		return;
 	}
 	make_room(m);
-	for (size_t i = 0; i < FRAME_NONCE; i++)
-		o.nonce[i] = m->nonce[i];
+	memcpy(o.nonce, m->nonce, sizeof(o.nonce));
 	g->m = m;
 	g->conn = vm_conn_new(fd, &o, &conn_handler, g, &e);
 	if (!g->conn) {
