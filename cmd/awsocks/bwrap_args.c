@@ -207,23 +207,6 @@ static int add_bridge(struct output *o, struct err *e)
 	return add_all(o, words, e);
 }
 
-/* Beside this program, or in PATH. */
-static void find_bridge(char out[static PATH_TEXT])
-{
-	const char *dirs = getenv("PATH");
-
-	path_sibling("awsocks-bridge", out);
-	if (*out == '/')
-		return;
-	for (const char *d = dirs ? dirs : "", *end; *d == '/'; d = *end ? end + 1 : end) {
-		end = d + strcspn(d, ":");
-		if (str_fmt(out, PATH_TEXT, "%.*s/awsocks-bridge", (int)(end - d), d) &&
-		    access(out, X_OK) == 0)
-			return;
-	}
-	out[0] = '\0';
-}
-
 /* bwrap knows no such option, and says so: without it, `bwrap ... $(awsocks bwrap-args ...)` would
  * run the command with the host's whole network when there is nothing to put there. */
 static int fail(const struct asked *a, const struct err *e)
@@ -247,7 +230,7 @@ static int make(struct output *o, bool bridge, struct err *e)
 {
 	if (take_folder(o, e) != 0)
 		return -1;
-	find_bridge(o->bridge);
+	(void)path_program("awsocks-bridge", true, o->bridge);
 	if (!*o->bridge && bridge)
 		return err_set(e, ERR_UNSUPPORTED,
 			       "--bridge: no awsocks-bridge beside this program or in PATH");

@@ -214,3 +214,23 @@ void path_sibling(const char *name, char out[static PATH_TEXT])
 		return;
 	(void)str_fmt(out, PATH_TEXT, "%s", name);
 }
+
+bool path_program(const char *name, bool ours, char out[static PATH_TEXT])
+{
+	const char *dir = getenv("PATH");
+	size_t n;
+
+	if (ours) {
+		path_sibling(name, out);
+		if (*out == '/')
+			return true;
+	}
+	for (dir = dir ? dir : "/usr/bin:/bin"; *dir; dir += n + (dir[n] == ':')) {
+		n = strcspn(dir, ":");
+		if (*dir == '/' && str_fmt(out, PATH_TEXT, "%.*s/%s", (int)n, dir, name) &&
+		    access(out, X_OK) == 0)
+			return true;
+	}
+	out[0] = '\0';
+	return false;
+}

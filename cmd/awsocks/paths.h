@@ -37,4 +37,7 @@ MUST_CHECK int path_make_socket_dir(const char *file, const char *group, struct 
 MUST_CHECK int path_control(const char *given, char out[static PATH_TEXT], struct err *);
 /* A program of ours: beside this one, else by its bare name (found in PATH). */
 void path_sibling(const char *name, char out[static PATH_TEXT]);
+/* The absolute path of a program: beside this one (`ours`), else in an absolute directory of PATH,
+ * or of /usr/bin:/bin where there is no PATH. false: it is in none, and out is "". */
+bool path_program(const char *name, bool ours, char out[static PATH_TEXT]);
 #endif

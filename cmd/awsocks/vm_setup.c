@@ -20,21 +20,6 @@ static const uint8_t mac[6] = { 0x5a, 0x94, 0xef, 0x61, 0x77, 0x73 };
 
 /* ---- the program ---- */
 
-/* An absolute path, as the spawner compares it. */
-static bool find_in_path(const char *name, char out[static PATH_TEXT])
-{
-	const char *list = getenv("PATH");
-	size_t n;
-
-	for (list = list ? list : "/usr/bin:/bin"; *list; list += n + (list[n] == ':')) {
-		n = strcspn(list, ":");
-		if (*list == '/' && str_fmt(out, PATH_TEXT, "%.*s/%s", (int)n, list, name) &&
-		    access(out, X_OK) == 0)
-			return true;
-	}
-	return false;
-}
-
 static int take_file(const char *file, char out[static PATH_TEXT], const struct opt_origin *from,
 		     struct err *e)
 {
@@ -70,7 +55,8 @@ static const struct vm_driver *pick_driver(const struct options *o)
 	if (o->vm_driver != VM_BY_AUTO)
 		return by_name[o->vm_driver];
 	/* It exists on a Mac only. */
-	return !o->vm_program && find_in_path("vfkit", path) ? &vm_driver_vfkit : &vm_driver_qemu;
+	return !o->vm_program && path_program("vfkit", false, path) ? &vm_driver_vfkit
+								    : &vm_driver_qemu;
 }
 
 /* qemu-system-aarch64 runs arm64 guests, wherever it is. */
@@ -94,7 +80,7 @@ static int find_program(struct vm_setup *v, const struct options *o, struct err 
 	(void)str_fmt(name, sizeof(name), "%s%s",
 		      v->driver == &vm_driver_qemu ? "qemu-system-" : "vfkit",
 		      v->driver == &vm_driver_qemu ? vm_host_arch() : "");
-	if (find_in_path(name, v->program))
+	if (path_program(name, false, v->program))
 		return 0;
 	if (v->driver == &vm_driver_vfkit)
 		return err_set(e, ERR_UNSUPPORTED,
@@ -108,15 +94,10 @@ static int find_program(struct vm_setup *v, const struct options *o, struct err 
 
 static int find_agent(struct vm_setup *v, const struct options *o, struct err *e)
 {
-	char path[PATH_TEXT];
-
 	if (o->vm_agent)
 		return take_file(o->vm_agent, v->agent, &o->origin[OPT_ID_vm_agent], e);
-	path_sibling("awsocks-agent", path);
-	if (*path == '/' || find_in_path("awsocks-agent", path)) {
-		(void)str_fmt(v->agent, sizeof(v->agent), "%s", path);
+	if (path_program("awsocks-agent", true, v->agent))
 		return 0;
-	}
 	return err_set(e, ERR_CONFIG,
 		       "--mode vm needs awsocks-agent, which is not beside this program: make "
 		       "build-agent, or --vm-agent FILE");
