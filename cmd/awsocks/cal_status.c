@@ -11,6 +11,7 @@
 #include "cmd/awsocks/cal.h"
 #include "cmd/awsocks/cal_host.h"
 #include "cmd/awsocks/control.h"
+#include "cmd/awsocks/json_member.h"
 #include "cmd/awsocks/setup.h"
 
 /* What the running awsocks says; NULL: none runs, or *e. The caller deletes it. */
@@ -31,19 +32,12 @@ static const struct cJSON *status_of(const struct cJSON *reply, const char *key)
 						key);
 }
 
-static const char *text_of(const struct cJSON *o, const char *key)
-{
-	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
-
-	return s ? s : "";
-}
-
 static const struct cJSON *listener(const struct cJSON *reply, const char *name)
 {
 	const struct cJSON *l;
 
-	cJSON_ArrayForEach(l, status_of(reply, "listeners")) if (strcmp(text_of(l, "name"), name) ==
-								 0) return l;
+	cJSON_ArrayForEach(l, status_of(reply, "listeners")) if (strcmp(member_text(l, "name"),
+									name) == 0) return l;
 	return NULL;
 }
 
@@ -152,10 +146,10 @@ static const char *backends(const struct cJSON *reply, char *room, size_t size)
 
 	cJSON_ArrayForEach(b, status_of(reply, "backends"))
 	{
-		const char *state = text_of(b, "state");
+		const char *state = member_text(b, "state");
 
 		if (strcmp(state, "failed") == 0) {
-			(void)str_fmt(room, size, "🔴 %.60s", text_of(b, "reason"));
+			(void)str_fmt(room, size, "🔴 %.60s", member_text(b, "reason"));
 			return room;
 		}
 		if (strcmp(state, "initializing") == 0 || strcmp(state, "transitioning") == 0)

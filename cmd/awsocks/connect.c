@@ -23,6 +23,7 @@
 #include "cmd/awsocks/connect.h"
 #include "cmd/awsocks/paths.h"
 #include "cmd/awsocks/setup.h"
+#include "cmd/awsocks/word_option.h"
 #include "cmd/bridge/ask.h"
 #include "cmd/bridge/through.h"
 #include "cmd/bridge/user.h"
@@ -263,18 +264,12 @@ static int parse(int argc, char **argv, struct connect_args *a, struct err *e)
 	for (; at < argc && argv[at][0] == '-'; at++) {
 		if (strcmp(argv[at], "--standalone") == 0)
 			a->standalone = true;
-		else if (str_starts(argv[at], "--to="))
-			a->to = argv[at] + strlen("--to=");
-		else if (strcmp(argv[at], "--to") == 0 && at + 1 < argc)
-			a->to = argv[++at];
-		else if (str_starts(argv[at], "--control="))
-			a->control = argv[at] + strlen("--control=");
-		else if (strcmp(argv[at], "--control") == 0 && at + 1 < argc)
-			a->control = argv[++at];
-		else if (str_starts(argv[at], "--user-file="))
-			a->user_file = argv[at] + strlen("--user-file=");
-		else if (strcmp(argv[at], "--user-file") == 0 && at + 1 < argc)
-			a->user_file = argv[++at];
+		else if (word_option(argc, argv, &at, "--to", &a->to))
+			continue;
+		else if (word_option(argc, argv, &at, "--control", &a->control))
+			continue;
+		else if (word_option(argc, argv, &at, "--user-file", &a->user_file))
+			continue;
 		else if (strcmp(argv[at], "--") == 0) {
 			at++;
 			break;

@@ -25,6 +25,7 @@
 #include "base/str.h"
 #include "cmd/awsocks/cmd.h"
 #include "cmd/awsocks/demo_page.h"
+#include "cmd/awsocks/json_member.h"
 #include "cmd/awsocks/paths.h"
 #include "cmd/awsocks/text_file.h"
 
@@ -103,13 +104,6 @@ static int wait_ready(pid_t child, const char *what, const char *path, struct cJ
 	return err_set(e, ERR_TIMEOUT, "%s is not ready after %d s", what, READY_LIMIT_MS / 1000);
 }
 
-static const char *text_in(const struct cJSON *o, const char *key)
-{
-	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
-
-	return s ? s : "";
-}
-
 static int start_page(struct demo *d, struct err *e)
 {
 	int fd = demo_page_listen(&d->page_port, e);
@@ -137,16 +131,16 @@ static int start_localaws(struct demo *d, struct err *e)
 	if (spawn(&d->child[LOCALAWS], argv, file_of(d, "localaws.log", log), e) != 0 ||
 	    wait_ready(d->child[LOCALAWS], "awsocks-localaws", ready, &o, e) != 0)
 		return -1;
-	setenv("AWS_ENDPOINT_URL", text_in(o, "endpoint"), 1);
-	setenv("AWS_ACCESS_KEY_ID", text_in(o, "access_key_id"), 1);
-	setenv("AWS_SECRET_ACCESS_KEY", text_in(o, "secret_access_key"), 1);
+	setenv("AWS_ENDPOINT_URL", member_text(o, "endpoint"), 1);
+	setenv("AWS_ACCESS_KEY_ID", member_text(o, "access_key_id"), 1);
+	setenv("AWS_SECRET_ACCESS_KEY", member_text(o, "secret_access_key"), 1);
 	setenv("AWS_REGION", "us-east-1", 1);
 	setenv("AWS_CONFIG_FILE", "/dev/null", 1);
 	setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null", 1);
 	unsetenv("AWS_SESSION_TOKEN");
 	unsetenv("AWS_PROFILE");
 	printf("2. AWS, emulated: awsocks-localaws at %s, one instance \"demo\"\n",
-	       text_in(o, "endpoint"));
+	       member_text(o, "endpoint"));
 	cJSON_Delete(o);
 	return 0;
 }
@@ -169,7 +163,7 @@ static int start_proxy(struct demo *d, struct err *e)
 	    wait_ready(d->child[PROXY], "awsocks", ready, &o, e) != 0)
 		return -1;
 	first = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(o, "listeners"), 0);
-	(void)str_fmt(d->proxy, sizeof(d->proxy), "%s", text_in(first, "address"));
+	(void)str_fmt(d->proxy, sizeof(d->proxy), "%s", member_text(first, "address"));
 	cJSON_Delete(o);
 	printf("3. awsocks --name demo --rules rules.yaml, listening on %s\n\n", d->proxy);
 	for (const char *line = rules; *line; line = strchr(line, '\n') + 1)

@@ -7,6 +7,7 @@
 
 #include "base/str.h"
 #include "cmd/awsocks/control.h"
+#include "cmd/awsocks/json_member.h"
 #include "cmd/awsocks/listener_pick.h"
 #include "cmd/awsocks/setup.h"
 
@@ -92,20 +93,13 @@ void env_place_format(const struct env_place *p, char out[static HOST_MAX + 16])
 
 /* ---- the running awsocks ---- */
 
-static const char *text_of(const struct cJSON *o, const char *key)
-{
-	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
-
-	return s ? s : "";
-}
-
 /* Whether that listener is at the address of $AWSOCKS, as this program wrote it there. */
 static bool is_at(const struct cJSON *listener, const char *address)
 {
 	struct env_place p = { 0 };
 	char text[HOST_MAX + 16];
 
-	if (take_address(text_of(listener, "address"), &p, NULL) != 0)
+	if (take_address(member_text(listener, "address"), &p, NULL) != 0)
 		return false;
 	env_place_format(&p, text);
 	return strcmp(text, address) == 0;
@@ -117,8 +111,8 @@ static const struct cJSON *by_name(const struct cJSON *all, const char *wanted)
 
 	cJSON_ArrayForEach(l, all)
 	{
-		if (strcmp(text_of(l, "name"), wanted) == 0 ||
-		    strcmp(text_of(l, "address"), wanted) == 0)
+		if (strcmp(member_text(l, "name"), wanted) == 0 ||
+		    strcmp(member_text(l, "address"), wanted) == 0)
 			return l;
 	}
 	return NULL;
@@ -137,7 +131,7 @@ static const struct cJSON *preferred(const struct cJSON *all)
 		}
 	cJSON_ArrayForEach(l, all)
 	{
-		if (!str_starts(text_of(l, "address"), "unix:"))
+		if (!str_starts(member_text(l, "address"), "unix:"))
 			return l;
 	}
 	return cJSON_GetArrayItem(all, 0);
@@ -152,7 +146,7 @@ static void note_listener(const struct cJSON *l)
 	if (cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(l, "open"))) {
 		(void)str_fmt(text, sizeof(text),
 			      "%s is not open yet: this host has no such address now",
-			      text_of(l, "address"));
+			      member_text(l, "address"));
 		note(text);
 	}
 	if (cJSON_IsNumber(users) && users->valuedouble > 0) {
@@ -161,7 +155,7 @@ static void note_listener(const struct cJSON *l)
 			"%s asks for a user and password, which are not in these variables: "
 			"write USER:PASSWORD@ before the address yourself, or know the clients "
 			"by allow-from or a Unix socket",
-			text_of(l, "address"));
+			member_text(l, "address"));
 		note(text);
 	}
 }
@@ -178,10 +172,10 @@ static int take_running(const struct env_where *w, const struct cJSON *all, stru
 			       w->listener);
 	if (!l)
 		return err_set(e, ERR_USAGE, "the running awsocks has no listener");
-	if (take_address(text_of(l, "address"), p, e) != 0)
-		return err_wrap(e, "listener %.60s", text_of(l, "name"));
+	if (take_address(member_text(l, "address"), p, e) != 0)
+		return err_wrap(e, "listener %.60s", member_text(l, "name"));
 	p->running = true;
-	(void)str_fmt(p->name, sizeof(p->name), "%s", text_of(l, "name"));
+	(void)str_fmt(p->name, sizeof(p->name), "%s", member_text(l, "name"));
 	(void)str_fmt(p->from, sizeof(p->from), "the running awsocks");
 	note_listener(l);
 	return 0;

@@ -10,9 +10,11 @@
 #include "cmd/awsocks/cmd.h"
 #include "cmd/awsocks/control.h"
 #include "cmd/awsocks/hidden_line.h"
+#include "cmd/awsocks/json_member.h"
 #include "cmd/awsocks/paths.h"
 #include "cmd/awsocks/setup.h"
 #include "cmd/awsocks/vm_print.h"
+#include "cmd/awsocks/word_option.h"
 
 struct ask {
 	bool json, watch;
@@ -26,10 +28,8 @@ static int parse(int argc, char **argv, struct ask *a, struct err *e)
 			a->json = true;
 		else if (strcmp(argv[i], "--watch") == 0)
 			a->watch = true;
-		else if (str_starts(argv[i], "--control="))
-			a->control = argv[i] + strlen("--control=");
-		else if (strcmp(argv[i], "--control") == 0 && i + 1 < argc)
-			a->control = argv[++i];
+		else if (word_option(argc, argv, &i, "--control", &a->control))
+			continue;
 		else if (strcmp(argv[0], "mfa") == 0 && !a->value && argv[i][0] != '-')
 			a->value = argv[i];
 		else
@@ -44,57 +44,43 @@ static int fail(const struct err *e)
 	return err_exit_status(e->code);
 }
 
-static const char *text_of(const struct cJSON *o, const char *key)
-{
-	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
-
-	return s ? s : "";
-}
-
-static double number_of(const struct cJSON *o, const char *key)
-{
-	const struct cJSON *n = cJSON_GetObjectItemCaseSensitive(o, key);
-
-	return cJSON_IsNumber(n) ? n->valuedouble : 0;
-}
-
 static void print_session(const struct cJSON *s)
 {
-	bool ssh = strcmp(text_of(s, "transport"), "ssh") == 0; /* then it serves every host */
+	bool ssh = strcmp(member_text(s, "transport"), "ssh") == 0; /* then it serves every host */
 
 	printf("  %-16s ", "");
 	if (ssh)
 		printf("ssh");
 	else
-		printf("%s:%.0f", text_of(s, "host"), number_of(s, "port"));
-	printf("  %s  %.0f streams\n", text_of(s, "id"),
-	       number_of(s, ssh ? "channels" : "streams"));
+		printf("%s:%.0f", member_text(s, "host"), member_number(s, "port"));
+	printf("  %s  %.0f streams\n", member_text(s, "id"),
+	       member_number(s, ssh ? "channels" : "streams"));
 }
 
 static void print_credentials(const struct cJSON *c)
 {
-	if (*text_of(c, "source"))
-		printf("  %-16s credentials of %s%s%.19s\n", "", text_of(c, "source"),
-		       *text_of(c, "expires") ? ", until " : "", text_of(c, "expires"));
-	if (*text_of(c, "error"))
-		printf("  %-16s credentials not renewed: %s\n", "", text_of(c, "error"));
+	if (*member_text(c, "source"))
+		printf("  %-16s credentials of %s%s%.19s\n", "", member_text(c, "source"),
+		       *member_text(c, "expires") ? ", until " : "", member_text(c, "expires"));
+	if (*member_text(c, "error"))
+		printf("  %-16s credentials not renewed: %s\n", "", member_text(c, "error"));
 }
 
 static void print_backend(const struct cJSON *b)
 {
-	const char *step = text_of(b, "step"), *reason = text_of(b, "reason");
+	const char *step = member_text(b, "step"), *reason = member_text(b, "reason");
 	const struct cJSON *session;
 
-	printf("  %-16s %s", text_of(b, "name"), text_of(b, "state"));
-	if (*step && strcmp(step, text_of(b, "state")) != 0)
+	printf("  %-16s %s", member_text(b, "name"), member_text(b, "state"));
+	if (*step && strcmp(step, member_text(b, "state")) != 0)
 		printf(" (%s)", step);
-	if (*text_of(b, "instance"))
-		printf("  %s", text_of(b, "instance"));
+	if (*member_text(b, "instance"))
+		printf("  %s", member_text(b, "instance"));
 	if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(b, "to_be_stopped")))
 		printf(", started here, to be stopped");
 	printf("\n");
-	if (*text_of(b, "progress"))
-		printf("  %-16s %s\n", "", text_of(b, "progress"));
+	if (*member_text(b, "progress"))
+		printf("  %-16s %s\n", "", member_text(b, "progress"));
 	if (*reason)
 		printf("  %-16s %s\n", "", reason);
 	print_credentials(cJSON_GetObjectItemCaseSensitive(b, "credentials"));
@@ -127,18 +113,18 @@ static void print_sandbox(const struct cJSON *o)
 			printf(" %d", it->valueint);
 		comma = ", ";
 	}
-	if (*text_of(o, "missing"))
-		printf("%s%s", *comma ? "; without " : "", text_of(o, "missing"));
+	if (*member_text(o, "missing"))
+		printf("%s%s", *comma ? "; without " : "", member_text(o, "missing"));
 	printf("\n");
 }
 
 /* The limits of all listeners together, or of one; nothing where there are none. */
 static void print_limits(const struct cJSON *o)
 {
-	if (number_of(o, "max_connections") > 0)
-		printf(" of at most %.0f", number_of(o, "max_connections"));
-	if (number_of(o, "max_per_peer") > 0)
-		printf(" (%.0f a peer)", number_of(o, "max_per_peer"));
+	if (member_number(o, "max_connections") > 0)
+		printf(" of at most %.0f", member_number(o, "max_connections"));
+	if (member_number(o, "max_per_peer") > 0)
+		printf(" (%.0f a peer)", member_number(o, "max_per_peer"));
 }
 
 /* An array of strings in one line; nothing when there is none. */
@@ -160,32 +146,33 @@ static void print_texts(const struct cJSON *o, const char *key, const char *what
 
 static void print_listener(const struct cJSON *l)
 {
-	printf("  %-16s %-24s ", text_of(l, "name"), text_of(l, "address"));
+	printf("  %-16s %-24s ", member_text(l, "name"), member_text(l, "address"));
 	if (cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(l, "open"))) {
 		printf("(waiting for that address)\n");
 		return;
 	}
-	printf("%.0f connections now", number_of(l, "connections"));
+	printf("%.0f connections now", member_number(l, "connections"));
 	print_limits(l);
 	printf("\n  %-16s %.0f accepted, %.0f turned away; requests: %.0f allowed, %.0f blocked, "
 	       "%.0f refused\n",
-	       "", number_of(l, "accepted"), number_of(l, "turned_away"), number_of(l, "allowed"),
-	       number_of(l, "blocked"), number_of(l, "refused"));
+	       "", member_number(l, "accepted"), member_number(l, "turned_away"),
+	       member_number(l, "allowed"), member_number(l, "blocked"),
+	       member_number(l, "refused"));
 	print_texts(l, "rules", "rules of");
 	print_texts(l, "allow_from", "lets in");
 	print_texts(l, "allow_uid", "lets in uid");
-	if (number_of(l, "users") > 0)
-		printf("  %-16s asks for the password of %.0f user%s\n", "", number_of(l, "users"),
-		       number_of(l, "users") > 1 ? "s" : "");
+	if (member_number(l, "users") > 0)
+		printf("  %-16s asks for the password of %.0f user%s\n", "",
+		       member_number(l, "users"), member_number(l, "users") > 1 ? "s" : "");
 }
 
 static void print_audit(const struct cJSON *o)
 {
-	printf("audit log %s: %.0f lines", text_of(o, "path"), number_of(o, "lines"));
-	if (number_of(o, "lost") > 0)
-		printf(", %.0f LOST", number_of(o, "lost"));
-	if (number_of(o, "rotated") > 0)
-		printf(", rotated %.0f times", number_of(o, "rotated"));
+	printf("audit log %s: %.0f lines", member_text(o, "path"), member_number(o, "lines"));
+	if (member_number(o, "lost") > 0)
+		printf(", %.0f LOST", member_number(o, "lost"));
+	if (member_number(o, "rotated") > 0)
+		printf(", rotated %.0f times", member_number(o, "rotated"));
 	printf("\n");
 }
 
@@ -193,17 +180,19 @@ static void print_status(const struct cJSON *s)
 {
 	const struct cJSON *item;
 
-	printf("awsocks %s, pid %.0f, up %.0f s, %.0f connections now", text_of(s, "version"),
-	       number_of(s, "pid"), number_of(s, "uptime_s"), number_of(s, "connections"));
+	printf("awsocks %s, pid %.0f, up %.0f s, %.0f connections now", member_text(s, "version"),
+	       member_number(s, "pid"), member_number(s, "uptime_s"),
+	       member_number(s, "connections"));
 	print_limits(s);
-	printf(", %.0f in all", number_of(s, "connections_total"));
-	if (number_of(s, "workers") > 1)
-		printf(", %.0f workers", number_of(s, "workers"));
+	printf(", %.0f in all", member_number(s, "connections_total"));
+	if (member_number(s, "workers") > 1)
+		printf(", %.0f workers", member_number(s, "workers"));
 	printf("\n");
 	if (cJSON_GetObjectItemCaseSensitive(s, "sandbox"))
 		print_sandbox(cJSON_GetObjectItemCaseSensitive(s, "sandbox"));
-	if (*text_of(s, "upstream_proxy"))
-		printf("  %-16s %s, for direct\n", "upstream proxy", text_of(s, "upstream_proxy"));
+	if (*member_text(s, "upstream_proxy"))
+		printf("  %-16s %s, for direct\n", "upstream proxy",
+		       member_text(s, "upstream_proxy"));
 	printf("listeners\n");
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "listeners"))
 		print_listener(item);
@@ -213,14 +202,14 @@ static void print_status(const struct cJSON *s)
 		vm_print(cJSON_GetObjectItemCaseSensitive(s, "vm"));
 	item = cJSON_GetObjectItemCaseSensitive(s, "learn");
 	if (item)
-		printf("learns in %s: %.0f requests%s\n", text_of(item, "path"),
-		       number_of(item, "requests"),
+		printf("learns in %s: %.0f requests%s\n", member_text(item, "path"),
+		       member_number(item, "requests"),
 		       cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "failed"))
 			       ? ", NOT WRITTEN"
 			       : "");
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "mfa"))
 		printf("waits for the one-time code of %s (profile %s): awsocks mfa\n",
-		       text_of(item, "serial"), text_of(item, "profile"));
+		       member_text(item, "serial"), member_text(item, "profile"));
 	printf("backends\n");
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, "backends"))
 		print_backend(item);

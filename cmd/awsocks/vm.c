@@ -10,10 +10,12 @@
 #include "base/str.h"
 #include "cmd/awsocks/cmd.h"
 #include "cmd/awsocks/control.h"
+#include "cmd/awsocks/json_member.h"
 #include "cmd/awsocks/own.h"
 #include "cmd/awsocks/setup.h"
 #include "cmd/awsocks/vm_fetch.h"
 #include "cmd/awsocks/vm_print.h"
+#include "cmd/awsocks/word_option.h"
 
 /* Longer than any boot may take, with each accelerator in turn. */
 enum { LOOK_EVERY_MS = 100, LIMIT_S = 180 };
@@ -46,10 +48,8 @@ static int parse(int argc, char **argv, struct vm_words *w, struct err *e)
 	for (int i = 2; i < argc; i++) {
 		if (strcmp(argv[i], "--json") == 0 && strcmp(argv[1], "status") == 0)
 			w->json = true;
-		else if (str_starts(argv[i], "--control="))
-			w->control = argv[i] + strlen("--control=");
-		else if (strcmp(argv[i], "--control") == 0 && i + 1 < argc)
-			w->control = argv[++i];
+		else if (word_option(argc, argv, &i, "--control", &w->control))
+			continue;
 		else
 			return err_set(e, ERR_USAGE, "vm %s: unknown argument '%.60s'", argv[1],
 				       argv[i]);
@@ -69,7 +69,7 @@ static int ask(const struct vm_words *w, const char *what, struct cJSON **reply,
 
 static bool is_state(const struct cJSON *vm, const char *name)
 {
-	return strcmp(vm_text(vm, "state"), name) == 0;
+	return strcmp(member_text(vm, "state"), name) == 0;
 }
 
 /* 1: it is as it was asked to be, 0: on the way, -1: it will not be. */
@@ -79,7 +79,7 @@ static int settled(const struct cJSON *vm, bool start, struct err *e)
 		return 1;
 	if (start && is_state(vm, "failed"))
 		return err_set(e, ERR_HOSTUNREACH, "the VM does not start: %s",
-			       vm_text(vm, "reason"));
+			       member_text(vm, "reason"));
 	if (start && is_state(vm, "stopped"))
 		return err_set(e, ERR_CLOSED, "the VM was stopped");
 	if (!start && !cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(vm, "halted")))
@@ -120,7 +120,7 @@ static int show(const struct vm_words *w, const char *what, struct err *e)
 	if (ask(w, what, &reply, &vm, e) != 0)
 		return -1;
 	if (strcmp(what, "console") == 0) {
-		(void)fputs(vm_text(vm, "console"), stdout);
+		(void)fputs(member_text(vm, "console"), stdout);
 	} else if (w->json) {
 		text = cJSON_PrintUnformatted(vm);
 		printf("%s\n", text ? text : "{}");

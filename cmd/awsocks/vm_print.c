@@ -1,35 +1,22 @@
+#include "cmd/awsocks/json_member.h"
 #include "cmd/awsocks/vm_print.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
 
-const char *vm_text(const struct cJSON *o, const char *key)
-{
-	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
-
-	return s ? s : "";
-}
-
-static double number(const struct cJSON *o, const char *key)
-{
-	const struct cJSON *n = cJSON_GetObjectItemCaseSensitive(o, key);
-
-	return cJSON_IsNumber(n) ? n->valuedouble : 0;
-}
-
 static void print_first_line(const struct cJSON *vm)
 {
-	const char *accel = vm_text(vm, "accel");
+	const char *accel = member_text(vm, "accel");
 
-	printf("VM %s  %s%s%s", vm_text(vm, "state"), vm_text(vm, "driver"), *accel ? " with " : "",
-	       accel);
-	if (number(vm, "pid") > 0)
-		printf(", pid %.0f", number(vm, "pid"));
-	if (number(vm, "uptime_ms") > 0)
-		printf(", up %.0f s, came up in %.1f s", number(vm, "uptime_ms") / 1000,
-		       number(vm, "boot_ms") / 1000);
-	if (number(vm, "restarts") > 0)
-		printf(", %.0f restarts", number(vm, "restarts"));
+	printf("VM %s  %s%s%s", member_text(vm, "state"), member_text(vm, "driver"),
+	       *accel ? " with " : "", accel);
+	if (member_number(vm, "pid") > 0)
+		printf(", pid %.0f", member_number(vm, "pid"));
+	if (member_number(vm, "uptime_ms") > 0)
+		printf(", up %.0f s, came up in %.1f s", member_number(vm, "uptime_ms") / 1000,
+		       member_number(vm, "boot_ms") / 1000);
+	if (member_number(vm, "restarts") > 0)
+		printf(", %.0f restarts", member_number(vm, "restarts"));
 	if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(vm, "halted")))
 		printf(" (until awsocks vm start)");
 	printf("\n");
@@ -37,12 +24,13 @@ static void print_first_line(const struct cJSON *vm)
 
 static void print_failure(const struct cJSON *vm)
 {
-	const char *reason = vm_text(vm, "reason");
+	const char *reason = member_text(vm, "reason");
 
 	if (*reason)
 		printf("  %-16s %s\n", "reason", reason);
-	if (number(vm, "next_try_in_ms") > 0)
-		printf("  %-16s in %.1f s\n", "next try", number(vm, "next_try_in_ms") / 1000);
+	if (member_number(vm, "next_try_in_ms") > 0)
+		printf("  %-16s in %.1f s\n", "next try",
+		       member_number(vm, "next_try_in_ms") / 1000);
 }
 
 static void print_list(const struct cJSON *vm, const char *key, const char *name)
@@ -60,11 +48,11 @@ static void print_list(const struct cJSON *vm, const char *key, const char *name
 
 static void print_network(const struct cJSON *vm)
 {
-	const char *why = vm_text(vm, "network_reason");
+	const char *why = member_text(vm, "network_reason");
 
-	if (*vm_text(vm, "address"))
-		printf("  %-16s %s, gateway %s\n", "address", vm_text(vm, "address"),
-		       vm_text(vm, "gateway"));
+	if (*member_text(vm, "address"))
+		printf("  %-16s %s, gateway %s\n", "address", member_text(vm, "address"),
+		       member_text(vm, "gateway"));
 	if (*why)
 		printf("  %-16s %s\n", "no network", why);
 	print_list(vm, "dns", "name servers");
@@ -76,21 +64,21 @@ static void print_work(const struct cJSON *vm)
 
 	if (!cJSON_GetObjectItemCaseSensitive(vm, "streams"))
 		return;
-	printf("  %-16s %.0f now, answers in %.0f ms\n", "streams", number(vm, "streams"),
-	       number(vm, "ping_ms"));
+	printf("  %-16s %.0f now, answers in %.0f ms\n", "streams", member_number(vm, "streams"),
+	       member_number(vm, "ping_ms"));
 	if (guest)
 		printf("  %-16s %.0f of %.0f MiB free\n", "memory in it",
-		       number(guest, "memory_available") / (1 << 20),
-		       number(guest, "memory_total") / (1 << 20));
+		       member_number(guest, "memory_available") / (1 << 20),
+		       member_number(guest, "memory_total") / (1 << 20));
 }
 
 void vm_print(const struct cJSON *vm)
 {
 	print_first_line(vm);
 	print_failure(vm);
-	if (*vm_text(vm, "kernel"))
-		printf("  %-16s %s, %s, %.0f MiB\n", "kernel", vm_text(vm, "kernel"),
-		       vm_text(vm, "arch"), number(vm, "memory_mib"));
+	if (*member_text(vm, "kernel"))
+		printf("  %-16s %s, %s, %.0f MiB\n", "kernel", member_text(vm, "kernel"),
+		       member_text(vm, "arch"), member_number(vm, "memory_mib"));
 	print_network(vm);
 	print_work(vm);
 	print_list(vm, "broken", "does not work");

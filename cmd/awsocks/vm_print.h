@@ -4,6 +4,4 @@
 struct cJSON;
 
 void vm_print(const struct cJSON *vm);
-/* A member's text; "" if there is none. */
-const char *vm_text(const struct cJSON *, const char *key);
 #endif
