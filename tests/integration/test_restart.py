@@ -64,8 +64,8 @@ def restarts(host, log, times, waits=False):
     """Ends and starts it, several times, under a client that writes to `log`: what it began since then works. waits:
     what it began before that too, once the old one was gone."""
     def attempts():
-        lines = [line.split(maxsplit=2) for line in log.read_text().splitlines()]
-        return [(float(at), ok == "1", what) for at, ok, what in lines if what]
+        whole = log.read_text().rpartition("\n")[0]      # one that crosses a page is seen half written
+        return [(float(at), ok == "1", what) for at, ok, what in (line.split(maxsplit=2) for line in whole.splitlines())]
 
     def wait_for(condition, what):
         harness.wait_for(lambda: condition(attempts()), what=what)
