@@ -65,7 +65,8 @@ def restarts(host, log, times, waits=False):
     what it began before that too, once the old one was gone."""
     def attempts():
         whole = log.read_text().rpartition("\n")[0]      # one that crosses a page is seen half written
-        return [(float(at), ok == "1", what) for at, ok, what in (line.split(maxsplit=2) for line in whole.splitlines())]
+        lines = [line.split(maxsplit=2) for line in whole.splitlines()]
+        return [(float(at), ok == "1", what) for at, ok, what in lines]
 
     def wait_for(condition, what):
         harness.wait_for(lambda: condition(attempts()), what=what)
