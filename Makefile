@@ -199,7 +199,7 @@ test-unit: $(TESTS)
 # make load are no part of what is tested: never sanitized.
 TOOL_CFLAGS = $(LANG_FLAGS) $(WARN) -MMD -MP -O2 -g
 LOAD_TOOLS := $(if $(filter Linux,$(OS)),$B/tools/soakload $B/tools/socksbench $B/tools/vsockback \
-              $B/tools/vm-bare $B/tools/vm-guest $B/tools/vm-host)
+              $B/tools/vm-bare $B/tools/vm-guest $B/tools/vm-host $B/tools/vm-mortal)
 $B/tools/obj/%.o: tests/%.c
 	@mkdir -p $(@D); echo "  CC $<"; $(CC) $(TOOL_CFLAGS) -c $< -o $@
 $B/tools/soakload: $(patsubst tests/%.c,$B/tools/obj/%.o,$(wildcard tests/soak/*.c))
@@ -208,7 +208,7 @@ $B/tools/vsockback: $(patsubst tests/%.c,$B/tools/obj/%.o,$(wildcard tests/vsock
 	@$(CC) $^ -o $@
 $B/tools/socksbench: tests/bench/socksbench.c
 	@mkdir -p $(@D); echo "  CC $<"; $(CC) -std=gnu11 -O2 -Wall -Wextra $< -o $@
-# What the VM benchmark boots: static, as the agent is.
+# What the VM benchmark boots, and the init of a test: static, as the agent is.
 VM_INIT_CC := $(shell command -v musl-gcc || echo $(CC)) -static -s $(LANG_FLAGS) $(WARN) -O2
 VM_GUEST   := tests/bench/vm/boot.c tests/bench/vm/guest.c $(wildcard vm/link*.c vm/frame*.c) \
               cmd/agent/wire.c cmd/bridge/ev.c cmd/bridge/ev_epoll.c \
@@ -217,6 +217,8 @@ $B/tools/vm-bare: tests/bench/vm/boot.c tests/bench/vm/bare.c
 	@mkdir -p $(@D); echo "  CC $@"; $(VM_INIT_CC) $^ -o $@
 $B/tools/vm-guest: $(VM_GUEST) $(wildcard vm/*.h)
 	@mkdir -p $(@D); echo "  CC $@"; $(VM_INIT_CC) -Wl,--gc-sections -ffunction-sections $(VM_GUEST) -o $@
+$B/tools/vm-mortal: tests/vm/mortal.c
+	@mkdir -p $(@D); echo "  CC $@"; $(VM_INIT_CC) $^ -o $@
 # The host's end of its link.
 $B/tools/vm-host: $B/obj/tests/bench/vm/host.o $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ $(LIBS) -o $@

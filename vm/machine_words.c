@@ -39,11 +39,17 @@ static bool is_blank(const char *s)
 	return s[strspn(s, " \t")] == '\0';
 }
 
+/* A kernel that panics goes on to say where, in many lines. */
+static bool is_reason(const char *line)
+{
+	return strstr(line, "Kernel panic") != NULL;
+}
+
 static void end_line(struct words *w, enum vm_voice v)
 {
 	w->voice[v].line[w->voice[v].used] = '\0';
 	w->voice[v].used = 0;
-	if (!is_blank(w->voice[v].line))
+	if (!is_blank(w->voice[v].line) && !is_reason(w->voice[v].last))
 		memcpy(w->voice[v].last, w->voice[v].line, MACHINE_LINE);
 }
 
@@ -68,7 +74,7 @@ static void last_line(const struct words *w, enum vm_voice v, char to[static MAC
 {
 	memcpy(to, w->voice[v].line, w->voice[v].used);
 	to[w->voice[v].used] = '\0';
-	if (is_blank(to))
+	if (is_blank(to) || is_reason(w->voice[v].last))
 		memcpy(to, w->voice[v].last, MACHINE_LINE);
 }
 

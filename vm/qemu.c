@@ -43,7 +43,8 @@ static void add_machine(struct vm_command *c, const struct vm_spec *s, bool emul
 }
 
 /* What PID 1 needs is in the initrd; nothing of a secret is here. cryptomgr.notests saves 0.2 s of
- * emulated time; no_timer_check: an emulator that is kept waiting is no broken timer. */
+ * emulated time; no_timer_check: an emulator that is kept waiting is no broken timer. loglevel=1:
+ * with 0 not even a panic is told. */
 static void add_kernel(struct vm_command *c, const struct vm_spec *s)
 {
 	const char *console = !s->console ? "" : is_arm(s) ? " console=ttyAMA0" : " console=ttyS0";
@@ -53,7 +54,7 @@ static void add_kernel(struct vm_command *c, const struct vm_spec *s)
 	vm_command_add(c, "-initrd");
 	vm_command_add(c, "%s", s->image->initrd);
 	vm_command_add(c, "-append");
-	vm_command_add(c, "quiet loglevel=0 panic=-1 cryptomgr.notests=1 audit=0%s%s",
+	vm_command_add(c, "quiet loglevel=1 panic=-1 cryptomgr.notests=1 audit=0%s%s",
 		       is_arm(s) ? "" : " no_timer_check random.trust_cpu=on", console);
 }
 

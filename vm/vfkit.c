@@ -50,7 +50,7 @@ static int vfkit_command(const struct vm_spec *s, struct vm_command *c, struct e
 	vm_command_add(c, "--initrd");
 	vm_command_add(c, "%s", s->image->initrd);
 	vm_command_add(c, "--kernel-cmdline");
-	vm_command_add(c, "quiet loglevel=0 panic=-1 audit=0%s", s->console ? " console=hvc0" : "");
+	vm_command_add(c, "quiet loglevel=1 panic=-1 audit=0%s", s->console ? " console=hvc0" : "");
 	vm_command_add(c, "--device");
 	vm_command_add(c, "virtio-vsock,port=%d,socketURL=%s,listen", VSOCK_PORT, c->listen);
 	vm_command_add(c, "--device");

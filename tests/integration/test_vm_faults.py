@@ -121,6 +121,77 @@ def the_vm_dies(world, driver, how):
     gone(before["pid"])
 
 
+@contextlib.contextmanager
+def asking(proxy, host, port):
+    """A request whose reply is still to come."""
+    with client.dial(proxy.plain) as s:
+        s.sendall(b"\5\1\0")
+        assert client.read_exactly(s, 2) == b"\5\0"
+        s.sendall(b"\5\1\0" + client.socks5_address(host) + port.to_bytes(2, "big"))
+        yield s
+
+
+def no_reply_yet(s):
+    s.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        s.recv(1)
+    s.setblocking(True)
+    return True
+
+
+@pytest.fixture
+def mortal(world):
+    """awsocks whose agent, init of a VM that runs in QEMU, ends as world.fate says."""
+    if vm_world.why_not("qemu"):
+        pytest.skip(vm_world.why_not("qemu"))
+    world.fate.forget()
+    # No reply of these tests' is for that limit's sake.
+    return world.awsocks(*VM_DIRECT, "--vm-agent", world.mortal(), "--connect-timeout", f"{2 * vm_world.BOOT_S}s")
+
+
+@pytest.mark.nosan
+@pytest.mark.parametrize("how, says", [(b"c", "Kernel panic - not syncing: Attempted to kill init"),
+                                       pytest.param(b"p", "Kernel panic - not syncing: sysrq", marks=pytest.mark.long)])
+def test_the_agent_dies_in_the_guest(world, mortal, how, says):
+    """Twice. Who is connected is told at once; who waits for an answer has one more VM, and then a reply."""
+    before = running(mortal)
+    with client.socks5(mortal.plain, NET, ECHO) as s, asking(mortal, vm_world.DROPPED, 80) as waits:
+        s.sendall(b"x")
+        assert client.read_exactly(s, 1) == b"x"
+        world.fate.order(how)
+        ends(s, 10)
+        gone(before["pid"])
+        works_again(mortal)
+        after = running(mortal)
+        assert after["pid"] != before["pid"] and after["restarts"] == before["restarts"] + 1
+        assert no_reply_yet(waits)
+        world.fate.order(how)
+        waits.settimeout(30)
+        assert client.read_exactly(waits, 2) == b"\5\1", "of all replies that of a link that was lost"
+        gone(after["pid"])
+    works_again(mortal)
+    assert says in mortal.ctl("vm", "console").stdout.decode()
+    told = [line["error"] for line in mortal.audit() if line["host"] == vm_world.DROPPED]
+    assert len(told) == 1 and "VM" in told[0], told
+    assert mortal.stop() == 0
+    assert files(mortal) == [] and not left_over(mortal)
+
+
+@pytest.mark.nosan
+@pytest.mark.long
+def test_the_agent_hangs_in_the_guest(world, mortal):
+    """Its kernel lives, and so does the NAT: only that it says nothing tells."""
+    with client.socks5(mortal.plain, NET, ECHO) as s:
+        s.sendall(b"x")
+        assert client.read_exactly(s, 1) == b"x"
+        pid = running(mortal)["pid"]
+        world.fate.order(b"h")
+        ends(s, 60)
+    gone(pid)
+    works_again(mortal)
+    assert mortal.vm()["restarts"] == 1
+
+
 @pytest.mark.parametrize("driver", PROCESS, indirect=True)
 def test_a_dial_waits_for_the_next_vm(world, driver):
     """Somebody who comes while it boots again is served, late."""

@@ -37,7 +37,7 @@ from witness import encode, record
 SITE, NAT, ROUTER = "www.example.com", "203.0.113.7", "203.0.113.1"
 NET, DNS = "198.51.100.2", "198.51.100.53"
 VPC = "api.internal.example"
-DIGEST, ECHO, SOURCE, CLOSED = 9, 7, 19, 81
+DIGEST, ECHO, SOURCE, CLOSED, FATE = 9, 7, 19, 81, 666
 DROPPED, UNREACHABLE = "192.0.2.9", "192.0.2.200"       # packets vanish on the way; no way from `nat`
 # What the guest has around it: itself, its gateway, its name server, and a neighbour.
 AROUND = {"qemu": ("10.0.2.15", "10.0.2.2", "10.0.2.3", "10.0.2.4"), "process": (NAT, ROUTER, DNS, "203.0.113.9")}
@@ -234,6 +234,35 @@ class Source(Listener):
                 self.sent += s.send(harness.FILLER)
 
 
+class Fate(Listener):
+    """Whom the agents of World.mortal() call: it tells them how they end."""
+
+    def __init__(self, listening):
+        self.callers, self.told = [], []
+        super().__init__(listening)
+
+    def take(self, s):
+        self.callers.append(s)
+
+    def forget(self):
+        """Those that have called: they are told no more."""
+        self.told += self.callers
+        self.callers.clear()
+
+    def order(self, what):
+        """To those that have called since the last order, as soon as there are any: what tests/vm/mortal.c has."""
+        harness.wait_for(lambda: self.callers, BOOT_S, "a guest that calls")
+        while self.callers:
+            self.told.append(self.callers.pop())
+            with contextlib.suppress(OSError):
+                self.told[-1].sendall(what)
+
+    def stop(self):
+        super().stop()
+        for s in self.callers + self.told:
+            s.close()
+
+
 class Aws(LocalAws):
     """The emulator in `net`, at the names of AWS and over TLS, as AWS is."""
 
@@ -363,6 +392,7 @@ class World:
         self.digester = self._keep(Digester(self.net.listening("tcp", NET, DIGEST)))
         self.echo = self._keep(Echo(self.net.listening("tcp", NET, ECHO)))
         self.source = self._keep(Source(self.net.listening("tcp", NET, SOURCE)))
+        self.fate = self._keep(Fate(self.net.listening("tcp", NET, FATE)))
         # What 10.0.2.2 leads to, this host, the gateway, the name server: never to be reached.
         self.forbidden = [self._keep(Listener(space.listening("tcp", address, 80)))
                           for space, address in ((self.nat, "0.0.0.0"), (self.root, "0.0.0.0"), (self.net, ROUTER),
@@ -400,6 +430,17 @@ class World:
         wait = f"while [ ! -e {gate} ]; do sleep 0.05; done\n" if gate else ""
         return self.script(f"nat{self.count}-{os.path.basename(program)}",
                            f"#!/bin/sh\n{wait}exec {' '.join(self.nat.enter)} {' '.join(own)} {program} \"$@\"\n")
+
+    def mortal(self):
+        """The agent for QEMU, which ends as .fate says (tests/vm/mortal.c)."""
+        path, parts = os.path.join(self.folder, "mortal-agent"), []
+        for name in (os.path.join(harness.TREE, "build", "tools", "vm-mortal"), agent()):
+            with open(name, "rb") as f:
+                parts.append(f.read())
+        with open(path, "wb") as f:
+            f.write(b"".join(parts) + f"{len(parts[1])} {NET} {FATE}".encode().ljust(64, b"\0"))
+        os.chmod(path, 0o755)
+        return path
 
     def garbage(self, kind, turn):
         """An agent that says what vm_guest.py has under that name; the next one is the real one."""

@@ -161,6 +161,11 @@ static int guest(const char *conf, const char *accel, const char *path)
 		fprintf(stderr, "first\n\ncannot\x1b boot\n");
 		return 1;
 	}
+	if (strcmp(s.mode, "panic") == 0) {
+		printf("[    2.1] Kernel panic - not syncing: Attempted to kill init!\n"
+		       "[    2.1] CPU: 0 PID: 1 Comm: init\r\n[    2.1] Kernel Offset: disabled");
+		return 0;
+	}
 	if (strcmp(s.mode, "silent") == 0 ||
 	    (strcmp(s.mode, "kvmhangs") == 0 && strcmp(accel, "kvm") == 0)) {
 		printf("console: panic");

@@ -427,6 +427,16 @@ static void a_crash_tells_why(void **state)
 	assert_non_null(strstr(console, "first\n\ncannot\x1b boot\n"));
 }
 
+static void a_panic_tells_why(void **state)
+{
+	struct fix *f = *state;
+
+	f->opts.on_demand = true;
+	make(f, &fake, "panic");
+	assert_false(wait_for(f, 20000));
+	assert_non_null(strstr(f->why.msg, "panic - not syncing: Attempted to kill init!"));
+}
+
 static void five_crashes_are_enough(void **state)
 {
 	struct fix *f = *state;
@@ -670,6 +680,7 @@ int main(int argc, char **argv)
 		CASE(closed_in_any_state),
 		CASE(one_wait_cancels_another),
 		CASE(a_crash_tells_why),
+		CASE(a_panic_tells_why),
 		CASE(five_crashes_are_enough),
 		CASE(it_comes_back_after_crashes),
 		CASE(silence_has_a_limit),

@@ -5,7 +5,7 @@ import glob
 import os
 
 MODULES = ["virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_console"]
-WORDS = "quiet loglevel=0 panic=-1 cryptomgr.notests=1 audit=0"
+WORDS = "quiet loglevel=1 panic=-1 cryptomgr.notests=1 audit=0"
 
 
 def entry(number, name, mode, data=b""):
