@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -149,10 +150,48 @@ def show(data):
     return data[-4000:].decode("utf-8", "replace") if isinstance(data, bytes) else (data or "")[-4000:]
 
 
+MARKS = []          # sockets whose names say which ports free_port() has given: they live as long as the process
+
+
+def mark_port(port):
+    """A socket that says to all tests of this machine that the port is ours; None when it is another's."""
+    mark = socket.socket(socket.AF_UNIX)
+    try:
+        mark.bind(f"\0awsocks-test-port-{port}")
+    except OSError:
+        mark.close()
+        return None
+    return mark
+
+
+def is_free(port, *addresses):
+    for address in addresses:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
+            try:
+                s.bind((address, port))
+            except OSError:
+                return False
+    return True
+
+
 def free_port(address="127.0.0.1"):
-    """A port that was free a moment ago. Prefer port 0 and reading what was given."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family) as s:
+    """A port that is free at all addresses and stays so: below those that the system gives by itself (to port 0 and to
+    whoever dials), and given to no other test while this process lives. Where there are no such names, it was free
+    a moment ago. Prefer port 0 and reading what was given."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
+            low = int(f.read().split()[0])
+    except OSError:
+        low = 0
+    for _ in range(1000 if low > 11000 else 0):
+        port = random.SystemRandom().randrange(10000, low)
+        mark = mark_port(port)
+        if mark and is_free(port, "0.0.0.0", address):
+            MARKS.append(mark)
+            return port
+        if mark:
+            mark.close()
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
         s.bind((address, 0))
         return s.getsockname()[1]
 

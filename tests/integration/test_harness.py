@@ -2,6 +2,7 @@
 import hashlib
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -48,6 +49,19 @@ def test_counter_counts(counter):
     for _ in range(3):
         client.dial(("127.0.0.1", counter.port)).close()
     harness.wait_for(lambda: counter.count == 3)
+
+
+def test_free_ports_stay_free():
+    """Nobody who asks for any port is given one of them, nor is another test: what was free is so when it is used."""
+    if not os.path.exists("/proc/sys/net/ipv4/ip_local_port_range"):
+        pytest.skip("not Linux")
+    ports = [harness.free_port() for _ in range(200)]
+    assert len(set(ports)) == 200
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
+        assert max(ports) < int(f.read().split()[0])
+    code = f"import harness; print([p for p in {ports} if harness.mark_port(p)])"
+    r = harness.run([sys.executable, "-B", "-c", code], cwd=os.path.dirname(harness.__file__))
+    assert r.stdout == b"[]\n"
 
 
 def test_sshd_lets_us_in(sshd):
