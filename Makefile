@@ -123,7 +123,7 @@ AGENT_PIPE := $(patsubst %,$B/obj/cmd/%.o,agent/relay agent/wire bridge/ev bridg
 $B/unit/agent_relay_test $B/unit/agent_wire_test: $B/unit/%: $B/obj/tests/unit/%.o $(AGENT_PIPE) $(SUPPORT) \
 		$B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
-$B/unit/agent_%_test: $B/obj/tests/unit/agent_%_test.o $B/obj/cmd/agent/conf.o $B/obj/cmd/agent/dhcp.o \
+$B/unit/agent_%_test: $B/obj/tests/unit/agent_%_test.o $B/obj/cmd/agent/dhcp.o \
 		$(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
 $B/unit/awsocks_%_cli: $B/obj/tests/unit/awsocks_%_cli.o $(call cmd_objs,awsocks) $(SUPPORT) $B/libawsocks.a
@@ -170,8 +170,8 @@ AGENT_BY_ZIG := $(or $(AGENT_ARCH),$(if $(filter Linux,$(OS)),,$(subst arm64,aar
 AGENT     ?= $B/awsocks-agent
 AGENT_CC  ?= $(STATIC_CC)
 AGENT_SRC := $(filter-out $(NOT_OURS),$(wildcard cmd/agent/*.c cmd/bridge/ev*.c vm/link*.c vm/frame*.c)) \
-             cmd/bridge/std_fds.c vm/guard.c stream/stream.c net/addr.c net/host_kind.c net/sock_linux.c \
-             $(patsubst %,base/%.c,buf clock err mem memx str)
+             cmd/bridge/std_fds.c vm/agent_conf.c vm/guard.c stream/stream.c net/addr.c net/host_kind.c net/sock_linux.c \
+             $(patsubst %,base/%.c,buf clock err mem memx str suggest)
 ifeq ($(AGENT_BY_ZIG),)
 build-agent: $(AGENT)
 else

@@ -9,7 +9,7 @@
  *
  *     /init         the agent
  *     /m/NAME.ko    modules          /m/order   their file names, a line each, in loading order
- *     /conf         settings, KEY=VALUE lines (cmd/agent/conf.h); the first is nonce=, of 64 hex
+ *     /conf         settings, KEY=VALUE lines (vm/agent_conf.h); the first is nonce=, of 64 hex
  *                   digits, the second transport=
  *     /etc /dev /proc /sys           directories
  */

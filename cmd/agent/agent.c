@@ -26,7 +26,7 @@ enum {
 
 struct agent {
 	struct ev *ev;
-	const struct conf *conf;
+	const struct agent_conf *conf;
 	struct say *say;
 	struct link *link;
 	struct wire *wire;
@@ -251,8 +251,9 @@ static void say_hello(struct agent *a, uint32_t streams_max)
 {
 	struct frame_hello h = { .least = FRAME_VERSION,
 				 .most = FRAME_VERSION,
-				 .caps = a->conf->ipv6 || a->conf->net == CONF_NONE ? FRAME_CAP_IPV6
-										    : 0,
+				 .caps = a->conf->ipv6 || a->conf->net == AGENT_CONF_NONE
+						 ? FRAME_CAP_IPV6
+						 : 0,
 				 .window = WINDOW,
 				 .streams_max = streams_max };
 	struct utsname u;
@@ -323,7 +324,7 @@ static void end(struct agent *a, int fd)
 	mem_free(a);
 }
 
-int agent_run(const struct conf *conf, struct say *say, int fd, struct err *e)
+int agent_run(const struct agent_conf *conf, struct say *say, int fd, struct err *e)
 {
 	struct agent *a = mem_alloc(sizeof(*a));
 	int status = -1;

@@ -34,17 +34,17 @@ static const char usage[] =
 	"\n"
 	"As PID 1 it needs no arguments; its settings are in /conf.\n";
 
-static int read_conf(const char *path, struct conf *c, struct err *e)
+static int read_conf(const char *path, struct agent_conf *c, struct err *e)
 {
-	char text[CONF_MAX + 1];
+	char text[AGENT_CONF_MAX + 1];
 	size_t n;
 
 	if (boot_read(path, text, sizeof(text), &n, e) != 0)
 		return -1;
-	return conf_parse(c, text, n, e) == 0 ? 0 : err_wrap(e, "%s", path);
+	return agent_conf_parse(c, text, n, e) == 0 ? 0 : err_wrap(e, "%s", path);
 }
 
-static int serve(const struct conf *c, struct say *say, struct err *e)
+static int serve(const struct agent_conf *c, struct say *say, struct err *e)
 {
 	int fd;
 
@@ -55,7 +55,7 @@ static int serve(const struct conf *c, struct say *say, struct err *e)
 
 static int live(struct say *say, struct err *e)
 {
-	struct conf c;
+	struct agent_conf c;
 
 	if (read_conf("/conf", &c, e) != 0)
 		return -1;
@@ -80,7 +80,7 @@ static _Noreturn void be_init(void)
 static int be_process(const char *path)
 {
 	struct say say = { .fd = STDERR_FILENO, .level = LOG_INFO };
-	struct conf c;
+	struct agent_conf c;
 	struct err e;
 
 	(void)signal(SIGPIPE, SIG_IGN);

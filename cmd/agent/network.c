@@ -19,7 +19,7 @@ enum { LOOK_MS = 50, LOOKS = 100, RESOLV_MAX = 8192 };
 struct network {
 	struct ev *ev;
 	const struct say *say;
-	const struct conf *conf;
+	const struct agent_conf *conf;
 	void (*changed)(void *arg, const struct frame_network *);
 	void *arg;
 	char interface[IFACE_NAME];
@@ -179,7 +179,7 @@ static void with_interface(struct network *n)
 {
 	struct err e;
 
-	if (n->conf->net == CONF_STATIC) {
+	if (n->conf->net == AGENT_CONF_STATIC) {
 		n->now = n->conf->given;
 		n->now.up = true;
 		apply(n, 0);
@@ -228,7 +228,8 @@ static void tell_what_is_there(void *arg)
 	n->changed(n->arg, &n->now);
 }
 
-int network_new(struct network **out, struct ev *ev, const struct say *say, const struct conf *conf,
+int network_new(struct network **out, struct ev *ev, const struct say *say,
+		const struct agent_conf *conf,
 		void (*changed)(void *arg, const struct frame_network *), void *arg, struct err *e)
 {
 	struct network *n = mem_alloc(sizeof(*n));
@@ -236,8 +237,8 @@ int network_new(struct network **out, struct ev *ev, const struct say *say, cons
 	if (!n)
 		return err_set(e, ERR_NOMEM, "network");
 	*n = (struct network){ .ev = ev, .say = say, .conf = conf, .changed = changed, .arg = arg };
-	ev_arm(ev, &n->look, 0, conf->net == CONF_NONE ? tell_what_is_there : look_for_interface,
-	       n);
+	ev_arm(ev, &n->look, 0,
+	       conf->net == AGENT_CONF_NONE ? tell_what_is_there : look_for_interface, n);
 	*out = n;
 	return 0;
 }

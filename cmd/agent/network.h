@@ -6,7 +6,7 @@
  * for dhcp and static.
  */
 #include "base/err.h"
-#include "cmd/agent/conf.h"
+#include "vm/agent_conf.h"
 #include "cmd/bridge/ev.h"
 
 struct network;
@@ -14,7 +14,8 @@ struct say;
 
 /* changed(): what the host is to be told; once or more, from the loop. -1: there is no network to
  * be had; the agent then tells that. */
-MUST_CHECK int network_new(struct network **, struct ev *, const struct say *, const struct conf *,
+MUST_CHECK int network_new(struct network **, struct ev *, const struct say *,
+			   const struct agent_conf *,
 			   void (*changed)(void *arg, const struct frame_network *), void *arg,
 			   struct err *);
 void network_free(struct network *); /* NULL is allowed */

@@ -40,7 +40,7 @@ static int open_port(const char *port)
 	return open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 }
 
-static int find_virtio(const struct conf *c)
+static int find_virtio(const struct agent_conf *c)
 {
 	DIR *all = opendir("/sys/class/virtio-ports");
 	const struct dirent *d;
@@ -68,7 +68,7 @@ struct vsock_address { /* struct sockaddr_vm, which not every libc has: vsock(7)
 };
 
 /* The answer is waited for: the pause between tries is the caller's. */
-static int dial_vsock(const struct conf *c)
+static int dial_vsock(const struct agent_conf *c)
 {
 	struct vsock_address to = { .family = AF_VSOCK, .port = c->port, .cid = HOST_CID };
 	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0), sys;
@@ -86,7 +86,7 @@ static int dial_vsock(const struct conf *c)
 
 /* ---- both ---- */
 
-static int keep_trying(const struct conf *c, int (*try_once)(const struct conf *))
+static int keep_trying(const struct agent_conf *c, int (*try_once)(const struct agent_conf *))
 {
 	uint64_t end = clock_mono_ms(&clock_system) + LIMIT_MS;
 	int fd;
@@ -112,16 +112,16 @@ static int take_stdin(struct err *e)
 	return fd;
 }
 
-int transport_open(const struct conf *c, struct err *e)
+int transport_open(const struct agent_conf *c, struct err *e)
 {
 	int fd;
 
-	if (c->transport == CONF_STDIN)
+	if (c->transport == AGENT_CONF_STDIN)
 		return take_stdin(e);
-	fd = keep_trying(c, c->transport == CONF_VSOCK ? dial_vsock : find_virtio);
+	fd = keep_trying(c, c->transport == AGENT_CONF_VSOCK ? dial_vsock : find_virtio);
 	if (fd >= 0)
 		return fd;
-	if (c->transport == CONF_VSOCK)
+	if (c->transport == AGENT_CONF_VSOCK)
 		return err_sys(e, errno, "vsock port %u of the host", c->port);
 	return err_sys(e, errno, "virtio-serial port %s", c->port_name);
 }

@@ -1,7 +1,7 @@
 #ifndef CMD_AGENT_TRANSPORT_H
 #define CMD_AGENT_TRANSPORT_H
 #include "base/err.h"
-#include "cmd/agent/conf.h"
+#include "vm/agent_conf.h"
 
 /*
  * The byte pipe to the host; blocks for 10 s at most. virtio: the port of that name, once the
@@ -9,5 +9,5 @@
  * after the guest has started. stdin: descriptor 0, a socket; standard input is /dev/null then.
  * Non-blocking, -1: *e tells.
  */
-MUST_CHECK int transport_open(const struct conf *, struct err *);
+MUST_CHECK int transport_open(const struct agent_conf *, struct err *);
 #endif

@@ -154,6 +154,8 @@ static int check_configuration(struct tally *t, struct setup *s, struct err *e)
 		return -1;
 	check_all_rules(t, s);
 	check_aws_files(t, s);
+	if (vm_setup_check_settings(s, e) != 0)
+		problem_found(t, e->msg);
 	if (vm_setup_check(s, e) != 0) /* of this machine, not of the files */
 		warning(t, e->msg);
 	if (setup_unbuilt(s, e) != 0)

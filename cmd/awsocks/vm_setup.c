@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "config/options.h"
+#include "vm/agent_conf.h"
 #include "vm/kernel.h"
 
 enum { SETTINGS_MAX = 8 * 1024 };
@@ -193,6 +194,26 @@ static void find_ladder(struct vm_setup *v, const struct options *o)
 		vm_accel_ladder(v->spec.arch, v->ladder, &v->rungs);
 }
 
+int vm_setup_check_settings(const struct setup *s, struct err *e)
+{
+	const struct options *o = &s->profile[0].options;
+	const struct opt_list *list = &o->vm_setting;
+	struct agent_conf c;
+
+	agent_conf_init(&c);
+	if (o->mode != MODE_VM)
+		return 0;
+	for (size_t i = 0; i < list->count; i++)
+		if (agent_conf_set(&c, list->item[i].text, e) != 0)
+			return err_wrap(e, "%s", list->item[i].origin);
+	if (agent_conf_check(&c, e) != 0)
+		return err_wrap(e, "%s", o->origin[OPT_ID_vm_setting].text);
+	if (c.allow_loopback && pick_driver(o) != &vm_driver_process)
+		return err_set(e, ERR_CONFIG, "%s: allow-loopback is for --vm-driver process",
+			       o->origin[OPT_ID_vm_setting].text);
+	return 0;
+}
+
 int vm_setup_make(struct vm_setup *v, const struct setup *s, struct err *e)
 {
 	const struct options *o = &s->profile[0].options;
@@ -200,7 +221,9 @@ int vm_setup_make(struct vm_setup *v, const struct setup *s, struct err *e)
 	*v = (struct vm_setup){ 0 };
 	if (o->mode != MODE_VM)
 		return 0;
-	if (find_parts(v, o, e) != 0 || make_verdicts(v, e) != 0 || path_private(v->dir, e) != 0)
+	if (vm_setup_check_settings(s, e) != 0 || find_parts(v, o, e) != 0)
+		return -1;
+	if (make_verdicts(v, e) != 0 || path_private(v->dir, e) != 0)
 		return -1;
 	find_ladder(v, o);
 	return make_image(v, o, e);

@@ -29,6 +29,9 @@ MUST_CHECK int vm_setup_make(struct vm_setup *, const struct setup *, struct err
 /* The directory goes; also of the spawner, when the main process was killed. */
 void vm_setup_end(struct vm_setup *);
 
+/* Would the agent take what --vm-setting gives it? Told before a VM is booted that would end for
+ * its sake. ERR_CONFIG names where it stands, the key, and the one that may be meant. */
+MUST_CHECK int vm_setup_check_settings(const struct setup *, struct err *);
 /* What would stand in its way, without making anything: for `awsocks check`. */
 MUST_CHECK int vm_setup_check(const struct setup *, struct err *);
 /* Where fetch-kernel puts kernels. */

@@ -106,6 +106,33 @@ def test_a_program_that_cannot_be_run(home, tmp_path):
         assert p.returncode == 65 and f"--vm-program: {path} is no program" in p.stderr and left_behind(home) == []
 
 
+SETTINGS = [("mtux=1400", "--vm-setting: unknown key 'mtux': did you mean 'mtu'?"),
+            ("colour=red", "--vm-setting: unknown key 'colour'\n"),
+            ("mtu=15", "--vm-setting: mtu: "),
+            ("net=dchp", "--vm-setting: net: 'dchp' is not understood: did you mean 'dhcp'?"),
+            ("net=static", "--vm-setting: address: is needed for net=static"),
+            ("allow-loopback=yes", "--vm-setting: allow-loopback is for --vm-driver process")]
+
+
+@pytest.mark.parametrize("setting, says", SETTINGS)
+def test_a_setting_that_the_agent_would_not_take(home, setting, says):
+    """Told at once, and before anything else that is missing here."""
+    options = ["--vm-driver", "qemu", "--vm-setting", "log=debug", "--vm-setting", setting]
+    p = start(home, *options)
+    assert p.returncode == 65 and says in p.stderr and p.stdout == "" and left_behind(home) == []
+    p = harness.run([harness.program("awsocks"), "check", "--mode", "vm", *options], env=home, check=False, text=True)
+    assert p.returncode == 65 and says in p.stdout + p.stderr and left_behind(home) == []
+
+
+def test_a_setting_in_config_yaml(home, tmp_path):
+    (tmp_path / "config" / "awsocks").mkdir(parents=True)
+    path = tmp_path / "config" / "awsocks" / "config.yaml"
+    path.write_text("defaults:\n  mode: vm\n  vm-setting: [mtu=1400, adress=10.0.2.15/24]\n", encoding="ascii")
+    p = harness.run([harness.program("awsocks"), "start"], env=home, check=False, text=True)
+    assert p.returncode == 65, p.stderr
+    assert f"{path}:3" in p.stderr and "unknown key 'adress': did you mean 'address'?" in p.stderr
+
+
 def test_where_config_yaml_says_it(home, tmp_path):
     (tmp_path / "config" / "awsocks").mkdir(parents=True)
     path = tmp_path / "config" / "awsocks" / "config.yaml"

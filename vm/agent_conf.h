@@ -1,7 +1,8 @@
-#ifndef CMD_AGENT_CONF_H
-#define CMD_AGENT_CONF_H
+#ifndef VM_AGENT_CONF_H
+#define VM_AGENT_CONF_H
 /*
- * The agent's settings: lines of KEY=VALUE; empty ones and those that begin with # are skipped.
+ * The agent's settings: lines of KEY=VALUE; empty ones and those that begin with # are skipped. The
+ * agent reads them, and the host judges by the same table what its user wants to have in them.
  *
  *   nonce=HEX64                the first; the host's proof that HELLO comes from its own boot
  *   transport=virtio|vsock|stdin
@@ -25,14 +26,14 @@
 #include "base/err.h"
 #include "vm/frame.h"
 
-enum conf_transport { CONF_VIRTIO = 0, CONF_VSOCK, CONF_STDIN };
-enum conf_net { CONF_DHCP = 0, CONF_NONE, CONF_STATIC };
-enum { CONF_MAX = 16 * 1024 }; /* bytes of the file */
+enum agent_conf_transport { AGENT_CONF_VIRTIO = 0, AGENT_CONF_VSOCK, AGENT_CONF_STDIN };
+enum agent_conf_net { AGENT_CONF_DHCP = 0, AGENT_CONF_NONE, AGENT_CONF_STATIC };
+enum { AGENT_CONF_MAX = 16 * 1024 }; /* bytes of the file */
 
-struct conf {
+struct agent_conf {
 	uint8_t nonce[FRAME_NONCE];
-	enum conf_transport transport;
-	enum conf_net net;
+	enum agent_conf_transport transport;
+	enum agent_conf_net net;
 	char port_name[64];         /* of virtio */
 	uint32_t port;              /* of vsock */
 	char interface[16];         /* "": any */
@@ -43,6 +44,12 @@ struct conf {
 	bool ipv6, allow_loopback;
 };
 
-/* ERR_CONFIG, naming the line. */
-MUST_CHECK int conf_parse(struct conf *, const char *text, size_t n, struct err *);
+/* In the guest: the file. ERR_CONFIG, naming the line. */
+MUST_CHECK int agent_conf_parse(struct agent_conf *, const char *text, size_t n, struct err *);
+
+/* On the host, before there is a guest: one KEY=VALUE after the other, then all of them together.
+ * ERR_CONFIG, naming the key, and the one that may be meant. */
+void agent_conf_init(struct agent_conf *);
+MUST_CHECK int agent_conf_set(struct agent_conf *, const char *setting, struct err *);
+MUST_CHECK int agent_conf_check(const struct agent_conf *, struct err *);
 #endif

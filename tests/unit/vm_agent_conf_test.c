@@ -7,27 +7,27 @@
 #include <cmocka.h>
 
 #include "base/log.h"
-#include "cmd/agent/conf.h"
+#include "vm/agent_conf.h"
 
 #define NONCE "nonce=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1eFf\n"
 
-static int parse(struct conf *c, const char *text, struct err *e)
+static int parse(struct agent_conf *c, const char *text, struct err *e)
 {
 	*e = (struct err){ 0 };
-	return conf_parse(c, text, strlen(text), e);
+	return agent_conf_parse(c, text, strlen(text), e);
 }
 
 static void test_defaults(void **state)
 {
-	struct conf c;
+	struct agent_conf c;
 	struct err e;
 
 	(void)state;
 	assert_int_equal(parse(&c, NONCE, &e), 0);
 	assert_int_equal(c.nonce[1], 1);
 	assert_int_equal(c.nonce[31], 0xff);
-	assert_int_equal(c.transport, CONF_VIRTIO);
-	assert_int_equal(c.net, CONF_DHCP);
+	assert_int_equal(c.transport, AGENT_CONF_VIRTIO);
+	assert_int_equal(c.net, AGENT_CONF_DHCP);
 	assert_string_equal(c.port_name, "awsocks.0");
 	assert_int_equal(c.port, 5000);
 	assert_int_equal(c.log_level, LOG_INFO);
@@ -38,7 +38,7 @@ static void test_defaults(void **state)
 
 static void test_all(void **state)
 {
-	struct conf c;
+	struct agent_conf c;
 	struct err e;
 
 	(void)state;
@@ -50,9 +50,9 @@ static void test_all(void **state)
 				     "allow-loopback=yes",
 			       &e),
 			 0);
-	assert_int_equal(c.transport, CONF_VSOCK);
+	assert_int_equal(c.transport, AGENT_CONF_VSOCK);
 	assert_int_equal(c.port, 1024);
-	assert_int_equal(c.net, CONF_STATIC);
+	assert_int_equal(c.net, AGENT_CONF_STATIC);
 	assert_string_equal(c.interface, "eth1");
 	assert_int_equal(c.given.prefix, 24);
 	assert_int_equal(c.given.dns_count, 2);
@@ -70,8 +70,10 @@ static const struct {
 	{ "", "line 1: nonce= must" },
 	{ "net=dhcp\n" NONCE, "line 1: nonce= must" },
 	{ "nonce=00", "line 1: nonce: 64" },
-	{ NONCE "net=dchp", "line 2: net: 'dchp'" },
+	{ NONCE "net=dchp", "line 2: net: 'dchp' is not understood: did you mean 'dhcp'?" },
+	{ NONCE "net=carrier-pigeon", "line 2: net: 'carrier-pigeon' is not understood" },
 	{ NONCE "colour=red", "line 2: unknown key 'colour'" },
+	{ NONCE "mtux=1400", "line 2: unknown key 'mtux': did you mean 'mtu'?" },
 	{ NONCE "\n\nnonsense\n", "line 4: KEY=VALUE" },
 	{ NONCE "address=10.0.2.15", "line 2: address: " },
 	{ NONCE "address=10.0.2.15/33", "line 2: address: " },
@@ -91,7 +93,7 @@ static const struct {
 
 static void test_wrong(void **state)
 {
-	struct conf c;
+	struct agent_conf c;
 	struct err e;
 
 	(void)state;
@@ -103,10 +105,31 @@ static void test_wrong(void **state)
 	}
 }
 
+/* As the host asks: no nonce, one after the other. */
+static void test_settings_by_themselves(void **state)
+{
+	struct agent_conf c;
+	struct err e;
+
+	(void)state;
+	agent_conf_init(&c);
+	assert_int_equal(agent_conf_set(&c, "net=static", &e), 0);
+	assert_int_equal(agent_conf_check(&c, &e), -1);
+	assert_string_equal(e.msg, "address: is needed for net=static");
+	assert_int_equal(agent_conf_set(&c, "address=10.0.2.15/24", &e), 0);
+	assert_int_equal(agent_conf_check(&c, &e), 0);
+	assert_int_equal(agent_conf_set(&c, "mtu", &e), -1);
+	assert_int_equal(agent_conf_set(&c, "adress=10.0.2.15/24", &e), -1);
+	assert_int_equal(e.code, ERR_CONFIG);
+	assert_string_equal(e.msg, "unknown key 'adress': did you mean 'address'?");
+	assert_int_equal(agent_conf_set(&c, "nonec=1", &e), -1);
+	assert_null(strstr(e.msg, "mean")); /* that one is the host's */
+}
+
 /* A wrong nonce is nearly a right one: it must not stand in a log. */
 static void test_nonce_is_not_shown(void **state)
 {
-	struct conf c;
+	struct agent_conf c;
 	struct err e;
 
 	(void)state;
@@ -117,18 +140,18 @@ static void test_nonce_is_not_shown(void **state)
 static void test_bytes(void **state)
 {
 	static const char nul[] = NONCE "log=info\0x";
-	char big[CONF_MAX + 2];
-	struct conf c;
+	char big[AGENT_CONF_MAX + 2];
+	struct agent_conf c;
 	struct err e;
 
 	(void)state;
-	assert_int_equal(conf_parse(&c, nul, sizeof(nul) - 1, &e), -1);
+	assert_int_equal(agent_conf_parse(&c, nul, sizeof(nul) - 1, &e), -1);
 	memset(big, '\n', sizeof(big));
 	memcpy(big, NONCE, strlen(NONCE));
-	assert_int_equal(conf_parse(&c, big, CONF_MAX, &e), 0);
-	assert_int_equal(conf_parse(&c, big, sizeof(big), &e), -1);
+	assert_int_equal(agent_conf_parse(&c, big, AGENT_CONF_MAX, &e), 0);
+	assert_int_equal(agent_conf_parse(&c, big, sizeof(big), &e), -1);
 	memset(big + strlen(NONCE), 'x', 600);
-	assert_int_equal(conf_parse(&c, big, CONF_MAX, &e), -1);
+	assert_int_equal(agent_conf_parse(&c, big, AGENT_CONF_MAX, &e), -1);
 }
 
 int main(void)
@@ -136,7 +159,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults), cmocka_unit_test(test_all),
 		cmocka_unit_test(test_wrong),    cmocka_unit_test(test_nonce_is_not_shown),
-		cmocka_unit_test(test_bytes),
+		cmocka_unit_test(test_bytes),    cmocka_unit_test(test_settings_by_themselves),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
