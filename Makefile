@@ -170,8 +170,8 @@ AGENT_BY_ZIG := $(or $(AGENT_ARCH),$(if $(filter Linux,$(OS)),,$(subst arm64,aar
 AGENT     ?= $B/awsocks-agent
 AGENT_CC  ?= $(STATIC_CC)
 AGENT_SRC := $(filter-out $(NOT_OURS),$(wildcard cmd/agent/*.c cmd/bridge/ev*.c vm/link*.c vm/frame*.c)) \
-             cmd/bridge/std_fds.c vm/agent_conf.c vm/guard.c stream/stream.c net/addr.c net/host_kind.c net/sock_linux.c \
-             $(patsubst %,base/%.c,buf clock err mem memx str suggest)
+             cmd/bridge/std_fds.c vm/agent_conf.c vm/guard.c stream/stream.c net/addr.c net/host_kind.c \
+             net/sock_linux.c $(patsubst %,base/%.c,buf clock err mem memx str suggest)
 ifeq ($(AGENT_BY_ZIG),)
 build-agent: $(AGENT)
 else
