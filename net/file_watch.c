@@ -5,7 +5,9 @@
  * last seen, so that other files of the directory and bursts cost nothing more.
  * Further events of the file itself put the timer off, for it may be half
  * written; those of others do not: a log in the same directory would put it
- * off for ever.
+ * off for ever. The event of who began to write just before the timer fired may not
+ * have been read yet: a file that is not as it was when the timer was armed waits as
+ * long again. (Cut to nothing, it would be a good file without rules.)
  */
 #include "net/file_watch.h"
 
@@ -24,7 +26,8 @@ struct file_watch {
 	loop_fn *changed;
 	void *arg;
 	char *path;
-	uv_stat_t seen; /* zeroed: no such file */
+	uv_stat_t seen;   /* zeroed: no such file */
+	uv_stat_t before; /* as it was when the timer was armed */
 };
 
 static uv_stat_t look(const char *path)
@@ -49,12 +52,25 @@ static bool same(const uv_stat_t *a, const uv_stat_t *b)
 	       same_time(&a->st_mtim, &b->st_mtim) && same_time(&a->st_ctim, &b->st_ctim);
 }
 
+static void on_settled(void *arg);
+
+static void settle(struct file_watch *w)
+{
+	w->settling = true;
+	w->before = look(w->path);
+	timer_arm(w->loop, &w->settle, SETTLE_MS, on_settled, w);
+}
+
 static void on_settled(void *arg)
 {
 	struct file_watch *w = arg;
 	uv_stat_t now = look(w->path);
 
 	w->settling = false;
+	if (!same(&now, &w->before)) {
+		settle(w);
+		return;
+	}
 	if (same(&now, &w->seen))
 		return;
 	w->seen = now;
@@ -76,8 +92,7 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
 	(void)status;
 	if (w->settling && (!name || strcmp(name, base_name(w->path)) != 0))
 		return;
-	w->settling = true;
-	timer_arm(w->loop, &w->settle, SETTLE_MS, on_settled, w);
+	settle(w);
 }
 
 /* The directory part of a path, in place of its copy. */
