@@ -42,6 +42,13 @@ def goes(proxy, host, port):
     return True
 
 
+def replace(path, text):
+    """Whole or not at all: what watches the file never sees half of it."""
+    new = path.with_name("new")
+    new.write_text(text)
+    os.replace(new, path)
+
+
 def start(tmp_path, processes, *options, env=None):
     """A start that need not succeed, without the fixture's waiting for it."""
     home = tmp_path / f"start{len(processes)}"
@@ -82,18 +89,19 @@ def test_status_without_a_running_one(tmp_path):
 
 
 def test_reload_takes_a_good_file_and_refuses_a_bad_one(awsocks, web, tmp_path):
-    rules = tmp_path / "rules.yaml"
-    rules.write_text("default: block\n")
+    rules = tmp_path / "rules" / "rules.yaml"
+    rules.parent.mkdir()
+    replace(rules, "default: block\n")
     p = awsocks("--rules", str(rules))
     assert not goes(p, "127.0.0.1", web.port)
-    rules.write_text("default: direct\n")
+    replace(rules, "default: direct\n")
     assert control(p, "reload").returncode == 0
     assert goes(p, "127.0.0.1", web.port)
-    rules.write_text("default: direct\nblock: [\n")
+    replace(rules, "default: direct\nblock: [\n")
     r = control(p, "reload", check=False)
     assert r.returncode == 65 and b"rules.yaml:" in r.stderr, r
     assert goes(p, "127.0.0.1", web.port)
-    rules.write_text("default: nowhere\n")
+    replace(rules, "default: nowhere\n")
     p.signal(signal.SIGHUP)
     harness.wait_for(lambda: "the old rules stay" in p.log(), what="the complaint")
     assert goes(p, "127.0.0.1", web.port)
@@ -208,18 +216,18 @@ def test_stop_gives_running_tunnels_their_grace(awsocks, web):
         harness.wait_for(refused, what="the listener to close")
         s.sendall(b"GET /bytes/1000 HTTP/1.0\r\n\r\n")
         assert client.read_to_end(s).endswith(b"".join(harness.pattern(1000)))
-    assert p.child.wait(10) == 0
+    assert p.child.wait(harness.LIMIT_S) == 0
     assert not os.path.exists(p.ready["control"])
-    lines = p.audit()
-    assert len(lines) == 1 and "error" not in lines[0] and lines[0]["bytes_down"] > 1000
+    [line] = [line for line in p.audit() if "host" in line]      # one that was refused at the door may have a line
+    assert "error" not in line and line["bytes_down"] > 1000
 
 
 def test_stop_breaks_what_outlives_the_grace(awsocks, web):
     p = awsocks(*DIRECT, "--grace", "100ms")
     with client.socks5(p.listener, "127.0.0.1", web.port), client.dial(p.listener):
         assert control(p, "stop").returncode == 0
-        assert p.child.wait(10) == 0
-    (line,) = p.audit()
+        assert p.child.wait(harness.LIMIT_S) == 0
+    (line,) = [line for line in p.audit() if "host" in line]
     assert line["error"] == "awsocks is stopping"
 
 
@@ -363,7 +371,8 @@ def test_no_lazy_failures(localaws, tmp_path, processes):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent_url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         for env, instance, status in (*cases, ({**aws.env(), "AWS_ENDPOINT_URL": silent_url}, conftest.INSTANCE, 69)):
-            p = start(tmp_path, processes, "--no-lazy", "--init-timeout", "2s", "--listen", "127.0.0.1:0",
+            limit = "1m" if status == 77 else "2s"      # what AWS says may take its time
+            p = start(tmp_path, processes, "--no-lazy", "--init-timeout", limit, "--listen", "127.0.0.1:0",
                       "--instance-id", instance, env=env)
             assert p.child.wait(60) == status, p.log()
             p.check_clean()
@@ -450,9 +459,12 @@ def test_out_of_descriptors_waits_and_recovers(awsocks, web):
     p = awsocks(*DIRECT, "--max-connections", "1000", wrap=("prlimit", "--nofile=40:40"))
     many = [client.dial(p.listener) for _ in range(60)]
     harness.wait_for(lambda: "Too many open files" in p.log(), what="the shortage")
-    before = p.cpu_s()
-    time.sleep(1)           # a busy loop would use all of it
-    assert p.cpu_s() - before < (2 if harness.SANITIZED else 0.3)
+
+    def rests():            # a busy loop would use all of it, each time
+        before = p.cpu_s()
+        time.sleep(1)
+        return p.cpu_s() - before < (2 if harness.SANITIZED else 0.3)
+    harness.wait_for(rests, limit_s=10, what="a second in which it hardly runs")
     for s in many:
         s.close()
     assert goes(p, "127.0.0.1", web.port)
@@ -537,10 +549,13 @@ def test_idle_connections_of_every_kind_cost_nothing(awsocks, localaws, web, tmp
             keep.append(s)
             if data.startswith(b"GET http://127"):
                 s.shutdown(socket.SHUT_WR)
-        time.sleep(1.5)             # until what was under way has come to rest; not a condition to wait for
-        before = p.cpu_s()
-        time.sleep(2)
-        used = p.cpu_s() - before
-        assert used < 0.1, f"{used:.3f} s of processor time in 2 s of nothing"
+        used = []
+
+        def rests():                # once what was under way has arrived; what burns the processor never does
+            before = p.cpu_s()
+            time.sleep(2)
+            used.append(p.cpu_s() - before)
+            return used[-1] < 0.1
+        p.wait_for(rests, what=f"2 s with less than 0.1 s of processor time: {used}")
         for s in keep:
             s.close()
