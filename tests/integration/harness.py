@@ -30,10 +30,11 @@ def wait_for(condition, limit_s=LIMIT_S, what="a condition"):
     end = time.monotonic() + limit_s
     pause = 0.001
     while True:
+        late = time.monotonic() > end       # asked before the last look: a stall must not be the last thing
         value = condition()
         if value:
             return value
-        if time.monotonic() > end:
+        if late:
             raise Failed(f"waited {limit_s} s for {what}")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
@@ -88,7 +89,7 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signum)
 
-    def stop(self, limit_s=20):
+    def stop(self, limit_s=LIMIT_S):
         """Asks it to end, and its exit status; kills it (and reports that) after the limit."""
         if self.running():
             with contextlib.suppress(ProcessLookupError):
