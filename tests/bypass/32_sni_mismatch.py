@@ -41,5 +41,5 @@ def attempt(t):
         s = t.tunnel("g32.wild.example.", 443, "sni")
         s.sendall(good)
         s.close()
-    harness.wait_for(lambda: t.sent("203.0.113.10:443").endswith(good), what="the hello that fits")
+        harness.wait_for(lambda g=good: t.sent("203.0.113.10:443").endswith(g), what="the hello that fits")
     t.passes("dns g32.wild.example", "tcp 203.0.113.10:443")

@@ -14,6 +14,7 @@ the case names with t.passes(...).
     box        as allow, on a Unix socket
 """
 import collections
+import contextlib
 import json
 import os
 import re
@@ -76,6 +77,7 @@ class World:
         self.folder = str(folder)
         self.net = netns.World(folder)
         self.children, self.proxy = [], None
+        self.lasting = set()    # what awsocks may send by itself, at any time
         try:
             self._wire()
             self.far = self._witness("net", {"tcp": [80, 443, 22, 8080, 1080], "udp": [7, 80],
@@ -104,7 +106,7 @@ class World:
         host.run(["ip", "link", "add", "br9", "type", "bridge"])
         host.address("br9", "10.9.0.1/24")
         host.run(["ip", "link", "set", "br9", "up"])
-        host.bind("resolv.conf", "nameserver 203.0.113.53\noptions timeout:2 attempts:2\n")
+        host.bind("resolv.conf", "nameserver 203.0.113.53\noptions timeout:10 attempts:2\n")
         if os.path.exists("/etc/nsswitch.conf"):
             host.bind("nsswitch.conf", "hosts: files dns\n")
 
@@ -171,9 +173,10 @@ class Try:
     def say(self, data, listener="allow", until=None):
         """All that the proxy says to these bytes, until it closes, or until(it). Without until we end, too."""
         s = self.dial(listener)
-        s.sendall(data if isinstance(data, bytes) else data.encode("latin-1"))
-        if not until:
-            s.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):      # it may be refused before all is sent; the answer counts
+            s.sendall(data if isinstance(data, bytes) else data.encode("latin-1"))
+            if not until:
+                s.shutdown(socket.SHUT_WR)
         out, more = b"", b"-"
         while more and not (until and until(out)):
             try:
@@ -253,6 +256,11 @@ class Try:
         """What may leave, as witness.py writes it; and then must."""
         self.expected.update(events)
 
+    def passes_from_now_on(self, *events):
+        """What may leave in this case and after it."""
+        self.passes(*events)
+        self.world.lasting.update(events)
+
     def sent(self, at):
         """The bytes of this case that came to that place of the internet."""
         whole = self.world.far.sent(at)
@@ -276,12 +284,18 @@ class Try:
         now = self.world.events()
         return [e for who, events in now.items() for e in events[len(self.before[who]):]]
 
-    def check(self):
-        """The runner's, at the end."""
+    def end(self):
+        """Ends all connections, and waits until the proxy knows: their audit lines are not to be the next case's."""
         for s in self.sockets:
             s.close()
+        harness.wait_for(lambda: self.world.proxy.status()["connections"] == 0, what="the connections' end")
+
+    def check(self):
+        """The runner's, at the end."""
+        self.end()
         lines = harness.wait_for(self.audit, what="an audit line")
-        seen = set(self.seen())
+        harness.wait_for(lambda: self.expected <= set(self.seen()), what=f"what is to leave: {self.expected}")
+        seen = set(self.seen()) - (self.world.lasting - self.expected)
         assert seen == self.expected, (seen, self.expected, lines)
         if not self.expected:
             # A UDP association itself has no host.

@@ -54,5 +54,4 @@ def test_a_bridge_that_leads_out_is_no_vm_network(world):
     t.audited(host="10.8.0.5", action="refuse", error="a neighbouring VM's")
     for device in ("br8", "vx8", "tap7"):
         host.run(["ip", "link", "del", device])
-    for s in t.sockets:
-        s.close()
+    t.end()
