@@ -71,7 +71,7 @@ def test_the_command_line_and_what_children_see(awsocks, web, tmp_path):
     """A socket without a name by its number; programs that awsocks starts see neither it nor the variables."""
     told = tmp_path / "told"
     (tmp_path / "aws").write_text("[default]\nregion = eu-central-1\ncredential_process = sh -c '(env; ls -l "
-                                  f"/proc/self/fd) >{told}; false'\n")
+                                  f"/proc/self/fd) >{told}.new; mv {told}.new {told}; false'\n")
     p = awsocks("--route-default", "direct", "--route-proxy", "x.example", "--instance-id", "i-0123456789abcdef0",
                 listen="fd:3", wrap=passed("=127.0.0.1:0"), env={"AWS_CONFIG_FILE": str(tmp_path / "aws")})
     fetch(p.url("http"), "http://x.example/")
@@ -224,7 +224,12 @@ def test_of_two_that_start_at_once_one_gets_the_path(tmp_path, short):
     try:
         harness.wait_for(lambda: sum(p.poll() is not None for p in started) == 3, what="three of four to give up")
         [left] = [p for p in started if p.poll() is None]
-        with client.dial(f"{short}/p.sock") as s:
+
+        def dialled():      # the others gave up as soon as it was at work; it may not listen yet
+            with contextlib.suppress(ConnectionRefusedError, FileNotFoundError):
+                return client.dial(f"{short}/p.sock")
+            return None
+        with harness.wait_for(dialled, what="the one to listen") as s:
             s.sendall(b"\5\1\0")
             assert client.read_exactly(s, 2) == b"\5\0"
         assert left.poll() is None

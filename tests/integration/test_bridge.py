@@ -184,7 +184,7 @@ def test_the_other_end_comes_late_and_restarts(bridge, tmp_path):
 
 def test_waiting_is_bounded(bridge, tmp_path):
     """In time and in number, with one line in the log for each."""
-    p = bridge("--to", f"unix:{tmp_path}/none", "--wait", "1s", "--max-waiting", "3")
+    p = bridge("--to", f"unix:{tmp_path}/none", "--wait", "4s", "--max-waiting", "3")
     waiting = [client.dial(p.listener) for _ in range(10)]
     for s in waiting:
         with s:

@@ -67,7 +67,7 @@ class Place:
         context = clients.Context(self.home(), self.net, scheme)
         argv, env = client.argv(context), self.environment(client, context)
         return subprocess.run(HOW[how](self, argv, context.home), env=env, check=False, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, cwd=context.home)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, cwd=context.home)
 
 
 def with_env(place, argv, _home):

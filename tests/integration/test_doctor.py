@@ -253,14 +253,19 @@ def test_credentials_that_are_not_to_be_had(localaws, run, what):
 def test_a_proxy_that_wants_a_password(localaws, run):
     aws = localaws()
     with socket.create_server(("127.0.0.1", 0)) as server:
-        def refuse():
+        def refuse(conn):
+            with conn, contextlib.suppress(OSError):
+                conn.recv(65536)
+                conn.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+                conn.shutdown(socket.SHUT_WR)
+                while conn.recv(65536):     # what is not read would make a reset of the end
+                    pass
+
+        def serve():
             with contextlib.suppress(OSError):
                 while True:
-                    conn, _ = server.accept()
-                    conn.recv(65536)
-                    conn.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
-                    conn.close()
-        threading.Thread(target=refuse, daemon=True).start()
+                    threading.Thread(target=refuse, args=server.accept()[:1], daemon=True).start()
+        threading.Thread(target=serve, daemon=True).start()
         status, text = doctor(run, aws, "--name", "demo", env={
             "HTTP_PROXY": f"http://127.0.0.1:{server.getsockname()[1]}", "AWS_MAX_ATTEMPTS": "1"})
     assert "BROKEN  endpoints" in text and "407" in text and "HTTPS_PROXY" in text and status, text
@@ -318,12 +323,20 @@ class Mute:
     def one(self, conn):
         self.held.append(conn)
         with contextlib.suppress(OSError), socket.create_connection(self.aws) as out:
+            threading.Thread(target=self.back, args=(out, conn), daemon=True).start()
+            seen = b""
             while data := conn.recv(65536):
-                if self.operation in data:
+                seen += data                    # a request may come in pieces
+                if self.operation in seen:
                     self.asked += 1
                     return
                 out.sendall(data)
-                conn.sendall(out.recv(65536))
+
+    @staticmethod
+    def back(out, conn):
+        with contextlib.suppress(OSError):
+            while data := out.recv(65536):
+                conn.sendall(data)
 
     def close(self):
         self.socket.close()

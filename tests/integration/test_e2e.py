@@ -35,8 +35,8 @@ def proxy(awsocks, aws):
 
 
 def test_nobody_else_resolves_the_name(web):
-    r = client.curl(f"http://{HOST}:{web.port}/bytes/1", check=False)
-    assert r.returncode == 6
+    r = client.curl("--connect-timeout", "5", f"http://{HOST}:{web.port}/bytes/1", check=False)
+    assert r.returncode in (6, 28) and b"esolv" in r.stderr, r      # "could not", or not within the time
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -252,15 +252,21 @@ def test_lazy_start_touches_nothing(awsocks, aws, web):
 @pytest.mark.nosan
 def test_lazy_start_takes_few_milliseconds(awsocks, aws):
     """Processor time until it accepts, the least of five: under 10 ms. A machine that is busy with other things takes
-    more for anything, for the mere loading of the libraries too: then not more than twice that."""
+    more for anything, for the mere loading of the libraries too: then not more than twice that. Both are taken in
+    turn, and more often where it is busy."""
     def loading():
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         harness.run([harness.program("awsocks"), "--version"])
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    times = [awsocks("--lazy", *NAMED, aws=aws).cpu_at_ready_s for _ in range(5)]
-    assert min(times) < max(0.010, 2 * min(loading() for _ in range(5))), times
+    times, loads = [], []
+    while len(times) < 5 or (min(times) >= max(0.010, 2 * min(loads)) and len(times) < 20):
+        p = awsocks("--lazy", *NAMED, aws=aws)
+        times.append(p.cpu_at_ready_s)
+        loads.append(loading())
+        assert p.stop() == 0, p.log()
+    assert min(times) < max(0.010, 2 * min(loads)), (times, loads)
 
 
 def test_stop_ends_the_sessions(awsocks, aws, web):

@@ -219,7 +219,9 @@ def test_exec_is_env_and_the_command(awsocks, web):
     want = as_dict(proxy.env)
     assert {k: got.get(k) for k in want} == want
     out, _, status = execute(proxy.env, "--", "curl", "-q", "-sS", "--noproxy", "", f"http://127.0.0.1:{web.port}/bytes/9")
-    assert status == 0 and len(out) == 9 and proxy.audit()[-1]["port"] == web.port
+    assert status == 0 and len(out) == 9
+    [line] = harness.wait_for(proxy.audit, what="the audit line")
+    assert line["port"] == web.port
 
 
 def test_exec_is_the_command_then(env, tmp_path):

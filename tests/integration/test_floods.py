@@ -59,7 +59,6 @@ def test_2000_idle_and_500_active_connections_of_sandboxes(awsocks, bench, short
         active = [stack.enter_context(bench.start(at(p, short, n), "rtt", "--conc", ACTIVE, "--count", 20000))
                   for n in names]
         p.wait_for(lambda: max(counts().values()) == IDLE + ACTIVE, what="a full listener")
-        assert max(counts().values()) == IDLE + ACTIVE
         waiting = [stack.enter_context(client.dial(f"{short}/{n}", 60)) for n in names]
         for s in waiting:
             s.sendall(b"\5\1\0")
