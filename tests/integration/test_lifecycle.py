@@ -71,12 +71,13 @@ def test_other_targets_are_passed_as_they_are(localaws, awsocks, web):
     assert proxy.stop() == 0
     proxy = awsocks("--instance-id", task, "--connect-timeout", "2s", aws=aws, target=False)
     assert fetch(proxy, check=False).returncode != 0
-    assert f"{task} is not connected" in backend(proxy)["reason"]
+    harness.wait_for(lambda: f"{task} is not connected" in backend(proxy)["reason"], what="the reason")
 
 
 def test_started_and_stopped_again(localaws, awsocks, web):
-    aws = emulator(localaws, web, *instance(name="box", state="stopped"), "--fault", "start-delay=700",
-                   "--fault", "connect-delay=700", "--fault", "stop-delay=200")
+    # looked at after 0.5 s, 1.25 s, 2.4 s, 4.1 s: both states last long enough to be seen if some of that comes late
+    aws = emulator(localaws, web, *instance(name="box", state="stopped"), "--fault", "start-delay=3000",
+                   "--fault", "connect-delay=3000", "--fault", "stop-delay=200")
     proxy = awsocks("--name", "box", "--auto-start", "--auto-stop", aws=aws, target=False)
     assert aws.stats()["StartInstances"] == 0        # lazy
     aws.faults("not-connected=2")                    # even when GetConnectionStatus says that it is
@@ -88,7 +89,7 @@ def test_started_and_stopped_again(localaws, awsocks, web):
     assert (aws.stats()["StartInstances"], aws.stats()["StartSession"]) == (1, 3)
     assert proxy.stop() == 0
     harness.wait_for(lambda: states(aws)[ID] == "stopped", what="the stop")
-    assert aws.stats()["sessions_open"] == 0
+    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the sessions' end")
 
 
 def test_what_runs_already_is_not_ours(localaws, awsocks, web):
@@ -110,13 +111,13 @@ def test_without_auto_stop_it_is_left(localaws, awsocks, web):
 
 def test_stopped_when_the_end_comes_during_the_start(localaws, awsocks, web):
     """EC2 stops nothing that is pending: the end waits for that, and leaves nothing behind."""
-    aws = emulator(localaws, web, *instance(name="box", state="stopped"), "--fault", "start-delay=1500")
+    aws = emulator(localaws, web, *instance(name="box", state="stopped"), "--fault", "start-delay=6000")
     proxy = awsocks("--name", "box", "--auto-start", "--auto-stop", "--connect-timeout", "1s", aws=aws, target=False)
     told = fetch(proxy, check=False)
     assert told.returncode != 0
+    harness.wait_for(lambda: f"instance {ID} is pending" in backend(proxy).get("progress", ""), what="its state")
     assert states(aws)[ID] == "pending"
-    assert f"instance {ID} is pending" in backend(proxy)["progress"]
-    assert "starting: instance" in proxy.audit()[0]["error"]
+    assert "starting: instance" in harness.wait_for(proxy.audit, what="the audit line")[0]["error"]
     assert proxy.stop() == 0
     assert states(aws)[ID] in ("stopping", "stopped")
 
@@ -125,6 +126,7 @@ def test_a_second_signal_leaves_it(localaws, awsocks, web):
     aws = emulator(localaws, web, *instance(name="box", state="stopped"), "--fault", "start-delay=600000")
     proxy = awsocks("--name", "box", "--auto-start", "--auto-stop", "--connect-timeout", "1s", aws=aws, target=False)
     fetch(proxy, check=False)
+    harness.wait_for(lambda: aws.stats()["StartInstances"], what="the start")  # maybe behind the client's second
     proxy.signal(signal.SIGTERM)
     harness.wait_for(lambda: aws.stats()["StopInstances"], what="a try to stop it")
     proxy.signal(signal.SIGTERM)
@@ -174,7 +176,7 @@ def test_who_is_killed_leaves_a_note(localaws, awsocks, web):
 
 
 def test_before_it_listens_it_waits_for_the_agent(localaws, awsocks, web):
-    aws = emulator(localaws, web, *instance(name="box", state="stopped"), "--fault", "connect-delay=1500")
+    aws = emulator(localaws, web, *instance(name="box", state="stopped"), "--fault", "connect-delay=5000")
     api_of(aws).client("ec2").start_instances(InstanceIds=[ID])
     proxy = awsocks("--name", "box", "--no-lazy", aws=aws, target=False)
     assert f"instance {ID} is not connected to SSM yet" in proxy.log()
@@ -183,14 +185,14 @@ def test_before_it_listens_it_waits_for_the_agent(localaws, awsocks, web):
 
 
 @pytest.mark.parametrize("faults, status, words", [
-    ("connect-delay=1000000", 69, ("is not connected to SSM, and has not been for 1 s", "the agent, a role")),
+    ("connect-delay=1000000", 69, ("is not connected to SSM, and has not been for 4 s", "the agent, a role")),
     ("deny-ec2", 77, ("UnauthorizedOperation",))])
 def test_before_it_listens_it_ends_when_it_cannot(localaws, tmp_path, faults, status, words):
     """69: it is not there within --init-timeout; 77, at once: AWS says no."""
     aws = localaws(*instance(name="box", state="stopped"), "--fault", "connect-delay=1000000")
     api_of(aws).client("ec2").start_instances(InstanceIds=[ID])
     aws.faults(faults)
-    r = harness.run([harness.program("awsocks"), "--no-lazy", "--init-timeout", "1s", "--name", "box", "--listen",
+    r = harness.run([harness.program("awsocks"), "--no-lazy", "--init-timeout", "4s", "--name", "box", "--listen",
                      "127.0.0.1:0"], env={**conftest.clean_environment(tmp_path), **aws.env()}, check=False)
     assert r.returncode == status
     for word in words:
@@ -238,7 +240,8 @@ def test_replaced_by_its_group(localaws, awsocks, web):
     proxy = awsocks("--asg", "g", aws=aws, target=False)
     fetch(proxy)
     new = json.loads(aws.open("/_localaws/replace", b"g"))["new"]["id"]
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the end of the old sessions")
+    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0 and not backend(proxy)["sessions"],
+                     what="the end of the old sessions, at both ends")
     fetch(proxy)
     assert backend(proxy)["instance"] == new
     assert f"it is {new} now, and not {ID}" in proxy.log()
@@ -251,9 +254,10 @@ def test_not_connected_is_no_replacement(localaws, awsocks, web):
     proxy = awsocks("--name", "box", "--no-lazy", "--connect-timeout", "2s", aws=aws, target=False)
     aws.faults("not-connected")
     assert fetch(proxy, check=False).returncode != 0
-    assert "is not connected" in backend(proxy)["reason"]
-    assert backend(proxy)["progress"] == f"instance {ID} is running, but sessions are still refused"
-    assert aws.stats()["DescribeInstances"] >= 2
+    harness.wait_for(lambda: "is not connected" in backend(proxy)["reason"], what="the reason")
+    harness.wait_for(lambda: backend(proxy).get("progress") ==
+                     f"instance {ID} is running, but sessions are still refused", what="its state")
+    harness.wait_for(lambda: aws.stats()["DescribeInstances"] >= 2, what="another look")
     aws.faults("clear")
     harness.wait_for(lambda: fetch(proxy, check=False).returncode == 0, what="the end of the pause")
     assert backend(proxy)["instance"] == ID
@@ -265,7 +269,8 @@ def test_stopped_by_somebody_else_it_is_started_again(localaws, awsocks, web):
     proxy = awsocks("--name", "box", "--auto-start", aws=aws, target=False)
     fetch(proxy)
     api_of(aws).client("ec2").stop_instances(InstanceIds=[ID])
-    harness.wait_for(lambda: states(aws)[ID] == "stopped", what="the stop")
+    harness.wait_for(lambda: states(aws)[ID] == "stopped" and not backend(proxy)["sessions"],
+                     what="the stop, and awsocks to have heard of its session's end")
     fetch(proxy)
     assert aws.stats()["StartInstances"] == 1
     assert proxy.stop() == 0
