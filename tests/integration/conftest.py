@@ -16,6 +16,7 @@ import getpass
 import json
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 import urllib.request
@@ -274,6 +275,14 @@ def web_tls(authority):
     server = web_server.WebServer(context=authority.context("secure.internal.example", "localhost"))
     yield server
     server.stop()
+
+
+@pytest.fixture
+def closed_port():
+    """A port at which nobody listens: bound, so that nobody else gets it while the test runs."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        yield s.getsockname()[1]
 
 
 @pytest.fixture

@@ -64,7 +64,8 @@ def test_filters(ec2):
 
 def test_start_and_stop_take_their_time(aws, ec2):
     ssm = api_of(aws).client("ssm")
-    aws.faults("start-delay=300\nstop-delay=300\nconnect-delay=300")
+    # long enough for what is tried in between
+    aws.faults("start-delay=2500\nstop-delay=2500\nconnect-delay=2500")
     answer = ec2.start_instances(InstanceIds=[OFF])["StartingInstances"][0]
     assert (answer["PreviousState"], answer["CurrentState"]) == ({"Code": 80, "Name": "stopped"},
                                                                  {"Code": 0, "Name": "pending"})
