@@ -402,6 +402,8 @@ static enum auth_result verify(struct world *w, const struct auth_request *r,
 	caller->key = keys_find(&w->keys, c.key_id.p, c.key_id.n);
 	(void)str_fmt(caller->region, sizeof(caller->region), "%.*s", (int)c.region.n, c.region.p);
 	result = check_key(w, r, caller->key);
+	if (result == AUTH_EXPIRED && c.wall_ms >= caller->key->expires_ms)
+		w->stats.expired_when_signed++;
 	if (result != AUTH_OK) {
 		(void)str_fmt(text, size, "The security token included in the request is %s",
 			      result == AUTH_EXPIRED ? "expired" : "invalid.");

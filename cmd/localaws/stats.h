@@ -15,6 +15,7 @@
 	X(signatures_good)                                                \
 	X(signatures_bad)                                                 \
 	X(expired_credentials) /* requests made with such */              \
+	X(expired_when_signed) /* of them, by their own date already */   \
 	X(sessions)            /* started */                              \
 	X(sessions_open)                                                  \
 	X(resumes) /* data channels opened again */                       \
