@@ -23,7 +23,8 @@ from conftest import clean_environment  # noqa: E402
 from test_credentials import cli  # noqa: E402,F401
 
 KEYS = "aws_access_key_id = {0}\naws_secret_access_key = s{0}\n"
-IMDS = {"AWS_EC2_METADATA_DISABLED": "false"}
+# They are asked once, for a second, if nothing else is said: not enough on a busy machine.
+IMDS = {"AWS_EC2_METADATA_DISABLED": "false", "AWS_METADATA_SERVICE_TIMEOUT": "20"}
 ENV = {"AWS_ACCESS_KEY_ID": "ENV", "AWS_SECRET_ACCESS_KEY": "senv"}
 PROCESS = "credential_process = printf '{{\"Version\":1,\"AccessKeyId\":\"{0}\",\"SecretAccessKey\":\"s\"}}'\n"
 
