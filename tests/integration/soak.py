@@ -181,6 +181,14 @@ class Soak:
         """How many descriptors of each kind are open."""
         return collections.Counter(re.sub(r"\d+", "N", d) for d in self.proxy.descriptors())
 
+    def descriptors_at_rest(self):
+        """The same without what is there for a moment only, as that of who has just asked for the status."""
+        least = self.descriptors()
+        for _ in range(20):
+            time.sleep(0.05)
+            least &= self.descriptors()
+        return least
+
     def check_audit(self):
         self.rotate()
         self.count(self.audit_path())

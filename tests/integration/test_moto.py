@@ -1,6 +1,7 @@
 """EC2 and STS against moto's server, an AWS that is not ours (tests/setup-moto.sh installs it from PyPI)."""
 import json
 import os
+import re
 
 import botocore.client
 import botocore.session
@@ -16,7 +17,8 @@ KEYS = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")     
 FLEET = 105        # more than moto gives on one page
 SERVER = os.path.join(harness.TREE, "build", "moto", "bin", "moto_server")
 
-pytestmark = pytest.mark.skipif(bool(os.environ.get("AWSOCKS_SKIP_MOTO")), reason="AWSOCKS_SKIP_MOTO is set")
+pytestmark = [pytest.mark.skipif(bool(os.environ.get("AWSOCKS_SKIP_MOTO")), reason="AWSOCKS_SKIP_MOTO is set"),
+              pytest.mark.timeout(400)]
 
 
 class Moto(harness.Process):
@@ -24,11 +26,10 @@ class Moto(harness.Process):
         if not os.path.exists(SERVER):
             raise harness.Failed(f"{SERVER} is not there: run sh tests/setup-moto.sh (it needs PyPI), or set "
                                  "AWSOCKS_SKIP_MOTO=1")
-        self.port = harness.free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        super().__init__([SERVER, "-H", "127.0.0.1", "-p", self.port], folder, "moto",
-                         conftest.clean_environment(folder))
-        self.wait_for(lambda: "Running on" in self.log(), limit_s=60, what="moto")
+        super().__init__([SERVER, "-H", "127.0.0.1", "-p", "0"], folder, "moto", conftest.clean_environment(folder))
+        # Several seconds where nothing else runs, and there are as many of it as processes of pytest.
+        self.url = self.wait_for(lambda: re.search(r"Running on (http://[\d.:]+)\s", self.log()), limit_s=150,
+                                 what="moto")[1]
         self.ec2 = self.client("ec2")
         self.image = self.ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
 
@@ -186,6 +187,6 @@ def test_started_and_stopped_by_a_chain_of_roles(moto, both, tmp_path):
     proxy = both(box, "--instance-id", box, "--auto-start", "--auto-stop", "--aws-profile", "second",
                  "--connect-timeout", "3s", env={**env, "AWS_ENDPOINT_URL_SSM": moto.url})
     client.curl("--proxy", proxy.url(), "http://intranet.example/", check=False)
-    assert state() == "running"
+    harness.wait_for(lambda: state() == "running", what="its start")
     assert proxy.stop() == 0
     assert state() == "stopped"

@@ -1,6 +1,7 @@
 """Sign-ins that several share: profiles of one process, other programs, and the retry settings of AWS's tools."""
 import json
 import os
+import re
 import subprocess
 import threading
 
@@ -77,8 +78,9 @@ def test_two_profiles_are_told_one_cause(pair, home, aws, web, tmp_path):  # noq
     got = both(proxy, web)
     assert all(isinstance(e, client.Refused) for e in got.values()), got
     assert aws.stats()["CreateToken"] - before == 1
-    with open(tmp_path / "awsocks" / "audit" / "audit.jsonl", encoding="utf-8") as f:
-        told = {a["route"]: a["error"] for a in map(json.loads, f)}
+    audit = tmp_path / "awsocks" / "audit" / "audit.jsonl"      # HOME is where the AWS files are
+    harness.wait_for(lambda: audit.read_text().count("\n") >= 2, what="the audit lines")
+    told = {a["route"]: a["error"] for a in map(json.loads, audit.read_text().splitlines())}
     assert "run awsocks login corp" in told["proxy"] and "run awsocks login other" in told["proxy:staging"]
 
 
@@ -101,7 +103,7 @@ def test_a_proof_bears_the_time_of_aws(home, aws):  # noqa: F811
     login_session(home, -5)
     aws.faults("clock-skew=600")
     r = home("credentials", "--profile", "bob")
-    assert r.returncode == 0 and "clock is -600 s off AWS's" in r.stderr.replace("-599", "-600"), r
+    assert r.returncode == 0 and re.search(r"clock is -(600|59\d) s off AWS's", r.stderr), r     # less what it took
     assert aws.stats()["CreateOAuth2Token"] == 2
 
 
@@ -109,7 +111,7 @@ def test_a_proof_bears_the_time_of_aws(home, aws):  # noqa: F811
 def test_credentials_live_as_long_by_a_wrong_clock(home, aws, skew):  # noqa: F811
     assert home.login()[0] == 0
     aws.faults(f"clock-skew={skew}")
-    assert 3500 < seconds_until(home.credentials()["Expiration"]) <= 3601
+    assert 3500 < seconds_until(home.credentials()["Expiration"]) <= 3610
 
 
 class Recorder(peer.Http):

@@ -3,7 +3,6 @@ import datetime
 import random
 import string
 import subprocess
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -12,7 +11,8 @@ auth = pytest.importorskip("botocore.auth")
 from botocore.awsrequest import AWSRequest  # noqa: E402
 from botocore.credentials import Credentials  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
+import harness  # noqa: E402
+
 COUNT = 1500
 
 
@@ -92,11 +92,10 @@ def line(r):
 
 
 def test_signatures_equal_botocores(monkeypatch):
-    subprocess.run(["make", "-s", "build/unit/sigv4_cli"], cwd=ROOT, check=True, timeout=600)
     seed = random.randrange(1 << 32)
     rng = random.Random(seed)
     requests = [one(rng) for _ in range(COUNT)]
-    done = subprocess.run([ROOT / "build/unit/sigv4_cli"], text=True, capture_output=True, timeout=60,
+    done = subprocess.run([harness.program("unit/sigv4_cli")], text=True, capture_output=True, timeout=harness.LIMIT_S,
                           input="".join(line(r) + "\n" for r in requests))
     assert done.returncode == 0, (seed, done.stderr)
     ours = done.stdout.splitlines()

@@ -27,7 +27,7 @@ def run(awsocks, folder, workers, seconds, rate, conc, handshake_ms):
     print(f"SOAK_SEED={SEED}")
     s.load(3, 20 * rate, conc, SEED + 1)        # all that is made once is there, and as many clients as ever will be
     s.quiet()
-    base = s.descriptors()
+    base = s.descriptors_at_rest()
     assert base[PIPE] <= 8 + 2 * PIPES_KEPT * workers
     s.memory.clear()
     result = s.load(seconds, rate, conc, SEED)
