@@ -81,7 +81,8 @@ struct machine_wait *machine_wait(struct machine *, unsigned limit_ms,
 				  struct err *e);
 void machine_wait_cancel(struct machine_wait *);
 
-/* state, accel, pid, kernel, addresses, uptime, restarts, streams, metrics, reason. */
+/* state, accel, pid, kernel, addresses, uptime, restarts, streams, metrics; why it failed: reason,
+ * or last_failure while it starts anew. */
 void machine_describe(const struct machine *, struct cJSON *into);
 /* The last words of console and VMM: at most 64 KiB, kept across restarts. */
 size_t machine_console(const struct machine *, char *to, size_t cap);

@@ -48,8 +48,9 @@ void machine_describe(const struct machine *m, cJSON *into)
 		cJSON_AddTrueToObject(into, "halted");
 	add_times(m, into);
 	add_verdicts(m, into);
-	if (m->state == MACHINE_FAILED)
-		cJSON_AddStringToObject(into, "reason", m->why.msg);
+	if (m->why.code)
+		cJSON_AddStringToObject(
+			into, m->state == MACHINE_FAILED ? "reason" : "last_failure", m->why.msg);
 	if (m->guest)
 		vm_conn_describe(m->guest->conn, into);
 }

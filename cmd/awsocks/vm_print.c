@@ -24,10 +24,12 @@ static void print_first_line(const struct cJSON *vm)
 
 static void print_failure(const struct cJSON *vm)
 {
-	const char *reason = member_text(vm, "reason");
+	const char *reason = member_text(vm, "reason"), *last = member_text(vm, "last_failure");
 
 	if (*reason)
 		printf("  %-16s %s\n", "reason", reason);
+	if (*last)
+		printf("  %-16s %s\n", "last failure", last);
 	if (member_number(vm, "next_try_in_ms") > 0)
 		printf("  %-16s in %.1f s\n", "next try",
 		       member_number(vm, "next_try_in_ms") / 1000);

@@ -120,9 +120,13 @@ def test_no_lazy_fails_with_the_reason(awsocks, tmp_path):
 
 def test_a_running_vm_that_does_not_start_says_why(awsocks, tmp_path):
     agent = tmp_path / "agent"
-    agent.write_text("#!/bin/sh\necho the disk is upside down >&2\nexit 3\n", encoding="ascii")
+    agent.write_text("#!/bin/sh\nmkdir \"$0.tried\" || exec sleep 100\necho the disk is upside down >&2\nexit 3\n",
+                     encoding="ascii")
     agent.chmod(0o755)
     proxy = awsocks(*OPTIONS, "--vm-agent", str(agent))
     p = vm(proxy, "start", check=False)
     assert p.returncode == 69 and "upside down" in p.stderr
-    assert "reason" in vm(proxy, "status").stdout
+    told = vm(proxy, "status").stdout          # in the pause after it, or while it tries again
+    assert "upside down" in told and ("reason" in told or "last failure" in told)
+    harness.wait_for(lambda: state(proxy)["state"] == "starting", what="the second try")
+    assert "  last failure " in vm(proxy, "status").stdout and "upside down" in state(proxy)["last_failure"]
