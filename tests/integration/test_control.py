@@ -120,12 +120,12 @@ def test_a_watched_rule_file_takes_effect(awsocks, web, tmp_path, how):
     assert goes(p, "127.0.0.1", web.port)
     for text, want in (("default: block\n", False), ("default: direct # again\n", True)):
         if how == "written":
-            rules.write_text(text)
+            harness.overwrite(rules, text)
         else:
             (folder / "new").write_text(text)
             os.replace(folder / "new", rules)
         harness.wait_for(lambda w=want: goes(p, "127.0.0.1", web.port) == w, what=text)
-    rules.write_text("default: direct\nblock: {\n")
+    harness.overwrite(rules, "default: direct\nblock: {\n")
     harness.wait_for(lambda: "the old rules stay" in p.log(), what="the complaint")
     assert goes(p, "127.0.0.1", web.port)
 
@@ -137,7 +137,7 @@ def test_a_rule_file_beside_a_busy_log_is_still_watched(awsocks, web, tmp_path):
     p = awsocks("--rules", str(rules))
     with subprocess.Popen(["sh", "-c", "while :; do echo x >> busy.log; done"], cwd=tmp_path) as noise:
         try:
-            rules.write_text("default: block\n")
+            harness.overwrite(rules, "default: block\n")
             harness.wait_for(lambda: not goes(p, "127.0.0.1", web.port), what="the new rules")
         finally:
             noise.kill()

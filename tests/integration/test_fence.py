@@ -191,7 +191,7 @@ def test_rules_are_read_again(awsocks, web, tmp_path, how):
     p = awsocks("--rules", str(rules), env=ON)
     assert goes(p.listener, "127.0.0.1", web.port)
     if how == "in place":
-        rules.write_text("default: block\n")
+        harness.overwrite(rules, "default: block\n")
     else:
         (target / "next").write_text("default: block\n")
         os.rename(target / "next", target / "rules.yaml")
@@ -262,7 +262,7 @@ def test_a_file_in_home_opens_nothing_beside_it(awsocks, web, tmp_path):
                 wrap=("sh", "-c", f'mv {rules} {home}/rules.yaml; exec "$@"', "sh"))
     assert p.log().count(f"lies directly in {home}: a new file in its place") == 2
     assert not goes(p.listener, "127.0.0.1", web.port)
-    (home / "rules.yaml").write_text("default: direct\n")          # in place
+    harness.overwrite(home / "rules.yaml", "default: direct\n")
     p.wait_for(lambda: goes(p.listener, "127.0.0.1", web.port), what="the new rules")
     (home / "next").write_text("default: block\n")
     os.rename(home / "next", home / "rules.yaml")
