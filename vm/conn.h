@@ -52,9 +52,13 @@ const struct frame_network *vm_conn_network(const struct vm_conn *); /* NULL: no
 size_t vm_conn_streams(const struct vm_conn *);
 void vm_conn_describe(const struct vm_conn *, struct cJSON *into);
 
+/* Who is served. Clients leave a part of the link's streams to AWS, a quarter and at most 64:
+ * whatever they do, credentials and sessions can be had. What is over is ERR_LIMIT. */
+enum vm_user { VM_USER_CLIENT = 0, VM_USER_AWS };
+
 typedef void vm_dialed_fn(void *arg, const struct dialed *, const struct err *why);
 /* Once, from the loop. limit_ms: for all of it. NULL: *e tells. dest is copied, but allow_arg. */
-struct vm_dial *vm_conn_dial(struct vm_conn *c, const struct dest *to, unsigned limit_ms,
-			     vm_dialed_fn *done, void *arg, struct err *e);
+struct vm_dial *vm_conn_dial(struct vm_conn *c, enum vm_user, const struct dest *to,
+			     unsigned limit_ms, vm_dialed_fn *done, void *arg, struct err *e);
 void vm_dial_cancel(struct vm_dial *);
 #endif

@@ -22,6 +22,7 @@ enum dial_step { DIAL_WAITS = 0, DIAL_RESOLVES, DIAL_OPENS, DIAL_OVER };
 struct vm_dial {
 	struct list node;
 	struct vm_conn *conn;
+	enum vm_user user;
 	char *host;
 	uint16_t port;
 	bool (*allow)(void *arg, const struct addr *, struct err *);
@@ -111,10 +112,24 @@ static bool may_reach(struct vm_dial *d, const struct addr *to, struct err *e)
 	       (!d->allow || d->allow(d->allow_arg, to, e));
 }
 
+/* A client's question must leave room for AWS's; the link itself bounds them all. */
+static int may_ask(const struct vm_dial *d, struct err *e)
+{
+	const struct link *l = d->conn->link;
+	uint32_t most = link_streams_most(l);
+	uint32_t kept = most / 4 < CONN_RESERVE ? most / 4 : CONN_RESERVE;
+
+	if (d->user != VM_USER_CLIENT || link_streams(l) + kept < most)
+		return 0;
+	return err_set(e, ERR_LIMIT,
+		       "the VM has %zu streams, no more are allowed: the other %u are AWS's",
+		       link_streams(l), kept);
+}
+
 static int open_asked(struct vm_dial *d, struct err *e)
 {
 	d->asked.flags = d->siblings ? FRAME_OPEN_SIBLINGS : 0;
-	if (link_open(d->conn->link, &d->asked, &d->id, e) != 0)
+	if (may_ask(d, e) != 0 || link_open(d->conn->link, &d->asked, &d->id, e) != 0)
 		return -1;
 	d->step = DIAL_OPENS;
 	return 0;
@@ -141,7 +156,7 @@ static int begin(struct vm_dial *d, struct err *e)
 
 	if (addr_from_literal(d->host, d->port, &one.list[0]))
 		return judge(d, &one, e) != 0 ? -1 : open_asked(d, e);
-	if (link_resolve(d->conn->link, d->host, &d->id, e) != 0)
+	if (may_ask(d, e) != 0 || link_resolve(d->conn->link, d->host, &d->id, e) != 0)
 		return -1;
 	d->step = DIAL_RESOLVES;
 	return 0;
@@ -241,7 +256,8 @@ void conn_dials_fail(struct vm_conn *c, const struct err *why)
 
 /* ---- public ---- */
 
-static struct vm_dial *dial_new(struct vm_conn *c, const struct dest *to, struct err *e)
+static struct vm_dial *dial_new(struct vm_conn *c, enum vm_user user, const struct dest *to,
+				struct err *e)
 {
 	struct vm_dial *d = mem_alloc(sizeof(*d));
 
@@ -253,6 +269,7 @@ static struct vm_dial *dial_new(struct vm_conn *c, const struct dest *to, struct
 		return NULL;
 	}
 	d->conn = c;
+	d->user = user;
 	d->port = to->port;
 	d->allow = to->allow;
 	d->allow_arg = to->allow_arg;
@@ -262,27 +279,30 @@ static struct vm_dial *dial_new(struct vm_conn *c, const struct dest *to, struct
 	return d;
 }
 
-static int can_dial(const struct vm_conn *c, const struct dest *to, struct err *e)
+static int can_dial(const struct vm_conn *c, enum vm_user user, const struct dest *to,
+		    struct err *e)
 {
+	size_t most = CONN_DIALS_MAX - (user == VM_USER_CLIENT ? CONN_RESERVE : 0);
+
 	if (c->ended) {
 		*e = c->why;
 		return -1;
 	}
 	if (strlen(to->host) > FRAME_NAME_MAX)
 		return err_set(e, ERR_RESOLVE, "a name of more than %d bytes", FRAME_NAME_MAX);
-	if (c->dial_count >= CONN_DIALS_MAX)
-		return err_set(e, ERR_LIMIT, "%d dials into the VM are under way", CONN_DIALS_MAX);
+	if (c->dial_count >= most)
+		return err_set(e, ERR_LIMIT, "%zu dials into the VM are under way", c->dial_count);
 	return 0;
 }
 
-struct vm_dial *vm_conn_dial(struct vm_conn *c, const struct dest *to, unsigned limit_ms,
-			     vm_dialed_fn *done, void *arg, struct err *e)
+struct vm_dial *vm_conn_dial(struct vm_conn *c, enum vm_user user, const struct dest *to,
+			     unsigned limit_ms, vm_dialed_fn *done, void *arg, struct err *e)
 {
 	struct vm_dial *d;
 
-	if (can_dial(c, to, e) != 0)
+	if (can_dial(c, user, to, e) != 0)
 		return NULL;
-	d = dial_new(c, to, e);
+	d = dial_new(c, user, to, e);
 	if (!d)
 		return NULL;
 	d->done = done;

@@ -16,7 +16,8 @@ enum {
 	 * machine has much else to do one of 1 MiB would. */
 	CONN_WINDOW = 2 * 1024 * 1024,
 	CONN_BUDGET = 64 * 1024 * 1024,
-	CONN_DIALS_MAX = 1024 /* under way, those that wait for the network included */
+	CONN_DIALS_MAX = 1024, /* under way, those that wait for the network included */
+	CONN_RESERVE = 64      /* of dials and of streams, at most: AWS's */
 };
 
 struct vm_conn {

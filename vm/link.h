@@ -114,6 +114,8 @@ size_t link_held(const struct link *);    /* bytes, for slow readers */
 MUST_CHECK int link_welcome(struct link *, const struct frame_welcome *, struct err *);
 /* *id: of the question. ERR_LIMIT: streams_max; ERR_CLOSED: broken, or not welcomed yet. */
 MUST_CHECK int link_resolve(struct link *, const char *name, uint32_t *id, struct err *);
+/* Questions and streams that there may be at a time: ours, or the guest's if those are fewer. */
+uint32_t link_streams_most(const struct link *);
 /* Tried in this order, raced as RFC 8305 has it. */
 MUST_CHECK int link_open(struct link *, const struct frame_addresses *, uint32_t *id, struct err *);
 void link_take_back(struct link *, uint32_t id); /* answered() does not come for it */

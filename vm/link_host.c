@@ -39,9 +39,14 @@ int link_welcome(struct link *l, const struct frame_welcome *w, struct err *e)
 
 /* --- questions --- */
 
+uint32_t link_streams_most(const struct link *l)
+{
+	return l->o.streams_max < l->peer_max ? l->o.streams_max : l->peer_max;
+}
+
 static int may_ask(const struct link *l, struct err *e)
 {
-	uint32_t most = l->o.streams_max < l->peer_max ? l->o.streams_max : l->peer_max;
+	uint32_t most = link_streams_most(l);
 
 	if (l->dead || l->failed || l->peer_left || !l->welcomed)
 		return err_set(e, ERR_CLOSED, "the link to the VM is not up");

@@ -26,6 +26,7 @@ struct vm_backend {
 	struct loop *loop;
 	struct machine *machine;
 	unsigned limit_ms;
+	enum vm_user user;
 	struct list dials, starts;
 	struct loop_post post;
 	uint64_t asked_ms; /* when it was first wanted; 0: never */
@@ -144,7 +145,7 @@ static int dial_now(struct vm_backend_dial *d, struct err *e)
 	d->conn = machine_conn(d->of->machine);
 	if (!d->conn)
 		return err_set(e, ERR_CLOSED, "the VM has gone again");
-	d->vm = vm_conn_dial(d->conn, &d->to, time_left(d), on_dialed, d, e);
+	d->vm = vm_conn_dial(d->conn, d->of->user, &d->to, time_left(d), on_dialed, d, e);
 	if (d->vm)
 		return 0;
 	if (!may_be_the_link(e->code))
@@ -389,6 +390,7 @@ struct backend *vm_backend_new(const struct vm_backend_opts *o, struct err *e)
 	x->loop = o->loop;
 	x->machine = o->machine;
 	x->limit_ms = o->limit_ms ? o->limit_ms : LIMIT_MS;
+	x->user = o->user;
 	list_init(&x->dials);
 	list_init(&x->starts);
 	return &x->backend;

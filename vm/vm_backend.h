@@ -4,6 +4,7 @@
  * (vm/machine.h), which it starts if need be, and then has the rest of its limit. */
 #include "base/err.h"
 #include "net/dialer.h"
+#include "vm/conn.h"
 
 struct backend;
 struct machine;
@@ -13,6 +14,7 @@ struct vm_backend_opts {
 	struct loop *loop;
 	struct machine *machine; /* lives until closed() */
 	unsigned limit_ms;       /* for all of a dial, the boot included; 0: 30 s */
+	enum vm_user user;       /* whose dials these are */
 };
 struct backend *vm_backend_new(const struct vm_backend_opts *, struct err *);
 

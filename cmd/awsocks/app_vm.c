@@ -48,6 +48,7 @@ int app_vm_open(struct app *a, const struct vm_setup *v, struct err *e)
 	b.machine = a->machine;
 	a->vm = vm_backend_new(&b, e);
 	b.limit_ms = boot_limit(o) + AWS_MS;
+	b.user = VM_USER_AWS;
 	a->vm_aws = a->vm ? vm_backend_new(&b, e) : NULL;
 	return a->vm_aws ? 0 : -1;
 }

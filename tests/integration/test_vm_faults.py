@@ -418,6 +418,38 @@ def test_dials_have_a_limit(world):
     assert time.monotonic() - begun < vm_world.BOOT_S       # a limit, and no measure
 
 
+def test_clients_cannot_starve_aws(world):
+    """They have all the streams that they can get; what AWS needs is there nevertheless."""
+    aws = world.localaws()
+    proxy = world.awsocks("--route-default", "vm-direct", "--route-proxy", vm_world.VPC, "--vm-setting",
+                          "streams-max=64", driver="process", aws=aws)
+
+    def session():
+        try:
+            return vm_world.fetch(proxy.plain, world.new_folder("got"), 1000, vm_world.VPC, 8080)
+        except harness.Failed:
+            return None
+
+    def take_all():
+        with pytest.raises(client.Refused) as refused:
+            while True:
+                taken.append(held.enter_context(client.socks5(proxy.plain, NET, ECHO)))
+        assert refused.value.code == 1
+        return len(taken)
+    taken = []
+    with contextlib.ExitStack() as held:
+        assert harness.wait_for(session, vm_world.BOOT_S, "a session") == harness.pattern_digest(1000)
+        take_all()
+        harness.wait_for(lambda: any("no more are allowed" in line.get("error", "") for line in proxy.audit()),
+                         what="the refusal's line")
+        aws.shut_door()         # what AWS had is free, but for a try now and then
+        harness.wait_for(lambda: take_all() >= 46, what="clients to have all that they can")
+        assert len(taken) <= 48, "a quarter of them is kept"
+        aws.open_door()
+        assert harness.wait_for(session, vm_world.BOOT_S, "another session") == harness.pattern_digest(1000)
+    works_again(proxy)
+
+
 @pytest.mark.parametrize("driver", PROCESS, indirect=True)
 def test_the_source_is_not_read_ahead(world, driver):
     """What nobody reads is not taken from the outside without end either."""

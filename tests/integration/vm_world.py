@@ -274,10 +274,18 @@ class Aws(LocalAws):
                    ready, "--tls", "--region", REGION, *options], folder, "localaws", clean_environment(folder))
         self.ready = self.wait_for(lambda: harness.read_json(ready), what="the emulator")
         self.endpoint = self.ready["endpoint"]
-        self.door = world.net.popen([world.program("awsocks-bridge"), "bridge", "--listen", f"{NET}:443", "--to",
-                                     self.endpoint.removeprefix("https://")], stdout=subprocess.DEVNULL,
-                                    stderr=subprocess.DEVNULL)
-        harness.wait_for(lambda: f"{NET}:443" in world.net.sockets(), what="the emulator's door")
+        self.open_door()
+
+    def open_door(self):
+        self.door = self.world.net.popen([self.world.program("awsocks-bridge"), "bridge", "--listen", f"{NET}:443",
+                                          "--to", self.endpoint.removeprefix("https://")],
+                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        harness.wait_for(lambda: f"{NET}:443" in self.world.net.sockets(), what="the emulator's door")
+
+    def shut_door(self):
+        """All of its connections break, and nobody gets in."""
+        self.door.kill()
+        self.door.wait(10)
 
     def env(self):
         out = super().env()
@@ -290,8 +298,7 @@ class Aws(LocalAws):
 
     def kill(self):
         super().kill()
-        self.door.kill()
-        self.door.wait(10)
+        self.shut_door()
 
 
 class Proxy(Awsocks):

@@ -165,7 +165,7 @@ static struct flow *dial_to(struct fix *f, const char *host, uint16_t port)
 	struct flow *w = &f->flows[f->count++];
 
 	*w = (struct flow){ .f = f, .goal = MUCH };
-	assert_non_null(vm_conn_dial(f->c, &to, 20000, dialed, w, NULL));
+	assert_non_null(vm_conn_dial(f->c, VM_USER_CLIENT, &to, 20000, dialed, w, NULL));
 	return w;
 }
 

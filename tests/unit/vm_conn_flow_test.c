@@ -154,7 +154,7 @@ static struct flow *flow_open(struct fix *f, bool stalled)
 	struct flow *w = &f->flows[f->count++];
 
 	*w = (struct flow){ .f = f, .seed = f->count, .goal = MUCH, .stalled = stalled };
-	assert_non_null(vm_conn_dial(f->c, &to, 20000, dialed, w, NULL));
+	assert_non_null(vm_conn_dial(f->c, VM_USER_CLIENT, &to, 20000, dialed, w, NULL));
 	return w;
 }
 

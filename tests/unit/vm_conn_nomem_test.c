@@ -125,7 +125,7 @@ static void link_and_dial(void **state)
 		c = vm_conn_new(fd[0], &o, &nobody, NULL, &e);
 		if (!c)
 			assert_int_equal(e.code, ERR_NOMEM);
-		if (c && vm_conn_dial(c, &to, 1000, dialed, &told, &e))
+		if (c && vm_conn_dial(c, VM_USER_CLIENT, &to, 1000, dialed, &told, &e))
 			dials++;
 		else if (c)
 			assert_int_equal(e.code, ERR_NOMEM);

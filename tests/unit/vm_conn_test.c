@@ -34,6 +34,7 @@ struct fix {
 	bool stream_closed, stream_broke, eof;
 	struct buf got;
 	bool refuse_all;
+	enum vm_user user;
 	int asked;
 };
 
@@ -209,7 +210,7 @@ static struct vm_dial *go_to(struct fix *f, struct dest to, unsigned limit_ms, s
 	struct vm_dial *d;
 
 	f->in_call = true;
-	d = vm_conn_dial(f->c, &to, limit_ms, dialed, f, e);
+	d = vm_conn_dial(f->c, f->user, &to, limit_ms, dialed, f, e);
 	f->in_call = false;
 	return d;
 }
@@ -441,6 +442,46 @@ static void a_literal_is_not_resolved(void **state)
 	assert_int_equal(f->g.resolves, 0);
 	assert_int_equal(f->g.opens, 1);
 	assert_string_equal(f->address, "192.0.2.9:443");
+}
+
+static bool all_are_open(struct fix *f)
+{
+	return f->g.opens == 8;
+}
+
+/* Whatever clients do, what awsocks says to AWS has streams. */
+static void clients_leave_room_for_aws(void **state)
+{
+	const struct dest to = { .host = "192.0.2.9", .port = 443 };
+	const struct dest name = { .host = "silent.test", .port = 443 };
+	struct fix *f = *state;
+	struct vm_dial *d[8];
+	struct err e;
+
+	f->hello.streams_max = 8; /* a quarter of them is kept */
+	begin_up(f);
+	f->g.mode = GUEST_WAITS;
+	for (int i = 0; i < 6; i++) {
+		d[i] = go_to(f, to, 20000, &e);
+		assert_non_null(d[i]);
+	}
+	assert_null(go_to(f, to, 20000, &e));
+	assert_int_equal(e.code, ERR_LIMIT);
+	assert_string_equal(e.msg,
+			    "the VM has 6 streams, no more are allowed: the other 2 are AWS's");
+	assert_null(go_to(f, name, 20000, &e));
+	assert_int_equal(e.code, ERR_LIMIT);
+	f->user = VM_USER_AWS;
+	for (int i = 6; i < 8; i++) {
+		d[i] = go_to(f, to, 20000, &e);
+		assert_non_null(d[i]);
+	}
+	assert_null(go_to(f, to, 20000, &e));
+	assert_int_equal(e.code, ERR_LIMIT);
+	run_until(f, all_are_open);
+	for (int i = 0; i < 8; i++)
+		vm_dial_cancel(d[i]);
+	assert_int_equal(f->dones, 0);
 }
 
 static void only_what_passed_is_opened(void **state)
@@ -755,6 +796,7 @@ int main(void)
 		T(freed_with_everything_under_way),
 		T(a_name),
 		T(a_literal_is_not_resolved),
+		T(clients_leave_room_for_aws),
 		T(only_what_passed_is_opened),
 		T(nothing_passed),
 		T(literals_that_nobody_may_reach),

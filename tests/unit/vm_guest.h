@@ -282,7 +282,7 @@ static void guest_network(struct guest *g, bool up)
 /* Takes fd; says HELLO with nonce. */
 static void guest_start(struct guest *g, struct loop *l, int fd, const struct frame_hello *hello)
 {
-	const struct link_opts o = { .role = LINK_GUEST };
+	const struct link_opts o = { .role = LINK_GUEST, .streams_max = hello->streams_max };
 	struct err e;
 
 	*g = (struct guest){ .loop = l, .cause = FRAME_CAUSE_NO_NAME };

@@ -226,7 +226,7 @@ static void open_all(struct host *h, int fd, const char *nonce)
 	opts.loop = h->loop;
 	read_nonce(opts.nonce, nonce);
 	h->conn = vm_conn_new(fd, &opts, &owner, h, &e);
-	if (!h->conn || !vm_conn_dial(h->conn, &to, DIAL_MS, dialed, h, &e))
+	if (!h->conn || !vm_conn_dial(h->conn, VM_USER_CLIENT, &to, DIAL_MS, dialed, h, &e))
 		fail("link", &e);
 }
 
