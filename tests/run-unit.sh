@@ -4,7 +4,8 @@
 # Usage: [WRAP="valgrind ..."] run-unit.sh BUILD_DIR PROGRAM...
 dir=$1
 shift
-limit=${LIMIT_S:-120}
+# Of a whole program, and only for one that hangs: longer than what a test waits (tests/support/limit.h).
+limit=${LIMIT_S:-600}
 cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 name=unit-$(basename "$dir")${WRAP:+-${WRAP%% *}}
 totals=$dir/$name.totals

@@ -30,7 +30,7 @@ void unix_pair(int fd[static 2])
 	(void)sock_cloexec(fd[1]);
 }
 
-int tcp_listen(uint16_t *port, int backlog)
+int tcp_unheard(uint16_t *port)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET };
 	socklen_t len = sizeof(a);
@@ -38,9 +38,16 @@ int tcp_listen(uint16_t *port, int backlog)
 
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	must(bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0, "bind");
-	must(listen(fd, backlog) == 0, "listen");
 	must(getsockname(fd, (struct sockaddr *)&a, &len) == 0, "getsockname");
 	*port = ntohs(a.sin_port);
+	return fd;
+}
+
+int tcp_listen(uint16_t *port, int backlog)
+{
+	int fd = tcp_unheard(port);
+
+	must(listen(fd, backlog) == 0, "listen");
 	return fd;
 }
 

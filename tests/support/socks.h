@@ -7,9 +7,11 @@
 
 void pair_open(int fd[static 2]);            /* connected and blocking */
 int tcp_listen(uint16_t *port, int backlog); /* 127.0.0.1, a free port */
-void sock_reset(int fd);                     /* closes with a reset */
-int sock_cloexec(int fd);                    /* the same: socket() itself does that on Linux only */
-void unix_pair(int fd[static 2]);            /* connected and blocking streams */
+/* A port of 127.0.0.1 where nobody listens, and where nobody else can while this is held. */
+int tcp_unheard(uint16_t *port);
+void sock_reset(int fd);          /* closes with a reset */
+int sock_cloexec(int fd);         /* the same: socket() itself does that on Linux only */
+void unix_pair(int fd[static 2]); /* connected and blocking streams */
 
 /* A stream of bytes that both ends can make: the n bytes at position `at` of stream `seed`. */
 void pattern_fill(uint64_t seed, uint64_t at, uint8_t *p, size_t n);

@@ -20,6 +20,7 @@
 #include "net/loop.h"
 #include "stream/stream.h"
 #include "tests/support/fds.h"
+#include "tests/support/limit.h"
 #include "tests/support/socks.h"
 
 struct fix {
@@ -66,8 +67,9 @@ static int setup(void **state)
 	f = (struct fix){ .fds = fds_open() };
 	if (loop_new(&f.l, &e) != 0)
 		return -1;
-	timer_arm(f.l, &f.limit, 20000, too_long, &f);
-	f.b = direct_backend_new(&(struct direct_opts){ .loop = f.l, .limit_ms = 15000 }, &e);
+	timer_arm(f.l, &f.limit, TEST_LIMIT_MS, too_long, &f);
+	f.b = direct_backend_new(&(struct direct_opts){ .loop = f.l, .limit_ms = TEST_LIMIT_MS },
+				 &e);
 	*state = &f;
 	return f.b ? 0 : -1;
 }

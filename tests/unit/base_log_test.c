@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "tests/support/cmocka_all.h"
+#include "tests/support/limit.h"
 
 static void levels(void **state)
 {
@@ -204,7 +205,7 @@ static bool race_for_room(void)
 	for (int i = 0; i < RACERS; i++)
 		assert_int_equal(pthread_create(&thread[i], NULL, log_a_long_line, &r), 0);
 	(void)pthread_rwlock_unlock(&r.start);
-	for (int i = 0; i < 20000 && atomic_load(&r.through) < RACERS; i++)
+	for (int i = 0; i < TEST_LIMIT_MS && atomic_load(&r.through) < RACERS; i++)
 		nanosleep(&tick, NULL);
 	assert_true(dup2(saved, STDERR_FILENO) >= 0);
 	close(saved);

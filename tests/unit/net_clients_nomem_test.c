@@ -10,6 +10,7 @@
 #include "net/ws.h"
 #include "tests/support/clients_peer.h"
 #include "tests/support/cmocka_all.h"
+#include "tests/support/limit.h"
 #include "tests/support/mem_fail.h"
 
 static struct clients_peer peer;
@@ -55,7 +56,7 @@ static void http_turn(struct turn *t)
 						      .header_count = 1,
 						      .body = "secret",
 						      .body_len = 6,
-						      .limit_ms = 5000 },
+						      .limit_ms = TEST_LIMIT_MS / 2 },
 			      on_reply, t, &t->why))
 		loop_run(t->l);
 	http_free(http);
@@ -115,10 +116,12 @@ static void ws_turn(struct turn *t)
 	snprintf(url, sizeof(url), "ws://127.0.0.1:%u/ws/echo", peer.plain);
 	if (!c)
 		return;
-	t->ws = ws_open(
-		c,
-		&(struct ws_opts){ .url = url, .headers = &h, .header_count = 1, .limit_ms = 5000 },
-		&handler, t, &t->why);
+	t->ws = ws_open(c,
+			&(struct ws_opts){ .url = url,
+					   .headers = &h,
+					   .header_count = 1,
+					   .limit_ms = TEST_LIMIT_MS / 2 },
+			&handler, t, &t->why);
 	if (t->ws) {
 		loop_run(t->l);
 		assert_int_equal(t->closed, 1);
@@ -136,7 +139,7 @@ static void each_allocation(void (*body)(struct turn *), bool (*done)(const stru
 		struct turn t = { 0 };
 
 		if (loop_new(&t.l, &t.why) == 0) {
-			timer_arm(t.l, &t.limit, 20000, too_long, &t);
+			timer_arm(t.l, &t.limit, TEST_LIMIT_MS, too_long, &t);
 			body(&t);
 			timer_disarm(t.l, &t.limit);
 			loop_free(t.l);

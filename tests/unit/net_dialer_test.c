@@ -22,6 +22,7 @@
 #include "net/sock.h"
 #include "stream/stream.h"
 #include "tests/support/fds.h"
+#include "tests/support/limit.h"
 #include "tests/support/socks.h"
 
 struct fix {
@@ -50,7 +51,7 @@ static int setup(void **state)
 	f = (struct fix){ .fds = fds_open(), .fd = -1 };
 	if (loop_new(&f.l, &e) != 0)
 		return -1;
-	timer_arm(f.l, &f.limit, 20000, stop, &f);
+	timer_arm(f.l, &f.limit, TEST_LIMIT_MS, stop, &f);
 	*state = &f;
 	return 0;
 }
@@ -85,11 +86,12 @@ static void dialed(void *arg, int fd, const struct addr *to, const struct err *w
 static struct net_dial *go(struct fix *f, const char *host, uint16_t port,
 			   const struct net_dial_opts *o)
 {
+	static const struct net_dial_opts patient = { .limit_ms = TEST_LIMIT_MS };
 	struct net_dial *d;
 	struct err e;
 
 	f->in_call = true;
-	d = net_dial(f->l, host, port, o, dialed, f, &e);
+	d = net_dial(f->l, host, port, o ? o : &patient, dialed, f, &e);
 	f->in_call = false;
 	assert_non_null(d);
 	return d;
@@ -100,19 +102,6 @@ static void run(struct fix *f)
 	f->calls = 0;
 	loop_run(f->l);
 	assert_int_equal(f->calls, 1);
-}
-
-/* A port where nobody listens: bound, so that nobody else can take it. */
-static int closed_port(uint16_t *port)
-{
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(a);
-	int fd = sock_cloexec(socket(AF_INET, SOCK_STREAM, 0));
-
-	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-	getsockname(fd, (struct sockaddr *)&a, &len);
-	*port = ntohs(a.sin_port);
-	return fd;
 }
 
 /* A listener whose queue is full: further connects get no answer. */
@@ -165,7 +154,7 @@ static void refused_is_told(void **state)
 {
 	struct fix *f = *state;
 	uint16_t port;
-	int l = closed_port(&port);
+	int l = tcp_unheard(&port);
 	char want[100];
 
 	go(f, "127.0.0.1", port, NULL);
@@ -212,11 +201,12 @@ static struct addr literal(const char *host, uint16_t port)
 static struct net_dial *go_addrs(struct fix *f, const struct addr *list, size_t n,
 				 const struct net_dial_opts *o)
 {
+	static const struct net_dial_opts patient = { .limit_ms = TEST_LIMIT_MS };
 	struct net_dial *d;
 	struct err e;
 
 	f->in_call = true;
-	d = net_dial_addrs(f->l, list, n, "name.example", o, dialed, f, &e);
+	d = net_dial_addrs(f->l, list, n, "name.example", o ? o : &patient, dialed, f, &e);
 	f->in_call = false;
 	assert_non_null(d);
 	return d;
@@ -260,7 +250,7 @@ static void most_telling_cause_is_kept(void **state)
 {
 	struct fix *f = *state;
 	uint16_t port;
-	int l = closed_port(&port);
+	int l = tcp_unheard(&port);
 	struct addr list[3];
 
 	list[0] = literal("127.0.0.1", port); /* refused */
@@ -361,7 +351,7 @@ static void cancel_at_every_stage(void **state)
 	struct loop_timer t = { 0 };
 	struct net_dial *d;
 	uint16_t closed, port;
-	int l = closed_port(&closed), o = tcp_listen(&port, 5);
+	int l = tcp_unheard(&closed), o = tcp_listen(&port, 5);
 	struct addr two[2];
 
 	silent_open(&s);
@@ -418,7 +408,7 @@ static void dial_may_end_in_a_stream(void **state)
 	struct fix *f = *state;
 	struct err e;
 	uint16_t port, closed;
-	int l = tcp_listen(&port, 5), k = closed_port(&closed), c;
+	int l = tcp_listen(&port, 5), k = tcp_unheard(&closed), c;
 	char got[3];
 
 	assert_non_null(net_dial_stream(f->l, "127.0.0.1", port, NULL, stream_dialed, f, &e));

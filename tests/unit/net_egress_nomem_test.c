@@ -13,9 +13,8 @@
 #include "net/loop.h"
 #include "tests/support/clients_peer.h"
 #include "tests/support/cmocka_all.h"
+#include "tests/support/limit.h"
 #include "tests/support/mem_fail.h"
-
-enum { LIMIT_MS = 20000 };
 
 static struct clients_peer peer;
 
@@ -74,9 +73,11 @@ static void dial(struct turn *t, bool tls)
 {
 	char url[80], ca[80];
 	struct egress_opts o = { .loop = t->l, .no_proxy = "a,b", .https_name = "HTTPS_PROXY" };
-	struct egress_target target = {
-		.tls = true, .host = "far.example", .port = 443, .ca_file = ca, .limit_ms = LIMIT_MS
-	};
+	struct egress_target target = { .tls = true,
+					.host = "far.example",
+					.port = 443,
+					.ca_file = ca,
+					.limit_ms = TEST_LIMIT_MS };
 
 	snprintf(url, sizeof(url), "%s://user:pass@localhost:%u", tls ? "https" : "http",
 		 tls ? peer.tls : peer.plain);
@@ -101,7 +102,7 @@ static void each_allocation(bool tls)
 		struct turn t = { 0 };
 
 		if (loop_new(&t.l, &t.why) == 0) {
-			timer_arm(t.l, &t.limit, LIMIT_MS, too_long, &t);
+			timer_arm(t.l, &t.limit, TEST_LIMIT_MS, too_long, &t);
 			dial(&t, tls);
 			timer_disarm(t.l, &t.limit);
 			loop_free(t.l);

@@ -12,8 +12,9 @@
 #include "net/tcp_pair.h"
 #include "tests/support/cmocka_all.h"
 #include "tests/support/fds.h"
+#include "tests/support/limit.h"
 
-enum { LIMIT_MS = 20000, PATIENCE_MS = 1234 };
+enum { PATIENCE_MS = 1234 };
 
 struct fix {
 	struct loop *l;
@@ -81,7 +82,7 @@ static void *way_dial(void *arg, const char *host, uint16_t port, unsigned limit
 	struct fix *f = arg;
 
 	(void)e;
-	assert_int_equal(limit_ms, LIMIT_MS);
+	assert_int_equal(limit_ms, TEST_LIMIT_MS);
 	(void)str_fmt(f->asked, sizeof(f->asked), "%s:%u", host, port);
 	f->dials++;
 	f->done = done;
@@ -141,7 +142,7 @@ static int setup(void **state)
 	if (loop_new(&f.l, &e) != 0)
 		return -1;
 	f.http = http_new(f.l, &e);
-	timer_arm(f.l, &f.limit, LIMIT_MS, too_long, &f);
+	timer_arm(f.l, &f.limit, TEST_LIMIT_MS, too_long, &f);
 	*state = &f;
 	return f.http ? 0 : -1;
 }
@@ -162,7 +163,7 @@ static int teardown(void **state)
 static struct http_call *get(struct fix *f, const char *url, bool no_proxy)
 {
 	struct http_request r = {
-		.method = "GET", .url = url, .limit_ms = LIMIT_MS, .no_proxy = no_proxy
+		.method = "GET", .url = url, .limit_ms = TEST_LIMIT_MS, .no_proxy = no_proxy
 	};
 	struct err e;
 	struct http_call *c = http_send(f->http, &r, on_reply, f, &e);
@@ -247,7 +248,9 @@ static void not_in_clear(void **state)
 	f->hold = true;
 	make(f, NULL);
 	for (size_t i = 0; i < COUNT(urls); i++) {
-		struct http_request r = { .method = "GET", .url = urls[i], .limit_ms = LIMIT_MS };
+		struct http_request r = { .method = "GET",
+					  .url = urls[i],
+					  .limit_ms = TEST_LIMIT_MS };
 
 		assert_null(http_send(f->http, &r, on_reply, f, &e));
 		assert_int_equal(e.code, ERR_CONFIG);
@@ -266,7 +269,7 @@ static void not_in_clear_by_a_proxy(void **state)
 	struct fix *f = *state;
 	struct http_request r = { .method = "GET",
 				  .url = "http://sts.example/",
-				  .limit_ms = LIMIT_MS };
+				  .limit_ms = TEST_LIMIT_MS };
 	struct err e;
 
 	f->no_clear = "them";

@@ -9,6 +9,7 @@
 #include "net/file_watch.h"
 #include "tests/support/cmocka_all.h"
 #include "tests/support/fds.h"
+#include "tests/support/limit.h"
 
 struct place {
 	struct loop *loop;
@@ -41,14 +42,14 @@ static void out_of_time(void *arg)
 	struct place *p = arg;
 
 	if (p->waiting)
-		fail_msg("no change was seen within 10 s");
+		fail_msg("no change was seen in time");
 	loop_stop(p->loop);
 }
 
 static void wait_for_change(struct place *p, unsigned count)
 {
 	p->waiting = true;
-	timer_arm(p->loop, &p->limit, 10000, out_of_time, p);
+	timer_arm(p->loop, &p->limit, TEST_LIMIT_MS, out_of_time, p);
 	while (p->changes < count)
 		loop_run(p->loop);
 	timer_disarm(p->loop, &p->limit);

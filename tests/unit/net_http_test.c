@@ -1,9 +1,7 @@
 /* The HTTP client, against tests/support/clients_peer.py. */
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -13,6 +11,8 @@
 #include "tests/support/clients_peer.h"
 #include "tests/support/cmocka_all.h"
 #include "tests/support/fds.h"
+#include "tests/support/limit.h"
+#include "tests/support/socks.h"
 
 static struct clients_peer peer;
 
@@ -50,7 +50,7 @@ static int setup(void **state)
 		return -1;
 	f.http = http_new(f.l, &e);
 	buf_init(&f.body, 64 << 20);
-	timer_arm(f.l, &f.limit, 30000, too_long, &f);
+	timer_arm(f.l, &f.limit, TEST_LIMIT_MS, too_long, &f);
 	*state = &f;
 	return f.http ? 0 : -1;
 }
@@ -98,7 +98,12 @@ static void on_reply(void *arg, const struct http_reply *r, const struct err *wh
 static struct http_call *start(struct fix *f, const struct http_request *r)
 {
 	struct err e = { 0 };
-	struct http_call *c = http_send(f->http, r, on_reply, f, &e);
+	struct http_request request = *r;
+	struct http_call *c;
+
+	if (!request.limit_ms)
+		request.limit_ms = TEST_LIMIT_MS;
+	c = http_send(f->http, &request, on_reply, f, &e);
 
 	if (!c)
 		print_error("http_send: %s\n", e.msg);
@@ -256,19 +261,6 @@ static void headers_go_out(void **state)
 	assert_false(body_has(f, "content-type"));
 }
 
-static uint16_t dead_port(void)
-{
-	struct sockaddr_in a = { .sin_family = AF_INET };
-	socklen_t n = sizeof(a);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
-	close(fd);
-	return ntohs(a.sin_port);
-}
-
 /* 64 bytes where 63 are allowed: no resolver asks the network for that. */
 #define LONG_LABEL "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
@@ -314,13 +306,16 @@ static void refused(void **state)
 {
 	struct fix *f = *state;
 	char text[64];
+	uint16_t port;
+	int unheard = tcp_unheard(&port);
 
-	snprintf(text, sizeof(text), "http://127.0.0.1:%u/", dead_port());
+	snprintf(text, sizeof(text), "http://127.0.0.1:%u/", port);
 	fetch(f, &(struct http_request){ .method = "GET", .url = text });
 	assert_int_equal(f->why.code, ERR_REFUSED);
-	snprintf(text, sizeof(text), "https://localhost:%u/", dead_port());
+	snprintf(text, sizeof(text), "https://localhost:%u/", port);
 	fetch(f, &(struct http_request){ .method = "GET", .url = text });
 	assert_int_equal(f->why.code, ERR_REFUSED);
+	close(unheard);
 }
 
 static void tls_with_ca_file(void **state)

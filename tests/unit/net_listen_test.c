@@ -22,6 +22,7 @@
 #include "net/sock.h"
 #include "net/tcp.h"
 #include "tests/support/fds.h"
+#include "tests/support/limit.h"
 #include "tests/support/socks.h"
 
 struct fix {
@@ -57,7 +58,7 @@ static int setup(void **state)
 	snprintf(f.dir, sizeof(f.dir), "/tmp/listen-test-XXXXXX");
 	if (loop_new(&f.l, &e) != 0 || !mkdtemp(f.dir))
 		return -1;
-	timer_arm(f.l, &f.limit, 20000, too_long, &f);
+	timer_arm(f.l, &f.limit, TEST_LIMIT_MS, too_long, &f);
 	snprintf(f.path, sizeof(f.path), "%s/s", f.dir);
 	snprintf(text, sizeof(text), "unix:%s", f.path);
 	*state = &f;
@@ -478,7 +479,7 @@ static void shortage_pauses_accepting(void **state)
 
 		if (loop_new(&mine.l, &e) != 0)
 			_exit(9);
-		timer_arm(mine.l, &mine.limit, 10000, too_long, &mine);
+		timer_arm(mine.l, &mine.limit, TEST_LIMIT_MS, too_long, &mine);
 		status = starve(&mine);
 		_exit(status);
 	}

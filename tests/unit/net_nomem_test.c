@@ -17,6 +17,7 @@
 #include "net/tcp.h"
 #include "stream/stream.h"
 #include "tests/support/fds.h"
+#include "tests/support/limit.h"
 #include "tests/support/mem_fail.h"
 #include "tests/support/socks.h"
 
@@ -120,7 +121,7 @@ static void a_pause_without_memory_goes_on_later(void **state)
 	ls = listen_open(g.l, &a, gate_taken, &g, &e);
 	assert_non_null(ls);
 	listen_set_gate(ls, &gate);
-	timer_arm(g.l, &limit, 20000, gate_late, &g);
+	timer_arm(g.l, &limit, TEST_LIMIT_MS, gate_late, &g);
 	while (mem_fail_next()) {
 		const struct addr *at = listen_addr(ls);
 		int c = socket(AF_INET, SOCK_STREAM, 0);
@@ -387,7 +388,7 @@ static void bytes_that_cannot_be_kept_end_the_tunnel(void **state)
 
 		if (loop_new(&s.f.l, &e) != 0)
 			continue;
-		timer_arm(s.f.l, &s.limit, 10000, slow_late, &s);
+		timer_arm(s.f.l, &s.limit, TEST_LIMIT_MS, slow_late, &s);
 		slow_relay(&s);
 		timer_disarm(s.f.l, &s.limit);
 		loop_free(s.f.l);

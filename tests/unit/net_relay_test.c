@@ -26,7 +26,9 @@
 #include "net/tcp.h"
 #include "stream/stream.h"
 #include "tests/support/fds.h"
+#include "tests/support/limit.h"
 #include "tests/support/socks.h"
+#include "tests/support/until.h"
 
 enum { MIB = 1024 * 1024, CLIENT = 0, REMOTE = 1 };
 
@@ -79,7 +81,7 @@ static int setup_mode(void **state, bool generic)
 	f = (struct fix){ .fds = fds_open(), .generic = generic };
 	if (loop_new(&f.l, &e) != 0)
 		return -1;
-	timer_arm(f.l, &f.limit, 60000, too_long, &f);
+	timer_arm(f.l, &f.limit, TEST_LIMIT_MS, too_long, &f);
 	*state = &f;
 	return 0;
 }
@@ -352,6 +354,30 @@ static void reset_is_passed_on(void **state)
 	}
 }
 
+/* The remote peer can read what there is to come, its end included. */
+static bool end_has_come(void *arg)
+{
+	char c;
+
+	return recv(((struct tunnel *)arg)->peer[REMOTE].fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static bool early_has_come(void *arg)
+{
+	char c[3];
+
+	return recv(((struct tunnel *)arg)->peer[REMOTE].fd, c, 3, MSG_PEEK | MSG_DONTWAIT) == 3;
+}
+
+static void run_until(struct tunnel *t, bool (*so)(void *arg))
+{
+	struct until u;
+
+	until_begin(&u, t->f->l, TEST_LIMIT_MS, t);
+	until_so(&u, so);
+	until_end(&u);
+}
+
 static void reset_after_half_close_is_seen(void **state)
 {
 	struct tunnel t;
@@ -360,12 +386,7 @@ static void reset_after_half_close_is_seen(void **state)
 	tunnel_open(*state, &t, NULL, 0);
 	shutdown(t.peer[CLIENT].fd, SHUT_WR);
 	assert_int_equal(send(t.peer[REMOTE].fd, "x", 1, 0), 1);
-	t.f->running++; /* run until the end has come through */
-	timer_arm(t.f->l, &t.f->limit, 50, too_long, t.f);
-	loop_run(t.f->l);
-	t.f->late = false;
-	t.f->running--;
-	timer_arm(t.f->l, &t.f->limit, 60000, too_long, t.f);
+	run_until(&t, end_has_come);
 	assert_int_equal(recv(t.peer[REMOTE].fd, &c, 1, 0), 0);
 	sock_reset(t.peer[CLIENT].fd);
 	send(t.peer[REMOTE].fd, "more", 4, MSG_NOSIGNAL); /* uv_poll sees it by writing only */
@@ -634,8 +655,7 @@ static void counts_grow_while_it_runs(void **state)
 	char c[3];
 
 	tunnel_open(*state, &t, (const uint8_t *)"abc", 3);
-	timer_arm(t.f->l, &t.f->limit, 50, too_long, t.f);
-	loop_run(t.f->l);
+	run_until(&t, early_has_come);
 	assert_int_equal(recv(t.peer[REMOTE].fd, c, 3, MSG_WAITALL), 3);
 	if (t.streams)
 		relay_counts(t.streams, &up, &down);
@@ -645,7 +665,6 @@ static void counts_grow_while_it_runs(void **state)
 	assert_int_equal(down, 0);
 	close(t.peer[CLIENT].fd);
 	close(t.peer[REMOTE].fd);
-	timer_arm(t.f->l, &t.f->limit, 60000, too_long, t.f);
 	loop_run(t.f->l);
 	assert_int_equal(t.why, ERR_NONE);
 }

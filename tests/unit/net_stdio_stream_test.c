@@ -10,6 +10,7 @@
 #include "stream/stream.h"
 #include "tests/support/cmocka_all.h"
 #include "tests/support/fds.h"
+#include "tests/support/limit.h"
 
 enum { BIG = 512 * 1024 };
 
@@ -64,7 +65,7 @@ static const struct stream_handler handler = { on_data, on_eof, on_writable, on_
 static void out_of_time(void *arg)
 {
 	(void)arg;
-	fail_msg("nothing happened within 10 s");
+	fail_msg("nothing happened in time");
 }
 
 static void begin(struct seen *s, int in, int out)
@@ -76,7 +77,7 @@ static void begin(struct seen *s, int in, int out)
 	s->stream = stdio_stream_new(s->loop, in, out, &e);
 	assert_non_null(s->stream);
 	stream_attach(s->stream, &handler, s);
-	timer_arm(s->loop, &s->limit, 10000, out_of_time, s);
+	timer_arm(s->loop, &s->limit, TEST_LIMIT_MS, out_of_time, s);
 }
 
 static void end(struct seen *s)

@@ -13,6 +13,7 @@
 #include "net/ws.h"
 #include "tests/support/clients_peer.h"
 #include "tests/support/cmocka_all.h"
+#include "tests/support/limit.h"
 
 static struct clients_peer keys; /* its certificates */
 static struct {
@@ -53,7 +54,7 @@ static int setup(void **state)
 		return -1;
 	f.ctx = ws_context_new(f.l, NULL);
 	buf_init(&f.last, 4 << 20);
-	timer_arm(f.l, &f.limit, 40000, too_long, &f);
+	timer_arm(f.l, &f.limit, TEST_LIMIT_MS, too_long, &f);
 	*state = &f;
 	return f.ctx ? 0 : -1;
 }

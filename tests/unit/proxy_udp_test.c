@@ -25,9 +25,8 @@
 #include "proxy/udp_names.h"
 #include "proxy/udp_peers.h"
 #include "tests/support/fds.h"
+#include "tests/support/limit.h"
 #include "tests/support/socks.h"
-
-enum { WAIT_MS = 10000 }; /* a failing test, not a pause */
 
 static const char direct_rules[] =
 	"default: direct\n"
@@ -94,7 +93,7 @@ static void stop_now(void *arg, unsigned ready)
 	(void)ready;
 	watch_del(f->loop, &f->stop);
 	listen_close(f->listener);
-	proxy_close(f->proxy, WAIT_MS, proxy_closed, f);
+	proxy_close(f->proxy, TEST_LIMIT_MS, proxy_closed, f);
 }
 
 static void *run(void *arg)
@@ -205,7 +204,7 @@ static struct addr address(const char *host, uint16_t port)
 static int udp_at(const char *host, uint16_t *port)
 {
 	struct addr a = address(host, 0);
-	struct timeval limit = { .tv_sec = WAIT_MS / 1000 };
+	struct timeval limit = { .tv_sec = TEST_LIMIT_MS / 1000 };
 	int fd = sock_cloexec(socket(a.ss.ss_family, SOCK_DGRAM, 0));
 
 	assert_true(fd >= 0);
@@ -247,7 +246,7 @@ struct client {
 static int connect_tcp(const struct fixture *f)
 {
 	int fd = sock_cloexec(socket(f->addr.ss.ss_family, SOCK_STREAM, 0));
-	struct timeval limit = { .tv_sec = WAIT_MS / 1000 };
+	struct timeval limit = { .tv_sec = TEST_LIMIT_MS / 1000 };
 
 	assert_true(fd >= 0);
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
@@ -793,7 +792,7 @@ static void where_udp_cannot_be(void **state)
 /* Until the proxy's sockets are closed: nothing listens at the port. */
 static void wait_gone(const struct client *c)
 {
-	for (int i = 0; i < WAIT_MS; i++) {
+	for (int i = 0; i < TEST_LIMIT_MS; i++) {
 		char host[ADDR_TEXT];
 		struct addr at = c->near;
 		int fd = sock_cloexec(socket(at.ss.ss_family, SOCK_DGRAM, 0)), r;
@@ -845,7 +844,7 @@ static void it_ends_with_its_connection(void **state)
 		leave(&c);
 		wait_gone(&c);
 	}
-	for (int ms = 0; fds_open() != fds && ms < WAIT_MS; ms++)
+	for (int ms = 0; fds_open() != fds && ms < TEST_LIMIT_MS; ms++)
 		poll(NULL, 0, 1);
 	assert_int_equal(fds_open(), fds);
 	close(s);

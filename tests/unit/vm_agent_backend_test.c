@@ -17,6 +17,7 @@
 #include "stream/stream.h"
 #include "tests/support/cmocka_all.h"
 #include "tests/support/fds.h"
+#include "tests/support/limit.h"
 #include "tests/support/until.h"
 #include "tests/unit/vm_apart.h"
 #include "vm/machine.h"
@@ -144,7 +145,7 @@ static int setup(void **state)
 			     "address=10.0.2.15/24\ngateway=10.0.2.2\ndns=10.0.2.3\nlog=warn\n",
 			     &f.image, &e) != 0)
 		return -1;
-	until_begin(&f.clock, f.l, 60000, &f);
+	until_begin(&f.clock, f.l, TEST_LIMIT_MS, &f);
 	*state = &f;
 	return 0;
 }

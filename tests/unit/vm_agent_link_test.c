@@ -14,6 +14,7 @@
 #include "stream/stream.h"
 #include "tests/support/cmocka_all.h"
 #include "tests/support/fds.h"
+#include "tests/support/limit.h"
 #include "tests/support/until.h"
 #include "tests/unit/vm_apart.h"
 #include "vm/conn.h"
@@ -202,7 +203,7 @@ static int setup(void **state)
 	f = (struct fix){ .fds = fds_open(), .dir = "/tmp/vm_agent_link.XXXXXX" };
 	if (!mkdtemp(f.dir) || loop_new(&f.l, &e) != 0)
 		return -1;
-	until_begin(&f.clock, f.l, 60000, &f);
+	until_begin(&f.clock, f.l, TEST_LIMIT_MS, &f);
 	*state = &f;
 	return 0;
 }
@@ -278,7 +279,7 @@ static bool ends_by_itself(pid_t pid)
 
 	(void)kill(pid, SIGCONT);
 	(void)sigaction(SIGALRM, &a, NULL);
-	(void)alarm(20);
+	(void)alarm(TEST_LIMIT_MS / 1000);
 	ended = waitpid(pid, NULL, 0) == pid;
 	(void)alarm(0);
 	if (!ended) {

@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "tests/support/fds.h"
+#include "tests/support/limit.h"
 #include "tests/support/socks.h"
 #include "tests/support/until.h"
 #include "vm/conn.h"
@@ -230,7 +231,7 @@ static int setup(void **state)
 	f = (struct fix){ .fds = fds_open(), .fd = -1 };
 	if (loop_new(&f.l, &e) != 0)
 		return -1;
-	until_begin(&f.clock, f.l, 60000, &f);
+	until_begin(&f.clock, f.l, TEST_LIMIT_MS, &f);
 	f.m.l = f.l;
 	f.m.first = true;
 	list_init(&f.m.waits);

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "tests/support/fds.h"
+#include "tests/support/limit.h"
 #include "tests/support/socks.h"
 #include "tests/support/until.h"
 #include "vm/conn.h"
@@ -177,7 +178,7 @@ static int setup(void **state)
 	f = (struct fix){ .fds = fds_open() };
 	if (loop_new(&f.l, &e) != 0)
 		return -1;
-	until_begin(&f.clock, f.l, 60000, &f);
+	until_begin(&f.clock, f.l, TEST_LIMIT_MS, &f);
 	*state = &f;
 	return 0;
 }

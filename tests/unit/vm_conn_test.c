@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "tests/support/fds.h"
+#include "tests/support/limit.h"
 #include "tests/support/socks.h"
 #include "tests/support/until.h"
 #include "vm/conn.h"
@@ -115,7 +116,7 @@ static int setup(void **state)
 	buf_init(&f.got, 16 * 1024 * 1024);
 	if (loop_new(&f.l, &e) != 0)
 		return -1;
-	until_begin(&f.clock, f.l, 30000, &f);
+	until_begin(&f.clock, f.l, TEST_LIMIT_MS, &f);
 	memset(f.opts.nonce, 0x5a, sizeof(f.opts.nonce));
 	f.opts.loop = f.l;
 	f.hello = (struct frame_hello){

@@ -25,6 +25,7 @@
 #include "net/self.h"
 #include "net/spawner.h"
 #include "tests/support/fds.h"
+#include "tests/support/limit.h"
 #include "tests/unit/vm_fake_guest.h"
 #include "vm/driver_impl.h"
 #include "vm/machine.h"
@@ -32,7 +33,7 @@
 /* ---- the host ---- */
 
 /* SHORT_MS: a limit that is waited for, and that a busy machine's guest can still keep. */
-enum { LIMIT_MS = 60000, SHORT_MS = 2000, TEXT = 16384 };
+enum { SHORT_MS = 2000, TEXT = 16384 };
 
 struct fix {
 	struct loop *l;
@@ -104,7 +105,7 @@ static int setup(void **state)
 	if (f.s && spawner_attach(f.s, f.l, &e) != 0)
 		return -1;
 	snprintf(f.verdicts, sizeof(f.verdicts), "%s/verdicts", f.dir);
-	timer_arm(f.l, &f.limit, LIMIT_MS, stop, &f);
+	timer_arm(f.l, &f.limit, TEST_LIMIT_MS, stop, &f);
 	return 0;
 }
 

@@ -21,10 +21,10 @@
 #include "net/loop.h"
 #include "net/spawner.h"
 #include "tests/support/fds.h"
+#include "tests/support/limit.h"
+#include "tests/support/until.h"
 #include "vm/driver_impl.h"
 #include "vm/run.h"
-
-enum { LIMIT_MS = 30000 };
 
 struct fix {
 	struct loop *l;
@@ -34,7 +34,8 @@ struct fix {
 	struct loop_timer limit;
 	struct loop_watch watch;
 	int link, links, ends;
-	bool kill_at_link, forget_at_link, close_at_link, stop_at_link;
+	int kill_at_link; /* at which */
+	bool forget_at_link, close_at_link, stop_at_link;
 	char said[VM_VOICES][256];
 	char echo[64];
 	char dir[32];
@@ -87,7 +88,7 @@ static int setup(struct fix *f, bool with_spawner)
 		return -1;
 	if (f->s && spawner_attach(f->s, f->l, &e) != 0)
 		return -1;
-	timer_arm(f->l, &f->limit, LIMIT_MS, stop, f);
+	timer_arm(f->l, &f->limit, TEST_LIMIT_MS, stop, f);
 	return 0;
 }
 
@@ -149,7 +150,7 @@ static void on_link(void *arg, int fd)
 		assert_true(write(fd, "hello", 5) == 5);
 		assert_int_equal(watch_add(f->l, &f->watch, fd, WATCH_READ, on_echo, f, &e), 0);
 	}
-	if (f->kill_at_link)
+	if (f->links == f->kill_at_link)
 		vm_run_kill(f->run);
 	if (f->forget_at_link) {
 		vm_run_forget(f->run);
@@ -211,14 +212,22 @@ static void a_signal_ends_it(void **state)
 	assert_string_equal(f->why.msg, "script was ended by signal 6");
 }
 
+static bool has_pid(void *arg)
+{
+	return vm_run_pid(((struct fix *)arg)->run) > 1;
+}
+
 static void the_link_goes_both_ways(void **state)
 {
 	struct fix *f = *state;
+	struct until u;
 
 	f->stop_at_link = true;
 	start(f, &script, "cat >&0");
 	assert_string_equal(f->echo, "hello");
-	assert_true(vm_run_pid(f->run) > 1);
+	until_begin(&u, f->l, TEST_LIMIT_MS, f);
+	until_so(&u, has_pid); /* the spawner's word of it has another way than the echo */
+	until_end(&u);
 	assert_int_equal(kill(vm_run_pid(f->run), 0), 0);
 	watch_del(f->l, &f->watch);
 	close(f->link); /* news to it: nobody else holds a copy */
@@ -231,7 +240,7 @@ static void it_can_be_killed(void **state)
 {
 	struct fix *f = *state;
 
-	f->kill_at_link = true;
+	f->kill_at_link = 1;
 	start(f, &script, "trap '' TERM; sleep 600 & wait; wait");
 	assert_int_equal(f->ends, 1);
 	assert_string_equal(f->why.msg, "script was ended by signal 9");
@@ -294,10 +303,11 @@ static void every_connection_is_a_link(void **state)
 
 	memset(&post, 0, sizeof(post));
 	f->close_at_link = true;
+	f->kill_at_link = 2; /* it does not end before */
 	loop_post(f->l, &post, dial, f);
-	start(f, &listening, "exec sleep 1");
+	start(f, &listening, "exec sleep 600");
 	assert_int_equal(f->links, 2);
-	assert_string_equal(f->why.msg, "listening ended with status 0");
+	assert_string_equal(f->why.msg, "listening was ended by signal 9");
 }
 
 static void path_is_too_long(void **state)
