@@ -31,11 +31,13 @@ enum { HANDSHAKE_MS = 15000, DRAIN_MS = 2000, DRAIN_STEP_MS = 10 };
 /* Version gates (ssm-protocol 13). */
 #define CLIENT_MUX            "1.1.70"
 #define CLIENT_NO_KEEPALIVE   "1.2.331.0" /* above it */
+#define AGENT_TERMINATE_FLAG  "2.3.722.0" /* above it */
 #define AGENT_MUX             "3.0.196.0" /* above it */
 #define AGENT_REMOTE_HOST     "3.1.1188.0"
 #define AGENT_NEVER_KEEPALIVE "3.1.1446.0"
 #define AGENT_ASKS_CLIENT     "3.1.1575.0"
 #define AGENT_ACKS_DUPLICATES "3.2.1041.0"
+#define AGENT_RESOLVES_ONCE   "3.2.1041.0"
 
 enum agent_state {
 	AGENT_WAITING = 0, /* for the response */
@@ -174,7 +176,10 @@ static void on_resolved(void *arg, const struct err *why)
 {
 	struct agent *a = arg;
 
-	if (why)
+	/* Older agents give the name to each dial, and only that fails. */
+	bool of_dial = why && why->code == ERR_RESOLVE && !agent_is(a, AGENT_RESOLVES_ONCE);
+
+	if (why && !of_dial)
 		finish(a, why->msg);
 	else if (a->state == AGENT_STARTING)
 		run_plugin(a);
@@ -282,6 +287,11 @@ static enum channel_take handshake_input(struct agent *a, uint32_t type, const u
 	return CHANNEL_TAKEN;
 }
 
+static bool is_terminate(uint32_t type, const uint8_t *p, size_t n)
+{
+	return type == WIRE_FLAG && n == 4 && p[3] == WIRE_TERMINATE && !p[0] && !p[1] && !p[2];
+}
+
 static enum channel_take on_input(void *arg, uint32_t type, const uint8_t *p, size_t n)
 {
 	struct agent *a = arg;
@@ -297,7 +307,8 @@ static enum channel_take on_input(void *arg, uint32_t type, const uint8_t *p, si
 		return CHANNEL_NOT_READY;
 	if (a->state == AGENT_DRAINING)
 		return CHANNEL_TAKEN;
-	if (type == WIRE_FLAG && n == 4 && p[3] == WIRE_TERMINATE && !p[0] && !p[1] && !p[2]) {
+	if (is_terminate(type, p, n) &&
+	    version_compare(a->w->opts->agent_version, AGENT_TERMINATE_FLAG) > 0) {
 		finish(a, "");
 		return CHANNEL_TAKEN;
 	}

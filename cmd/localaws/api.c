@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "cmd/localaws/server.h"
 #include "cmd/localaws/world.h"
+#include "net/ws_parse.h"
 
 void api_xml_text(struct buf *b, const char *text)
 {
@@ -53,6 +54,25 @@ static void xml_error(struct api_call *c, const char *code, const char *text)
 		log_error("http", "out of memory");
 }
 
+/* What was cut to length may end inside a character, which neither JSON nor XML may hold. */
+static void mend_utf8(char *text)
+{
+	size_t left = strlen(text);
+
+	while (left) {
+		size_t n = 1;
+
+		while (n < left && n < 4 && !ws_utf8_valid((const uint8_t *)text, n))
+			n++;
+		if (!ws_utf8_valid((const uint8_t *)text, n)) {
+			*text = '?';
+			n = 1;
+		}
+		text += n;
+		left -= n;
+	}
+}
+
 void api_error(struct api_call *c, int status, const char *code, const char *fmt, ...)
 {
 	char text[1024];
@@ -62,6 +82,7 @@ void api_error(struct api_call *c, int status, const char *code, const char *fmt
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	mend_utf8(text);
 	buf_clear(&c->reply->body);
 	if (c->protocol == API_JSON) {
 		root = cJSON_CreateObject();

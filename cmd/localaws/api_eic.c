@@ -86,7 +86,7 @@ static void send_ssh_public_key(struct api_call *c)
 			  "ec2-instance-connect:SendSSHPublicKey on resource: "
 			  "arn:aws:ec2:us-east-1:%s:instance/%s",
 			  c->caller->arn, c->caller->account, text_of(c, "InstanceId"));
-	} else if (!in || (zone && strcmp(zone, "us-east-1a") != 0)) {
+	} else if (!in || (zone && strcmp(zone, in->zone) != 0)) {
 		api_error(c, 400, "EC2InstanceNotFoundException",
 			  "Instance not found in the specified Availability Zone.");
 	} else if (in->state != INSTANCE_RUNNING) {

@@ -33,6 +33,16 @@ static void invalid(struct api_call *c, const char *field, const char *value, co
 		  value ? "'" : "", value ? value : "null", value ? "'" : "", field, rule);
 }
 
+/* What AWS counts: characters, not the bytes that they take in UTF-8. */
+static size_t characters(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		n += ((unsigned char)*text & 0xc0) != 0x80;
+	return n;
+}
+
 /* A text of 1..max characters. NULL: the error is written. */
 static const char *text_member(struct api_call *c, const char *name, const char *field, size_t max)
 {
@@ -48,7 +58,7 @@ static const char *text_member(struct api_call *c, const char *name, const char 
 			  "class java.lang.String can not be converted from what '%s' holds", name);
 		return NULL;
 	}
-	if (*m->valuestring && strlen(m->valuestring) <= max)
+	if (*m->valuestring && characters(m->valuestring) <= max)
 		return m->valuestring;
 	(void)str_fmt(rule, sizeof(rule), "Member must have length between 1 and %zu, inclusive",
 		      max);
@@ -94,6 +104,7 @@ static const struct doc_param *find_param(const struct document *d, const char *
 	return NULL;
 }
 
+/* The documents' own patterns: a host of less than three characters is refused. */
 static bool value_ok(const struct doc_param *p, const char *value)
 {
 	uint64_t n, low = strcmp(p->name, "portNumber") == 0 ? 1 : 0;
@@ -101,10 +112,8 @@ static bool value_ok(const struct doc_param *p, const char *value)
 	if (p->port)
 		return strlen(value) <= 5 && *value != '+' && (*value != '0' || !value[1]) &&
 		       str_number(value, low, 65535, &n, NULL) == 0;
-	return *value && strlen(value) < SESSION_HOST &&
-	       strspn(value,
-		      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:_-") ==
-		       strlen(value);
+	return characters(value) >= 3 && strlen(value) < SESSION_HOST &&
+	       !strpbrk(value, ",$^&()!;'\"<>`{}[]|#=");
 }
 
 static bool check_parameters(struct api_call *c, const struct document *d, const cJSON *given)
@@ -137,7 +146,7 @@ static bool check_parameters(struct api_call *c, const struct document *d, const
 				  p->name, value->valuestring,
 				  p->port ? "^([1-9]|[1-9][0-9]{1,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|"
 					    "65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
-					  : "^[0-9a-zA-Z._:-]+$");
+					  : "^[^,$^&\\(\\)!;'\"<>\\`{}\\[\\]\\|#=]{3,}$");
 			return false;
 		}
 	}

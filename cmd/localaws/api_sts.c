@@ -14,7 +14,12 @@
 #include "cmd/localaws/world.h"
 
 #define STS_NS "https://sts.amazonaws.com/doc/2011-06-15/"
-enum { DURATION_DEFAULT_S = 3600, DURATION_MIN_S = 900, DURATION_MAX_S = 43200 };
+enum {
+	DURATION_DEFAULT_S = 3600,
+	DURATION_MIN_S = 900,
+	DURATION_MAX_S = 43200,
+	CHAINED_MAX_S = 3600
+};
 
 static void begin(struct api_call *c, const char *op)
 {
@@ -55,12 +60,18 @@ static bool duration(struct api_call *c, uint64_t *seconds)
 	struct err e = { 0 };
 
 	*seconds = DURATION_DEFAULT_S;
-	if (!text || str_number(text, DURATION_MIN_S, DURATION_MAX_S, seconds, &e) == 0)
+	if (text && str_number(text, DURATION_MIN_S, DURATION_MAX_S, seconds, &e) != 0) {
+		api_error(c, 400, "ValidationError",
+			  "1 validation error detected: Value '%.20s' at 'durationSeconds' failed "
+			  "to satisfy constraint: %s",
+			  text, e.msg);
+		return false;
+	}
+	if (*seconds <= CHAINED_MAX_S || !c->caller || !c->caller->token.text)
 		return true;
 	api_error(c, 400, "ValidationError",
-		  "1 validation error detected: Value '%.20s' at 'durationSeconds' failed to "
-		  "satisfy constraint: %s",
-		  text, e.msg);
+		  "The requested DurationSeconds exceeds the 1 hour session limit for roles "
+		  "assumed by role chaining");
 	return false;
 }
 

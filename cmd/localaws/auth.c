@@ -20,7 +20,8 @@ struct claim { /* what the Authorization header says */
 	int64_t wall_ms;
 };
 
-size_t auth_form_decode(const char *p, size_t n, char *out)
+/* plus: what a '+' stands for. */
+static size_t decode(const char *p, size_t n, char plus, char *out)
 {
 	size_t len = 0;
 
@@ -30,11 +31,16 @@ size_t auth_form_decode(const char *p, size_t n, char *out)
 			len++;
 			i += 2;
 		} else {
-			out[len++] = p[i] == '+' ? ' ' : p[i];
+			out[len++] = p[i] == '+' ? plus : p[i];
 		}
 	}
 	out[len] = '\0';
 	return len;
+}
+
+size_t auth_form_decode(const char *p, size_t n, char *out)
+{
+	return decode(p, n, ' ', out);
 }
 
 /* --- canonical query --- */
@@ -52,17 +58,17 @@ static int compare_pairs(const void *a, const void *b)
 }
 
 /* n raw bytes, decoded and encoded again. NULL: out of memory. */
-static char *recode(const char *p, size_t n)
+static char *recode(const char *p, size_t n, char plus)
 {
 	char *plain = mem_alloc(n + 1), *out = mem_alloc(3 * n + 1);
 
 	if (plain && out)
-		str_uri_encode(plain, auth_form_decode(p, n, plain), false, out);
+		str_uri_encode(plain, decode(p, n, plus, plain), false, out);
 	mem_free(plain);
 	return out;
 }
 
-static size_t split_pairs(const char *p, size_t n, struct pair *pair)
+static size_t split_pairs(const char *p, size_t n, char plus, struct pair *pair)
 {
 	size_t count = 0;
 
@@ -73,8 +79,9 @@ static size_t split_pairs(const char *p, size_t n, struct pair *pair)
 		size_t name = eq ? (size_t)(eq - p) : len;
 
 		if (len) {
-			pair[count].name = recode(p, name);
-			pair[count].value = eq ? recode(eq + 1, len - name - 1) : mem_strdup("");
+			pair[count].name = recode(p, name, plus);
+			pair[count].value = eq ? recode(eq + 1, len - name - 1, plus)
+					       : mem_strdup("");
 			count++;
 		}
 		p += len + (amp ? 1 : 0);
@@ -83,10 +90,10 @@ static size_t split_pairs(const char *p, size_t n, struct pair *pair)
 	return n ? PAIRS_MAX + 1 : count;
 }
 
-static int add_query(struct buf *b, const char *p, size_t n, struct err *e)
+static int add_query(struct buf *b, const char *p, size_t n, char plus, struct err *e)
 {
 	struct pair pair[PAIRS_MAX] = { 0 };
-	size_t count = split_pairs(p, n, pair);
+	size_t count = split_pairs(p, n, plus, pair);
 	int failed = count > PAIRS_MAX ? -1 : 0;
 
 	for (size_t i = 0; i < count && !failed; i++)
@@ -108,7 +115,7 @@ bool auth_canonical_query(const char *p, size_t n, char *out, size_t size)
 	bool ok;
 
 	buf_init(&b, size);
-	ok = add_query(&b, p, n, NULL) == 0 && buf_len(&b) < size;
+	ok = add_query(&b, p, n, ' ', NULL) == 0 && buf_len(&b) < size;
 	if (ok) {
 		memcpy(out, buf_ptr(&b), buf_len(&b));
 		out[buf_len(&b)] = '\0';
@@ -211,7 +218,7 @@ static void sign(const struct key *key, const struct claim *c, const char *to_si
 	mem_wipe(k, sizeof(k));
 }
 
-static int canonical(const struct auth_request *r, const struct claim *c, struct buf *b,
+static int canonical(const struct auth_request *r, const struct claim *c, char plus, struct buf *b,
 		     struct err *e)
 {
 	const struct http1_head *h = r->head;
@@ -225,7 +232,7 @@ static int canonical(const struct auth_request *r, const struct claim *c, struct
 		       path); /* encoded once by the sender, once here */
 	sha256_hex(r->body, r->body_len, body);
 	if (buf_addf(b, e, "%.*s\n%s\n", (int)h->method.n, h->method.p, path) == 0 &&
-	    add_query(b, r->query.p, r->query.n, e) == 0 && buf_add(b, "\n", 1, e) == 0 &&
+	    add_query(b, r->query.p, r->query.n, plus, e) == 0 && buf_add(b, "\n", 1, e) == 0 &&
 	    add_headers(b, h, c->headers, &host, e) == 0 &&
 	    buf_addf(b, e, "\n%.*s\n%s", (int)c->headers.n, c->headers.p, body) == 0)
 		failed = host ? 0 : err_set(e, ERR_PROTO, "'Host' must be a 'SignedHeader'");
@@ -354,17 +361,16 @@ static enum auth_result check_scope(struct world *w, const struct auth_request *
 	return AUTH_SCOPE;
 }
 
-static enum auth_result check_signature(const struct auth_request *r, const struct claim *c,
-					const struct key *key, char *text, size_t size)
+/* plus: how the signer has read a '+' in the query. */
+static enum auth_result compare(const struct auth_request *r, const struct claim *c,
+				const struct key *key, char plus, struct err *e)
 {
 	struct buf b;
-	struct err e = { 0 };
 	char hash[65], want[65], to_sign[SCOPE_TEXT + 128];
 	bool same;
 
 	buf_init(&b, CANONICAL_MAX);
-	if (canonical(r, c, &b, &e) != 0) {
-		(void)str_fmt(text, size, "%s", e.msg);
+	if (canonical(r, c, plus, &b, e) != 0) {
 		buf_free(&b);
 		return AUTH_MISMATCH;
 	}
@@ -377,11 +383,25 @@ static enum auth_result check_signature(const struct auth_request *r, const stru
 	sign(key, c, to_sign, want);
 	if (same && secret_equal(want, 64, c->signature.p, c->signature.n))
 		return AUTH_OK;
-	(void)str_fmt(text, size,
+	(void)err_set(e, ERR_CREDS,
 		      "The request signature we calculated does not match the signature you "
 		      "provided. Check your AWS Secret Access Key and signing method. Consult the "
 		      "service documentation for details.");
 	return AUTH_MISMATCH;
+}
+
+static enum auth_result check_signature(const struct auth_request *r, const struct claim *c,
+					const struct key *key, char *text, size_t size)
+{
+	enum auth_result result;
+	struct err e = { 0 };
+
+	result = compare(r, c, key, ' ', &e);
+	if (result != AUTH_OK && r->query.n && memchr(r->query.p, '+', r->query.n))
+		result = compare(r, c, key, '+', &e);
+	if (result != AUTH_OK)
+		(void)str_fmt(text, size, "%s", e.msg);
+	return result;
 }
 
 static enum auth_result verify(struct world *w, const struct auth_request *r,

@@ -6,7 +6,8 @@
  * came, and not with credentials/sigv4: what signs must not judge itself.
  *
  * Queries are read as a form parser reads them ('+' is a space) and encoded
- * again, as the service does for the websocket's URL.
+ * again, as the service does for the websocket's URL. A signature over '+' as
+ * itself (%2B) is taken too: signers that do not parse the query write that.
  */
 #include <stddef.h>
 

@@ -227,13 +227,23 @@ static void stream_data(struct channel *ch, const struct wire_msg *m, const uint
 	}
 }
 
+/* What the agent asks of a header; of the publications nothing. */
+static int check(const struct wire_msg *m, struct err *e)
+{
+	if (strcmp(m->type, "start_publication") == 0 || strcmp(m->type, "pause_publication") == 0)
+		return 0;
+	if (!m->type[0])
+		return err_set(e, ERR_PROTO, "message without a type");
+	return m->created_ms ? 0 : err_set(e, ERR_PROTO, "message without a date");
+}
+
 static void one_message(struct channel *ch, const uint8_t *p, size_t n)
 {
 	struct wire_msg m;
 	struct err e = { 0 };
 	int64_t seq;
 
-	if (wire_decode(p, n, &m, &e) != 0) {
+	if (wire_decode(p, n, &m, &e) != 0 || check(&m, &e) != 0) {
 		log_warn("agent", "%s", e.msg);
 		ch->w->stats.messages_bad++;
 		return;

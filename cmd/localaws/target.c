@@ -238,6 +238,8 @@ struct target_dial *target_dial(struct target *t, target_dialed_fn *done, void *
 		(void)err_set(&d->why, ERR_REFUSED, "refused by a fault");
 		fail_later(d);
 	} else {
+		if (!t->count)
+			(void)err_set(&d->why, ERR_RESOLVE, "lookup %s: no such host", t->host);
 		next_address(d);
 	}
 	return d;
