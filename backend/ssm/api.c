@@ -313,8 +313,9 @@ int api_check_url(const struct api *api, const char *url, struct err *e)
 
 	if (split(url, &u, e) != 0)
 		return err_wrap(e, "StreamUrl");
+	/* An emulator may be called localhost, and say 127.0.0.1 itself. */
 	ours = api->overridden && split(api->endpoint, &own, NULL) == 0 &&
-	       strcmp(u.host, own.host) == 0;
+	       (strcmp(u.host, own.host) == 0 || (is_loopback(u.host) && is_loopback(own.host)));
 	if (strcmp(u.scheme, "wss") == 0 && (ours || endpoint_is_ssmmessages(u.host, api->region)))
 		return 0;
 	if (strcmp(u.scheme, "ws") == 0 && ours && is_loopback(u.host))

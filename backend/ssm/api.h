@@ -59,8 +59,8 @@ struct api_call *api_status(const struct api *, const char *target, unsigned lim
 void api_cancel(struct api_call *); /* then the callback never comes; NULL allowed */
 
 /* May the token be sent there? wss:// to a host of AWS's ssmmessages service in the region (as the
- * official plugin checks since 1.2.889), or to the host of an overridden endpoint; ws:// to that
- * one if it is loopback. */
+ * official plugin checks since 1.2.889), or to the host of an overridden endpoint (to loopback by
+ * any name, if that is loopback); ws:// to that one if it is loopback. */
 MUST_CHECK int api_check_url(const struct api *, const char *url, struct err *);
 /* The user's text for api.ssmmessages: "HOST[:PORT][/PATH]", wss:// or https:// (or ws://, http://
  * to loopback) before it, into the form above. ERR_CONFIG. */

@@ -182,6 +182,11 @@ bool channel_wants_nop(const struct channel *c)
 	return c->handshake.wants_nop;
 }
 
+bool channel_hears_end(const struct channel *c)
+{
+	return c->handshake.hears_end;
+}
+
 const char *channel_agent_version(const struct channel *c)
 {
 	return c->handshake.agent_version;

@@ -86,9 +86,11 @@ void channel_terminate(struct channel *); /* asks the agent to end the session *
 bool channel_is_flooded(const struct channel *);
 /* For 3 s the agent has taken nothing, or it is busy repairing a loss, 10 messages a second. */
 bool channel_is_behind(const struct channel *);
-bool channel_has_gap(const struct channel *);        /* later messages wait for an earlier one */
-bool channel_is_complete(const struct channel *);    /* the handshake was, once */
-bool channel_is_drained(const struct channel *);     /* nothing is unacknowledged */
+bool channel_has_gap(const struct channel *);     /* later messages wait for an earlier one */
+bool channel_is_complete(const struct channel *); /* the handshake was, once */
+bool channel_is_drained(const struct channel *);  /* nothing is unacknowledged */
+/* Of the agent: the flag TerminateSession ends the session. Others only acknowledge it. */
+bool channel_hears_end(const struct channel *);
 int64_t channel_acked_until(const struct channel *); /* all numbers below it are acknowledged */
 bool channel_wants_nop(const struct channel *);      /* an old agent: a NOP every 10 s */
 const char *channel_agent_version(const struct channel *); /* "" before the handshake */

@@ -143,6 +143,8 @@ int handshake_answer(const uint8_t *p, size_t n, struct handshake *h, struct buf
 	snprintf(h->agent_version, sizeof(h->agent_version), "%s", text_of(root, "AgentVersion"));
 	h->wants_nop = isdigit((unsigned char)h->agent_version[0]) &&
 		       version_compare(h->agent_version, "3.1.1511.0") <= 0;
+	h->hears_end = !isdigit((unsigned char)h->agent_version[0]) ||
+		       version_compare(h->agent_version, "2.3.722.0") > 0;
 	answer = make_answer(actions, h);
 	cJSON_Delete(root);
 	text = answer ? cJSON_PrintUnformatted(answer) : NULL;

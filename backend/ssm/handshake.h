@@ -18,6 +18,7 @@
 struct handshake {
 	char agent_version[40];
 	bool wants_nop;     /* its smux ends after 30 s without a frame (<= 3.1.1511.0) */
+	bool hears_end;     /* the flag TerminateSession ends its session (> 2.3.722.0) */
 	struct err refused; /* code ERR_NONE, or why we cannot serve what it asks */
 };
 

@@ -187,8 +187,8 @@ static bool is_strict(enum message_type t)
 	return t == MESSAGE_INPUT || t == MESSAGE_OUTPUT || t == MESSAGE_ACK;
 }
 
-/* PayloadLength is not asked: AWS's own readers take all that follows it, and the digest is of
- * that. */
+/* PayloadLength is not asked how long the payload is: AWS's own readers take all that follows it,
+ * and the digest is of that. Where it is 0 they do not ask for the digest either. */
 static int check(struct message_codec *c, const uint8_t *p, const struct message *m, struct err *e)
 {
 	uint8_t digest[DIGEST_LEN];
@@ -198,6 +198,8 @@ static int check(struct message_codec *c, const uint8_t *p, const struct message
 	if (m->seq < 0 || m->seq == INT64_MAX) /* none could follow the last */
 		return err_set(e, ERR_PROTO, "message with the impossible sequence number %lld",
 			       (long long)m->seq);
+	if (get(m->payload - 4, 4) == 0)
+		return 0;
 	if (digest_of(c, m->payload, m->payload_len, digest, e) != 0)
 		return -1;
 	if (memcmp(digest, p + AT_DIGEST, DIGEST_LEN) != 0)

@@ -241,8 +241,8 @@ static void run_channel(struct session *s)
 			smux_raw_end(s->mux); /* that is how it tells of sshd's close */
 		session_fail(s, &e);
 	} else if (s->state == SESSION_ENDING && channel_is_drained(s->channel)) {
-		s->closed = true; /* the agent has heard it */
-		session_go(s, SESSION_DEAD);
+		s->closed = channel_hears_end(s->channel); /* or else AWS has to tell it */
+		session_go(s, s->closed ? SESSION_DEAD : SESSION_TERMINATING);
 	}
 }
 

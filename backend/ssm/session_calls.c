@@ -85,6 +85,16 @@ static bool not_connected_yet(struct session *s, const char *aws_code, const str
 	return true;
 }
 
+/* The documents do not take every host: a name of two characters, for one. */
+static bool host_refused(const struct session *s, const char *aws_code, const struct err *why,
+			 struct err *e)
+{
+	if (s->document != API_REMOTE_HOST || strcmp(aws_code, "InvalidParameters") != 0)
+		return false;
+	(void)err_set(e, ERR_DENIED, "AWS does not forward to '%.60s': %.200s", s->host, why->msg);
+	return true;
+}
+
 static void on_started(void *arg, const struct api_session *reply, const char *aws_code,
 		       const struct err *why)
 {
@@ -96,6 +106,8 @@ static void on_started(void *arg, const struct api_session *reply, const char *a
 		str_fmt(s->aws_code, sizeof(s->aws_code), "%s", aws_code);
 		if (throttled(s, aws_code, why))
 			session_enter_starting(s);
+		else if (host_refused(s, aws_code, why, &e))
+			session_fail(s, &e);
 		else if (!not_connected_yet(s, aws_code, why))
 			session_fail(s, why);
 		return;

@@ -37,6 +37,8 @@ class Manner:
     close = None                    # ... with this frame instead of just TCP
     pauses = 0                      # percent of the client's messages are answered by pause and start
     length = None                   # what PayloadLength says instead of the truth
+    digest = True                   # else PayloadDigest is empty, which no reader minds where PayloadLength is 0
+    stream_host = "127.0.0.1"       # in StreamUrl
     silent_start = False            # no start_publication
 
     def __init__(self, **kw):
@@ -178,7 +180,7 @@ class Session:
             flags = m.flags
         head = struct.pack(">I", 116) + kind.encode() + m.padding * (32 - len(kind)) + \
             struct.pack(">IQqQ", m.schema, int(time.time() * 1000), seq, flags) + u[8:] + u[:8] + \
-            hashlib.sha256(payload).digest()
+            (hashlib.sha256(payload).digest() if m.digest else bytes(32))
         return head + struct.pack(">II", payload_type, len(payload) if m.length is None else m.length) + payload
 
     def raw(self, bytes_):
@@ -494,7 +496,7 @@ class Aws:
     def reply(self, session):
         session.token = base64.b64encode(random.randbytes(90)).decode()
         return {"Extra": [], "TokenValue": session.token, "SessionId": session.id, "StreamUrl":
-                f"ws://127.0.0.1:{self.port}/v1/data-channel/{session.id}?{self.query}"}
+                f"ws://{self.manner.stream_host}:{self.port}/v1/data-channel/{session.id}?{self.query}"}
 
     def StartSession(self, body):
         parameters = {"AWS-StartPortForwardingSessionToRemoteHost": {"host", "portNumber", "localPortNumber"},

@@ -4,6 +4,7 @@ do not do yet. Clients: botocore, and ssm_client.py."""
 import botocore.exceptions
 import pytest
 
+import client
 from ssm_client import CONNECT_ERROR, OUTPUT, TERMINATE, Mux, Refused, WebSocket
 from test_localaws import (HOST, INSTANCE, PORT, REMOTE, SSH, api_of, aws, code_of, connect,  # noqa: F401 (fixtures)
                            target)
@@ -130,3 +131,17 @@ def test_a_key_is_pushed_to_the_zone_of_the_instance(localaws):
     with pytest.raises(botocore.exceptions.ClientError) as caught:
         eic.send_ssh_public_key(**key, AvailabilityZone="us-east-1a")
     assert code_of(caught) == "EC2InstanceNotFoundException"
+
+
+# --- and awsocks, when it meets them ---
+
+def test_a_host_that_aws_refuses_is_no_failure_of_the_others(localaws, awsocks, web):
+    aws = localaws("--resolve", f"{HOST}=127.0.0.1")    # noqa: F811
+    proxy = awsocks("--transport", "port", "--route-default", "proxy", aws=aws)
+    for _ in range(2):
+        r = client.curl("-i", "--proxy", proxy.url("http"), f"http://db:{web.port}/bytes/1", check=False)
+        assert r.stdout.startswith(b"HTTP/1.1 403") and b"AWS does not forward to 'db'" in r.stdout, r.stdout
+        assert b"not matching" in r.stdout
+        r = client.curl("--proxy", proxy.url("http"), f"http://{HOST}:{web.port}/bytes/10")
+        assert len(r.stdout) == 10
+    assert proxy.status()["backends"][0]["state"] == "active"

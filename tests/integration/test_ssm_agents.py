@@ -62,6 +62,8 @@ MANNERS = {
     "pauses": {"pauses": 20, "silent_start": True},
     "old": {"version": "3.1.1400.0"},
     "says no lengths": {"length": 0},
+    "says neither lengths nor digests": {"length": 0, "digest": False},
+    "calls itself localhost": {"stream_host": "localhost"},
     "cut": {"kill_at": (40, 25, 60, 1, 2, 90)},
     "cut in the handshake": {"kill_at": (1, 1, 2, 2)},
     "closed by 1000 in the handshake": {"kill_at": (2, 1), "close": b"\x03\xe8Bye"},

@@ -1,5 +1,7 @@
 """Agents of other versions, as the emulator plays them: served as they can be, or refused with what is missing and what
 to do about it."""
+import subprocess
+
 import pytest
 
 import client
@@ -92,3 +94,17 @@ def test_connect_serves_with_every_agent(localaws, sshd, tmp_path, version):
     r = harness.run(["ssh", *sshd.client("-o", f"ProxyCommand={harness.program('awsocks')} connect %h %p")[1:], "-p",
                      "22", INSTANCE, "echo here"], env=env)
     assert r.stdout == b"here\n"
+
+
+@pytest.mark.parametrize("version,calls", [("2.3.722.0", 1), ("2.3.733.0", 0)])
+def test_the_end_is_told_so_that_the_agent_understands_it(localaws, sshd, tmp_path, version, calls):
+    """Agents up to 2.3.722.0 acknowledge the flag TerminateSession, and do nothing: AWS has to be asked."""
+    aws = emulator(localaws, version, "--resolve", f"localhost:22=127.0.0.1:{sshd.port}")
+    env = {**clean_environment(tmp_path), **aws.env()}
+    with subprocess.Popen([harness.program("awsocks"), "connect", INSTANCE, "22"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, env=env) as p:
+        assert p.stdout.readline().startswith(b"SSH-2.0-")
+        p.terminate()
+        p.wait(timeout=harness.LIMIT_S)
+    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the session's end")
+    assert aws.stats()["TerminateSession"] == calls
