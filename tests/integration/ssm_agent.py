@@ -5,6 +5,7 @@ Manner), and notes every rule of the page that the client breaks (.broken). Ever
 an echo; that of a session to port 7 is refused. An SSH session greets and is an echo. One thread a connection.
 """
 import base64
+import contextlib
 import hashlib
 import json
 import random
@@ -184,8 +185,9 @@ class Session:
         return head + struct.pack(">II", payload_type, len(payload) if m.length is None else m.length) + payload
 
     def raw(self, bytes_):
-        if self.leg:
-            self.leg.send(2, bytes_)
+        leg = self.leg                              # another thread's, when a test says something
+        if leg:
+            leg.send(2, bytes_)
 
     def send(self, payload_type, payload):
         """A numbered message, kept until it is acknowledged."""
@@ -312,9 +314,9 @@ class Session:
             must(not self.answered and self.expected == 1, "one HandshakeResponse, and first")
             self.answered = True
             self.response(json.loads(payload))
+            self.completed = time.monotonic()       # the client has it later, and who knows when this thread goes on
             for _ in range(1 + m.greet_twice):
                 self.send(7, m.dump({"HandshakeTimeToComplete": 925691, "CustomerMessage": ""}))
-            self.completed = time.monotonic()
             if self.raw_stream:
                 self.send(1, b"SSH-2.0-agent\r\n")
         elif payload_type == 10:
@@ -473,7 +475,10 @@ class Aws:
                     return
                 n = int(fields["content-length"])
                 while len(buffer) < n:
-                    buffer += conn.recv(65536)
+                    data = conn.recv(65536)
+                    if not data:
+                        return
+                    buffer += data
                 body, buffer = buffer[:n], buffer[n:]
                 self.rest(conn, fields, json.loads(body))
         except (OSError, Closed):
@@ -535,6 +540,9 @@ class Aws:
         conn.sendall(b"HTTP/1.1 101 switching\r\nconnection: upgrade\r\nUPGRADE: WebSocket\r\nSec-WebSocket-Accept: " +
                      base64.b64encode(hashlib.sha1(key).digest()) + b"\r\n\r\n")
         s = self.sessions[path.rpartition("/")[2]]
-        if s.leg:
-            s.leg.conn.close()
+        leg = s.leg
+        if leg:                                     # whose thread has not seen its end yet; the socket is that thread's
+            with contextlib.suppress(OSError):
+                leg.conn.shutdown(socket.SHUT_RDWR)
+            s.leg = None
         s.serve(Leg(conn, self, rest))

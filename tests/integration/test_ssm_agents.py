@@ -142,8 +142,8 @@ def test_the_end_is_told_and_taken(awsocks, aws):
             with contextlib.suppress(ConnectionResetError):
                 assert s.recv(1) == b""
         session.over = True
-    assert proxy.log().count("timed out due to inactivity") >= 2
+    harness.wait_for(lambda: proxy.log().count("timed out due to inactivity") >= 2, what="both reasons in the log")
     assert echo(proxy, 10)
     assert proxy.stop() == 0
     last = list(a.sessions.values())[-1]
-    assert last.terminated or last.over
+    harness.wait_for(lambda: last.terminated or last.over, what="the end that was told")
