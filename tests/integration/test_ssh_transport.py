@@ -43,7 +43,7 @@ def masters(proxy):
     out = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+            with open(f"/proc/{pid}/stat", encoding="latin-1") as f:
                 name, rest = f.read().rsplit(")", 1)
             with open(f"/proc/{pid}/cmdline", "rb") as f:
                 words = f.read().split(b"\0")
@@ -60,7 +60,7 @@ def family(proxy):
     found = {proxy.pid}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+            with open(f"/proc/{pid}/stat", encoding="latin-1") as f:
                 if int(f.read().rsplit(")", 1)[1].split()[1]) == proxy.pid:
                     found.add(int(pid))
         except OSError:
@@ -197,9 +197,11 @@ def test_a_cut_websocket_is_resumed(localaws, awsocks, sshd, web, tmp_path):
     aws, proxy = start(localaws, awsocks, sshd, faults=["drop-ws-after-bytes=300000"],
                        emulator=("--throttle", "300000"))
     assert down(proxy, web, tmp_path, 1_000_000) == harness.pattern_digest(1_000_000)
+    stats = aws.stats()
+    assert stats["ResumeSession"] >= 2 and stats["StartSession"] == 1
+    # A stream that comes while the session is away on a slow machine has another one opened for it.
     assert up(proxy, web, tmp_path, 600_000) == harness.pattern_digest(600_000)
-    assert aws.stats()["ResumeSession"] >= 2
-    assert aws.stats()["StartSession"] == 1
+    assert aws.stats()["StartSession"] <= 2
 
 
 def test_loss_and_reordering(localaws, awsocks, sshd, web, tmp_path):
@@ -273,13 +275,15 @@ def test_downloads_get_a_session_of_their_own(localaws, awsocks, sshd, web):
     client.socks5(proxy.listener, "127.0.0.1", web.port).close()
     with client.socks5(proxy.listener, "127.0.0.1", web.port) as bulk:
         bulk.sendall(b"GET /bytes/30000000 HTTP/1.1\r\nHost: x\r\n\r\n")
-        threading.Thread(target=lambda: [None for _ in iter(lambda: bulk.recv(1 << 16), b"")], daemon=True).start()
+        got = threading.Thread(target=lambda: [None for _ in iter(lambda: bulk.recv(1 << 16), b"")], daemon=True)
+        got.start()
 
         def another():
             client.socks5(proxy.listener, "127.0.0.1", web.port).close()
             return aws.stats()["StartSession"] == 2
         harness.wait_for(another, what="a second session")
         bulk.shutdown(socket.SHUT_RDWR)
+        got.join(harness.LIMIT_S)
 
 
 def test_a_master_that_follows_takes_the_session_that_is_there(localaws, awsocks, sshd, web, tmp_path):
@@ -301,7 +305,7 @@ def test_a_master_that_follows_takes_the_session_that_is_there(localaws, awsocks
 
 
 def test_many_connections_leave_nothing(localaws, awsocks, sshd, web):
-    _, proxy = start(localaws, awsocks, sshd)
+    _, proxy = start(localaws, awsocks, sshd, "--sessions", "1")
 
     def some(n):
         for _ in range(n):
@@ -309,8 +313,10 @@ def test_many_connections_leave_nothing(localaws, awsocks, sshd, web):
                 s.sendall(b"GET /bytes/10 HTTP/1.0\r\n\r\n")
                 assert client.read_to_end(s)
         harness.wait_for(lambda: proxy.status()["backends"][0]["sessions"][0]["channels"] == 0, what="all to end")
-        return len(proxy.descriptors())
-    assert some(20) == some(300)
+    some(20)
+    before = len(proxy.descriptors())           # one more, perhaps: status' own is closed a moment later
+    some(300)
+    harness.wait_for(lambda: len(proxy.descriptors()) <= before, what="all descriptors to be closed")
 
 
 def test_under_the_sandbox(localaws, awsocks, sshd, web, tmp_path):
@@ -503,7 +509,7 @@ def test_auto_takes_ssh_for_more_hosts_than_sessions(localaws, awsocks, sshd, se
 
 def test_auto_without_sshd_says_what_is_short(localaws, awsocks, sshd, serve):
     held = serve(lambda conn: (conn.sendall(b"hello"), conn.recv(1)))
-    _, proxy = start(localaws, awsocks, sshd, "--sessions-total", "1", "--connect-timeout", "3s", transport="auto",
+    _, proxy = start(localaws, awsocks, sshd, "--sessions-total", "1", "--connect-timeout", "8s", transport="auto",
                      port=harness.free_port())
     with client.socks5(proxy.listener, "127.0.0.1", held.port) as s:
         assert client.read_exactly(s, 5) == b"hello"
@@ -546,13 +552,13 @@ def test_connect_serves_ssh(login, sshd):
 
 
 def test_connect_waits_for_an_instance_that_is_not_connected_yet(login, sshd):
-    aws, env, words = login("not-connected-for=2")
+    aws, env, words = login("not-connected=2")
     assert harness.run(["ssh", *words, f"{sshd.user}@{INSTANCE}", "echo here"], env=env).stdout == b"here\n"
-    assert aws.stats()["StartSession"] >= 2
+    assert aws.stats()["StartSession"] == 3
 
 
 def test_an_instance_that_is_not_connected_yet(localaws, awsocks, sshd, web, tmp_path):
-    _, proxy = start(localaws, awsocks, sshd, faults=["not-connected-for=2"])
+    _, proxy = start(localaws, awsocks, sshd, faults=["not-connected=2"])
     assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
     assert "not connected yet" in proxy.log()
 
@@ -599,7 +605,7 @@ def test_connect_to_a_port_where_nobody_is(localaws, tmp_path):
 def test_connect_to_an_instance_that_is_not_there(localaws, tmp_path):
     aws = localaws()
     env = {**clean_environment(tmp_path), **aws.env()}
-    r = harness.run([harness.program("awsocks"), "connect", "--connect-timeout", "2s", "i-0fedcba9876543210",
+    r = harness.run([harness.program("awsocks"), "connect", "--connect-timeout", "5s", "i-0fedcba9876543210",
                      "22"], env=env, check=False)
     assert r.returncode == 69
     assert b"not connected" in r.stderr

@@ -1,4 +1,5 @@
 """The data channel when somebody stalls, and the backend when AWS is away, slow, or of another opinion."""
+import contextlib
 import socket
 import threading
 
@@ -44,20 +45,18 @@ def session_line(proxy):
 @pytest.mark.long
 def test_a_stalled_reader_is_reset_with_its_reason(localaws, awsocks, web, tmp_path):
     aws = localaws("--resolve", f"{HOST}=127.0.0.1")
-    proxy = awsocks(*NAMED, "--log-level", "debug", aws=aws)
+    proxy = awsocks(*NAMED, "--log-level", "debug", "--sessions", "2", aws=aws)
     with client.socks5(proxy.listener, HOST, web.port) as other:
         ask(other, "/bytes/1000")
         answer(other, 1000)
-        with stall(proxy, web) as stalled:
-            assert aws.stats()["StartSession"] == 1
+        with stall(proxy, web) as stalled:                                         # on the session that is there
             assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)       # on a session of its own
             assert aws.stats()["StartSession"] == 2
             proxy.wait_for(lambda: session_line(proxy), what="the reason in the audit log")
             assert "reader stalled for 10 s" in session_line(proxy)[0]["error"]
-            with pytest.raises(OSError):
+            with pytest.raises(ConnectionResetError):                               # and no clean end after a part
                 while stalled.recv(1 << 16):
                     pass
-                raise ConnectionError("a clean end after a part")
         ask(other, "/bytes/2000")                                                   # the same session, alive
         assert len(answer(other, 2000)) == 2000
     assert aws.stats()["StartSession"] == 2
@@ -79,7 +78,7 @@ def test_a_slow_reader_that_reads_on_loses_nothing(localaws, awsocks, web, tmp_p
 
 def test_an_idle_session_is_terminated(localaws, awsocks, web, tmp_path):
     aws = localaws("--resolve", f"{HOST}=127.0.0.1")
-    proxy = awsocks(*NAMED, "--session-idle", "1s", aws=aws)
+    proxy = awsocks(*NAMED, "--session-idle", "1s", "--sessions", "1", aws=aws)
     assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
     harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the idle session's end")
     assert proxy.running()
@@ -106,8 +105,8 @@ def test_dials_wait_for_a_slow_agent_and_share_its_session(localaws, awsocks, we
 
 
 def test_aws_that_is_away_is_named_and_found_again(localaws, awsocks, web, tmp_path):
-    aws = localaws("--resolve", f"{HOST}=127.0.0.1")
-    port = int(aws.endpoint.rpartition(":")[2])
+    port = harness.free_port()              # which nobody else is given meanwhile
+    aws = localaws("--resolve", f"{HOST}=127.0.0.1", "--listen", f"127.0.0.1:{port}")
     assert aws.stop() == 0
     proxy = awsocks(*NAMED, aws=aws)
     r = client.curl("-i", "--proxy", proxy.url("http"), f"http://{HOST}:{web.port}/bytes/1", check=False)
@@ -174,7 +173,7 @@ def test_a_greeting_for_a_client_that_has_gone(localaws, awsocks):
         def serve():
             for _ in range(40):
                 peer, _ = server.accept()
-                with peer:
+                with peer, contextlib.suppress(ConnectionError):       # it may have gone again
                     peer.sendall(b"220 hello\r\n")
         greeter = threading.Thread(target=serve)
         greeter.start()

@@ -164,11 +164,12 @@ def test_a_stop_in_the_middle_of_the_handshake(localaws, awsocks, web):
 
 def test_a_stop_while_the_websocket_is_silent(localaws, awsocks, holder):
     """The flag goes nowhere: the call does it."""
-    aws = emulator(localaws, "freeze-ws-after=1")
+    aws = emulator(localaws)
     proxy = awsocks("--route-default", "proxy", aws=aws)
     with hold(proxy, holder) as s:
+        aws.faults("freeze-ws-after=0.001")
         s.settimeout(1.5)
-        with pytest.raises(socket.timeout):        # a second of the emulator's has passed
+        with pytest.raises(socket.timeout):        # the emulator has looked at its websockets meanwhile
             s.recv(1)
         assert proxy.stop() == 0
     all_ended(aws, 1)
