@@ -4,6 +4,7 @@ Real proxies: tinyproxy with Basic authentication, another awsocks, and for http
 """
 import base64
 import re
+import select
 import shutil
 import socket
 import socketserver
@@ -69,7 +70,10 @@ class TlsProxy(socketserver.ThreadingTCPServer):
     def serve(self, s):
         head = b""
         while b"\r\n\r\n" not in head:
-            head += s.recv(4096)
+            piece = s.recv(4096)
+            if not piece:
+                return
+            head += piece
         lines = head.decode().split("\r\n")
         want = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         if self.answer:
@@ -87,28 +91,30 @@ class TlsProxy(socketserver.ThreadingTCPServer):
             relay(s, far)
 
 
-def relay(tls, far):
-    """Both ways until either ends. Non-blocking TLS: what waits is tried again."""
-    import select
-    up, down = b"", b""
-    while True:
-        reading = [x for x, waits in ((tls, up), (far, down)) if len(waits) < 1 << 20]
+def relay(tls, far, seen_up=None, seen_down=None):
+    """Both ways until either has ended and what it said has been passed on. Non-blocking TLS, by one thread (two may not
+    use one connection): what waits is tried again. `seen_up`, `seen_down`: bytearrays that get a copy."""
+    up, down, over = b"", b"", None
+    while not over or (up if over is tls else down):
+        reading = [x for x, waits in ((tls, up), (far, down)) if x is not over and len(waits) < 1 << 20]
         writing = [x for x, waits in ((far, up), (tls, down)) if waits]
-        ready, writable, _ = select.select([] if tls.pending() else reading, writing, [],
-                                           0 if tls.pending() else 1)
+        more = tls in reading and tls.pending()
+        ready, writable, _ = select.select([] if more else reading, writing, [], 0 if more else 1)
         try:
-            if tls in ready or tls.pending():
+            if tls in ready or more:
                 data = tls.recv(65536)
-                if not data:
-                    return
+                over = over if data else tls
                 up += data
+                if seen_up is not None:
+                    seen_up += data
         except ssl.SSLWantReadError:
             pass
         if far in ready:
             data = far.recv(65536)
-            if not data:
-                return
+            over = over if data else far
             down += data
+            if seen_down is not None:
+                seen_down += data
         try:
             if far in writable:
                 up = up[far.send(up):]
@@ -153,7 +159,7 @@ def works(proxy, web, size=300000):
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("names", [("HTTPS_PROXY", "HTTP_PROXY"), ("https_proxy", "http_proxy")])
 def test_rest_and_data_channel_go_through_the_proxy(proxied, tinyproxy, web, tls, names):
-    proxy, aws = proxied(tinyproxy.url, tls=tls, names=names)
+    proxy, aws = proxied(tinyproxy.url, "--sessions", "1", tls=tls, names=names)
     assert works(proxy, web), proxy.log()
     at = aws.endpoint.split("//")[1]
     assert len(tinyproxy.tunnels()) >= 2 and set(tinyproxy.tunnels()) == {at}
@@ -213,7 +219,7 @@ def test_a_url_that_is_none(proxied, web):
 
 def test_another_awsocks_as_the_proxy(awsocks, proxied, web):
     upstream = awsocks("--route-default", "direct", audit=True)
-    proxy, aws = proxied(f"http://{upstream.address}")
+    proxy, aws = proxied(f"http://{upstream.address}", "--sessions", "1")
     assert works(proxy, web), proxy.log()
     # its sessions are still open: those it has logged are the calls
     harness.wait_for(lambda: len([a for a in upstream.audit() if a.get("host") == "127.0.0.1"]) >= 1)
@@ -260,7 +266,7 @@ def test_the_data_channel_at_another_host(localaws, awsocks, web):
     aws = localaws("--resolve", "web.internal.example=127.0.0.1", "--require-signed-ws")
     with Forwarder(("127.0.0.1", 0), None) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        proxy = awsocks("--route-default", "proxy", "--ssmmessages-endpoint",
+        proxy = awsocks("--route-default", "proxy", "--sessions", "1", "--ssmmessages-endpoint",
                         f"ws://127.0.0.1:{server.server_address[1]}", aws=aws)
         assert works(proxy, web), proxy.log()
         assert len(seen) == 1

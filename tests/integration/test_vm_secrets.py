@@ -4,6 +4,7 @@ A man in the middle, whose authority awsocks trusts for this test, stands before
 hid, so that the test knows every secret of the session and that it was really used.
 """
 import base64
+import contextlib
 import glob
 import json
 import os
@@ -11,7 +12,6 @@ import pathlib
 import re
 import socket
 import subprocess
-import threading
 import urllib.parse
 
 import pytest
@@ -20,6 +20,7 @@ import client
 import harness
 import vm_world
 from conftest import REGION, Authority
+from test_upstream_proxy import relay
 from vm_world import ECHO, NET, SITE, VPC
 
 PIECE = 16          # of a secret, at least, is what counts: a frame's head may stand in the middle of it
@@ -43,26 +44,14 @@ class Middle(vm_world.Listener):
         super().__init__(listening)
 
     def serve(self, s):
-        try:
-            with self.context.wrap_socket(s, server_side=True) as near, socket.socket(socket.AF_UNIX) as far:
-                far.connect(self.upstream)
-                back = threading.Thread(target=self.copy, args=(far, near), daemon=True)
-                back.start()
-                self.copy(near, far)
-                back.join()
-        except OSError:
-            pass
-
-    def copy(self, source, to):
-        mine = bytearray()
-        self.seen.append(mine)
-        try:
-            while piece := source.recv(1 << 16):
-                mine += piece
-                to.sendall(piece)
-            to.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
+        up, down = bytearray(), bytearray()
+        self.seen += [up, down]
+        with contextlib.suppress(OSError), self.context.wrap_socket(s, server_side=True) as near, \
+                socket.socket(socket.AF_UNIX) as far:
+            far.connect(self.upstream)
+            near.setblocking(False)
+            far.setblocking(False)
+            relay(near, far, up, down)
 
     def secrets(self):
         """Every text that has one of the names of TOLD."""
@@ -211,6 +200,7 @@ def test_no_secret_crosses_the_link(world, aws, kind):
     files = {"AWS_CONFIG_FILE": f"{home}/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": f"{home}/.aws/credentials"}
     proxy = world.awsocks("--route-default", "vm-direct", "--route-proxy", VPC, "--vm-capture", capture,
                           "--log-level", "debug", driver=world.driver, aws=aws, env={**own, **files, "HOME": home})
+    vm_world.running(proxy)
     assert vm_world.fetch(proxy.plain, world.new_folder("got"), 300_000, VPC, 8080) == harness.pattern_digest(300_000)
     mark = b"what a client says in clear is in the capture"
     with client.socks5(proxy.plain, NET, ECHO) as s:

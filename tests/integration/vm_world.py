@@ -499,6 +499,14 @@ class World:
         self.close()
 
 
+def running(proxy):
+    """What `vm status` says once the VM runs: on a busy machine that takes longer than a dial waits."""
+    def there():
+        told = proxy.vm()
+        return told if told["state"] == "running" else None
+    return proxy.wait_for(there, BOOT_S, "the VM to run")
+
+
 def url(listener):
     """What curl takes for a proxy at a Unix socket."""
     return f"socks5h://localhost{listener}"
