@@ -77,7 +77,7 @@ def test_the_right_password_is_let_in_by_every_way(guarded, web, workers):
     assert listener["users"] == 2
     assert p.stop() == 0
     done = [line for line in p.audit() if line["action"] == "allow"]
-    assert [line["user"] for line in done] == ["alice"] * 4 + ['b"ob\\']
+    assert sorted(line["user"] for line in done) == ["alice"] * 4 + ['b"ob\\']      # in the order of their ends
     assert {line["proto"] for line in done} == {"socks5", "http", "connect"}
     assert PASSWORD not in p.log() and PASSWORD not in str(p.audit())
 
@@ -306,7 +306,8 @@ def test_reload_takes_the_new_users_of_config(awsocks, tmp_path_factory, fence):
         config.write_text(text)
         r = subprocess.run([harness.program("awsocks"), "reload"], env=p.env, check=False, stderr=subprocess.PIPE)
         assert r.returncode != 0 and (b"needs a restart" in r.stderr or b"'x'" in r.stderr), r
-        assert enters("bob") and not enters("alice")
+        # Alice's end was seen at one of two workers only.
+        p.wait_for(lambda: enters("bob") and not enters("alice"), what="bob without alice")
 
 
 def test_an_open_listener_with_users_is_allowed(awsocks, tmp_path, lines):

@@ -173,12 +173,12 @@ def test_ssm_routes_from_every_worker(awsocks, aws, web, way):
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         for answered in pool.map(one, range(count)):
             assert answered.partition(b"\r\n\r\n")[2] == body
-    harness.wait_for(lambda: len(p.audit()) == count, what="the audit lines")
+    harness.wait_for(lambda: len(p.audit()) == count and p.status()["connections"] == 0, what="the connections' end")
     lines = p.audit()
     assert {line["route"] for line in lines} == {"proxy"} and {line["host"] for line in lines} == {HOST}
     assert len({line["id"] for line in lines}) == count
     s = p.status()
-    assert s["connections_total"] == count and s["connections"] == 0
+    assert s["connections_total"] == count
     own = s["per_worker"][0]
     gone = sum(w["handed_over"] for w in s["per_worker"])
     assert own["handed_over"] == 0 and 0 < gone == count - own["connections_total"]
@@ -439,10 +439,17 @@ def test_descriptors_come_back(awsocks, aws, web):
         harness.wait_for(lambda: p.status()["connections"] == 0, what="the connections' end")
 
     round_of_traffic()
-    round_of_traffic()
-    before = len(p.descriptors())
-    round_of_traffic()
-    harness.wait_for(lambda: len(p.descriptors()) <= before, what="the descriptors' end")
+    held = []
+    for _ in range(4):          # a busy machine may want one more session, once: what is lost is lost each time
+        round_of_traffic()
+        held.append(len(p.descriptors()))
+        round_of_traffic()
+        try:
+            harness.wait_for(lambda: len(p.descriptors()) <= held[-1], limit_s=10)
+            return
+        except harness.Failed:
+            pass
+    p.fail(f"holds more and more descriptors: {held}")
 
 
 def start_with_limits(tmp_path, stack, memory):
