@@ -83,7 +83,7 @@ def deaf():
     """A port that takes no more connections and refuses none: its backlog is full."""
     with contextlib.ExitStack() as stack:
         s = stack.enter_context(socket.socket())
-        s.bind(("127.0.0.2", 0))
+        s.bind(("127.0.0.2", harness.free_port()))      # and nobody is at that port of other addresses
         s.listen(0)
         for _ in range(4):
             c = stack.enter_context(socket.socket())
@@ -372,7 +372,7 @@ def test_a_reset_while_the_host_does_not_read(agent, server):
 
 
 def test_causes(agent, deaf):
-    p = agent("dial-limit=300", "address=10.0.2.15/24")
+    p = agent("dial-limit=2000", "address=10.0.2.15/24")
     with socket.create_server(("127.0.0.1", 0)) as s:
         closed = s.getsockname()
     assert refused(p.host, [closed]) == vm_peer.REFUSED
@@ -549,7 +549,7 @@ def test_idle_costs_nothing(agent, server):
     before = p.cpu_s()
     count = len(p.host.metrics)
     p.host.wait_for(lambda: len(p.host.metrics) > count, what="METRICS")
-    assert p.cpu_s() - before < (0.5 if harness.SANITIZED else 0.05)
+    assert p.cpu_s() - before < 0.5         # one that never sleeps takes all of these seconds
     m = p.host.metrics[-1]
     assert m["streams"] == 1 and m["dials"] == 1 and m["failed"] == 0
     assert m["bytes_up"] == m["bytes_down"] == 1
@@ -623,7 +623,8 @@ def test_names(agent, named):
 def test_a_resolver_that_hangs(agent, named):
     """Its look-ups fail at their limit; then others are answered, though all threads still wait."""
     named.hosts({"here.test": "192.0.2.9"})
-    p = agent("resolve-limit=300", wrap=named.wrap)
+    named.bind("resolv.conf", "nameserver 127.0.0.1\noptions attempts:1 timeout:10\n")
+    p = agent("resolve-limit=2000", wrap=named.wrap)        # less than the resolver waits
     os.kill(named.server.child.pid, 19)         # SIGSTOP: nobody answers
     numbers = [p.host.ask(vm_peer.RESOLVE, b"n%d.test" % i) for i in range(30)]
     for n in numbers:
