@@ -83,9 +83,9 @@ def socks5_address(host):
     return b"\3" + bytes([len(name)]) + name
 
 
-def socks5(proxy, host, port, early=b""):
+def socks5(proxy, host, port, early=b"", limit_s=harness.LIMIT_S):
     """A socket to host:port through a SOCKS5 proxy (RFC 1928); `early` goes with the request."""
-    s = dial(proxy)
+    s = dial(proxy, limit_s)
     s.sendall(b"\5\1\0")
     if read_exactly(s, 2) != b"\5\0":
         raise Refused("method")

@@ -27,12 +27,15 @@ class Place:
             self.aws = self.world.localaws()
             self.proxy = self.world.awsocks("--route-default", "vm-direct", "--route-proxy", VPC, driver=driver,
                                             aws=self.aws)
+            vm_world.running(self.proxy)
         except BaseException:
             self.world.close()
             raise
 
     def socks(self, host, port, guarded=False):
-        return client.socks5(self.proxy.guarded if guarded else self.proxy.plain, host, port)
+        # longer than awsocks' own limit, which is LIMIT_S too
+        return client.socks5(self.proxy.guarded if guarded else self.proxy.plain, host, port,
+                             limit_s=vm_world.BOOT_S)
 
     def code(self, host, port=80, guarded=False):
         """SOCKS' answer; 0: connected."""
