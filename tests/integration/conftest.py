@@ -145,7 +145,8 @@ class Awsocks(harness.Process):
         super().__init__([*wrap, harness.program("awsocks"), *options, "--ready-file", ready], folder, "awsocks",
                          env, cwd or folder)
         self.env = env
-        self.ready = self.wait_for(lambda: harness.read_json(ready), what="the proxy")
+        slow = 4 if wrap and "valgrind" in wrap[0] else 1
+        self.ready = self.wait_for(lambda: harness.read_json(ready), slow * harness.LIMIT_S, "the proxy")
         self.cpu_at_ready_s = self.cpu_s()
         self.listeners = {one["name"]: one for one in self.ready["listeners"]}
         self.address = self.ready["listeners"][0]["address"]

@@ -338,7 +338,7 @@ def test_valgrind_is_clean_at_exit(awsocks, aws, web, tmp_path):
             assert got == harness.pattern_digest(300000)
     with pytest.raises(client.Refused):
         client.socks5(p.listener, HOST, harness.free_port())
-    assert p.stop(60) == 0, p.log()
+    assert p.stop(120) == 0, p.log()
     left = [line for line in p.log().splitlines() if "Open file descriptor" in line or "Open AF_" in line]
     # Its standard ones, and the log that the test gave it twice.
     assert len([line for line in left if "inherited" not in line]) <= 2, p.log()

@@ -54,21 +54,21 @@ def test_2000_idle_and_500_active_connections_of_sandboxes(awsocks, bench, short
         return {one["name"]: one["connections"] for one in p.status()["listeners"]}
     with contextlib.ExitStack() as stack:
         idle = [stack.enter_context(bench.start(at(p, short, n), "idle", "--count", IDLE, "--conc", 16, "--hold-ms",
-                                                12000)) for n in names]
+                                                25000)) for n in names]
         p.wait_for(lambda: set(counts().values()) == {IDLE}, what="the idle ones")
         active = [stack.enter_context(bench.start(at(p, short, n), "rtt", "--conc", ACTIVE, "--count", 20000))
                   for n in names]
         p.wait_for(lambda: max(counts().values()) == IDLE + ACTIVE, what="a full listener")
-        waiting = [stack.enter_context(client.dial(f"{short}/{n}", 60)) for n in names]
+        waiting = [stack.enter_context(client.dial(f"{short}/{n}", 150)) for n in names]
         for s in waiting:
             s.sendall(b"\5\1\0")
         for child in active:
-            r = json.loads(child.communicate(timeout=60)[0])
+            r = json.loads(child.communicate(timeout=150)[0])
             assert r["ok"] and r["count"] >= 20000 - ACTIVE, r
         for s in waiting:
             assert client.read_exactly(s, 2) == b"\5\0"
         for child in idle:
-            r = json.loads(child.communicate(timeout=60)[0])
+            r = json.loads(child.communicate(timeout=150)[0])
             assert r["up"] == r["alive"] == IDLE, r
     p.wait_for(lambda: set(counts().values()) == {0}, what="their end")
     for one in p.status()["listeners"]:
