@@ -349,12 +349,16 @@ class Sshd(harness.Process):
             harness.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name])
         if os.geteuid() == 0:
             os.makedirs("/run/sshd", mode=0o755, exist_ok=True)      # its privilege separation folder
-        self.port = harness.free_port()
         config = folder / "sshd_config"
-        config.write_text(SSHD_CONFIG.format(port=self.port, folder=folder))
-        super().__init__([shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin"), "-D", "-e", "-f", config], folder,
-                         "sshd")
-        self.wait_for(lambda: "Server listening" in self.log(), what="sshd")
+        for _ in range(10):         # it takes no port of its own choice, and others may take ours before it does
+            self.port = harness.free_port()
+            config.write_text(SSHD_CONFIG.format(port=self.port, folder=folder))
+            super().__init__([shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin"), "-D", "-e", "-f", config], folder,
+                             "sshd")
+            harness.wait_for(lambda: "Server listening" in self.log() or not self.running(), what="sshd")
+            if self.running():
+                return
+        self.fail("found no port")
 
     def client(self, *options):
         return ["ssh", "-F", "none", "-i", str(self.folder / "client_key"), "-o", "BatchMode=yes", "-o",

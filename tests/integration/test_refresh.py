@@ -104,7 +104,7 @@ class Between:
 
     def __init__(self, port):
         self.port, self.silent, self.held = port, False, []
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", 0), reuse_port=True)
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         threading.Thread(target=self.run, daemon=True).start()
 
@@ -134,6 +134,19 @@ class Between:
             b.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+
+    def leave(self):
+        """Nobody listens there any more, and nobody else can; returns what lets it come back."""
+        kept = socket.socket()
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        kept.bind(self.listener.getsockname())
+        self.end()
+
+        def come_back():
+            kept.listen(128)
+            self.listener = kept
+            threading.Thread(target=self.run, daemon=True).start()
+        return come_back
 
     def end(self):
         self.listener.shutdown(socket.SHUT_RDWR)
@@ -178,7 +191,6 @@ def test_instance_metadata_that_is_gone_for_a_while(localaws, awsocks, web, role
     aws = localaws("--fault", "expire-credentials=5", *RESOLVE)
     port = int(aws.endpoint.rsplit(":", 1)[1])
     between = Between(port)
-    at = between.listener.getsockname()
     env = {**environment(aws, "instance", role), "AWS_EC2_METADATA_SERVICE_ENDPOINT": between.url}
     proxy = awsocks("--route-default", "proxy", "--instance-id", INSTANCE, env=env)
     with client.socks5(proxy.listener, HOSTS[0], web.port):
@@ -186,12 +198,7 @@ def test_instance_metadata_that_is_gone_for_a_while(localaws, awsocks, web, role
             between.silent = True
             waits_for_the_source(proxy, web, lambda: setattr(between, "silent", False), "instance metadata")
         else:
-            between.end()
-
-            def again():
-                between.listener = socket.create_server(at)
-                threading.Thread(target=between.run, daemon=True).start()
-            waits_for_the_source(proxy, web, again, "instance metadata")
+            waits_for_the_source(proxy, web, between.leave(), "instance metadata")
     between.end()
 
 
