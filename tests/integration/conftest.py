@@ -13,6 +13,7 @@ they started is stopped afterwards, and must then have ended cleanly.
 import collections
 import contextlib
 import getpass
+import itertools
 import json
 import os
 import shutil
@@ -43,7 +44,8 @@ def pytest_collection_modifyitems(items):
     # The longest begin first, each in a process of its own (xdist begins with two tests for each).
     soaks = [item for item in items if "test_soak[" in item.nodeid]
     others = [item for item in items if item not in soaks]
-    items[:] = [item for pair in zip(soaks, others) for item in pair] + others[len(soaks):]
+    pairs = itertools.zip_longest(soaks, others[:len(soaks)])
+    items[:] = [item for pair in pairs for item in pair if item] + others[len(soaks):]
 
 
 @pytest.fixture
