@@ -158,6 +158,7 @@ static void dialed(void *arg, int fd, const struct addr *to, const struct err *w
 static void dial(void **state)
 {
 	static const char *const hosts[] = { "127.0.0.1", "localhost" };
+	const struct net_dial_opts opts = { .limit_ms = TEST_LIMIT_MS };
 	struct fix f = { .l = NULL };
 	struct err e = { 0 };
 	uint16_t port;
@@ -170,7 +171,7 @@ static void dial(void **state)
 	for (i = 0; i < 2; i++)
 		while (mem_fail_next()) {
 			f.calls = 0;
-			if (net_dial(f.l, hosts[i], port, NULL, dialed, &f, &e)) {
+			if (net_dial(f.l, hosts[i], port, &opts, dialed, &f, &e)) {
 				loop_run(f.l);
 				assert_int_equal(f.calls, 1);
 			} else {

@@ -6,9 +6,10 @@
 
 #include "net/loop.h"
 #include "proxy/auth.h"
+#include "tests/support/limit.h"
 #include "tests/support/mem_fail.h"
 
-enum { GUARD_MS = 60000, ASKS = 4 };
+enum { ASKS = 4 };
 
 /* Hashes that cost nothing (ln=1): of "right". */
 #define HASH \
@@ -102,7 +103,7 @@ static void every_allocation_fails_once(void **state)
 
 	(void)state;
 	assert_int_equal(loop_new(&loop, &e), 0);
-	timer_arm(loop, &guard, GUARD_MS, too_late, NULL);
+	timer_arm(loop, &guard, TEST_LIMIT_MS, too_late, NULL);
 	before = mem_held;
 	mem_secret = "guess";
 	while (mem_fail_next()) {

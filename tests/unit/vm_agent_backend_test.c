@@ -160,7 +160,7 @@ static void begin(struct fix *f, const char *program, unsigned boot_ms)
 						  .dir = f->dir },
 					.boot_ms = boot_ms,
 					.pause_ms = 50 };
-	struct vm_backend_opts b = { .loop = f->l, .limit_ms = 15000 };
+	struct vm_backend_opts b = { .loop = f->l, .limit_ms = TEST_LIMIT_MS / 2 };
 	struct err e;
 
 	f->m = machine_new(&o, &e);

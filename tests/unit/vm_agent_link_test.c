@@ -406,7 +406,7 @@ static void an_agent_that_hangs(void **state)
 {
 	struct fix *f = *state;
 
-	begin_agent(f, 1000);
+	begin_agent(f, 3000); /* while it is well it may stall for less */
 	flow_open(f, SOURCE, false);
 	flow_open(f, SINK, false);
 	f->flows[1].stalled = true; /* it writes as long as it may */
@@ -544,7 +544,7 @@ static void a_guest_that_floods_and_does_not_listen(void **state)
 {
 	struct fix *f = *state;
 
-	begin(f, 200, be_flood);
+	begin(f, 1500, be_flood); /* it stalls for less: silent it never is */
 	run_until(f, lost);
 	assert_int_equal(f->lost_why.code, ERR_TIMEOUT);
 	assert_non_null(strstr(f->lost_why.msg, "ping"));

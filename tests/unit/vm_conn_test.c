@@ -275,7 +275,7 @@ static void a_guest_without_address(void **state)
 {
 	struct fix *f = *state;
 
-	f->opts.network_ms = 50;
+	f->opts.network_ms = 1500; /* its words come within it */
 	begin(f);
 	guest_network(&f->g, false);
 	assert_non_null(go_to(f, (struct dest){ .host = "two.test", .port = 1 }, 20000, NULL));
@@ -318,6 +318,9 @@ static void a_guest_that_hangs(void **state)
 	assert_int_equal(f->stream_why.code, ERR_TIMEOUT);
 }
 
+/* A machine that stalls makes a guest on the same loop silent. */
+enum { SILENT_MS = 1500 };
+
 static bool two_limits_later(struct fix *f)
 {
 	static uint64_t since;
@@ -325,7 +328,7 @@ static bool two_limits_later(struct fix *f)
 	if (f->rested)
 		since = loop_now_ms(f->l);
 	f->rested = false;
-	return loop_now_ms(f->l) - since > 400;
+	return loop_now_ms(f->l) - since > 2 * SILENT_MS;
 }
 
 static void pings_keep_a_quiet_link(void **state)
@@ -333,7 +336,7 @@ static void pings_keep_a_quiet_link(void **state)
 	struct fix *f = *state;
 
 	f->opts.ping_ms = 20;
-	f->opts.silent_ms = 200; /* twice that passes */
+	f->opts.silent_ms = SILENT_MS; /* twice that passes */
 	begin_up(f);
 	f->rested = true;
 	run_until(f, two_limits_later);
