@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs each fuzz target for SECS seconds on its corpus, all cores at once.
-# What it finds goes to build-fuzz/found/NAME, never into the tree.
+# What it finds goes to build-fuzz/found/NAME, never into the tree. FUZZ_SEED=N: not by chance, but by that number.
 # Usage: run-fuzz.sh SECS PROGRAM...
 secs=$1
 shift
@@ -13,8 +13,10 @@ run_one() {
 	corpus=tests/corpus/$name
 	mkdir -p "$work"
 	[ -d "$corpus" ] || corpus=
-	if timeout -k 5 $((secs + 60)) "$1" -max_total_time="$secs" -timeout=10 -rss_limit_mb=2048 \
-		-artifact_prefix="$work/" "$work" $corpus >"$work.log" 2>&1; then
+	# The limits are for what hangs: of an input's time, of which a machine that stalls takes much, and of
+	# the program's, whose corpus comes before its SECS.
+	if timeout -k 5 $((secs + 600)) "$1" -max_total_time="$secs" -timeout=120 -rss_limit_mb=2048 \
+		${FUZZ_SEED:+-seed="$FUZZ_SEED"} -artifact_prefix="$work/" "$work" $corpus >"$work.log" 2>&1; then
 		echo "$name: 1 passed, 0 failed" >"$work.totals"
 	else
 		echo "$name: 0 passed, 1 failed" >"$work.totals"

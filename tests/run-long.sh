@@ -13,6 +13,6 @@ phase build "$make" -s all test-tools WERROR=1
 sh tests/setup-kernel.sh
 # Side by side: the soak alone takes ten minutes, of which most is left over.
 phase valgrind env LIMIT_S=1800 WRAP="$valgrind" "$make" -s test-unit WERROR=1 &
-phase integration env LIMIT_S=2700 sh tests/run-integration.sh build -m long
+phase integration env LIMIT_S=5400 sh tests/run-integration.sh build -m long
 wait
 finish

@@ -8,6 +8,7 @@
 # stamp under build/ named by the digest of the list remembers that.
 set -eu
 cd "$(dirname "$0")/.."
+. tests/again.sh
 group=${1:-test}
 list=tests/packages.txt
 brewed="pkg-config libuv curl openssl@3 libwebsockets cjson libyaml expat libidn2"
@@ -78,9 +79,13 @@ as_root() {
 	fi
 }
 
-apt() {
+apt_get() {
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o Dpkg::Use-Pty=0 \
-		-o DPkg::Lock::Timeout=120 "$@" >>"$log" 2>&1 || {
+		-o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 "$@" >>"$log" 2>&1
+}
+
+apt() {
+	again apt_get "$@" || {
 		tail -n 20 "$log" >&2
 		say "apt-get $1 failed; the whole of it is in $log"
 		exit 69
@@ -125,7 +130,7 @@ setup_debian() {
 # A list that is older than the archive names files that are gone.
 install_all() {
 	[ $# -gt 0 ] || return 0
-	if ! (apt install --no-install-recommends "$@") 2>/dev/null; then
+	if ! (apt_get install --no-install-recommends "$@"); then
 		apt update
 		apt install --no-install-recommends "$@"
 	fi
