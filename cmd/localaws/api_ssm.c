@@ -1,9 +1,9 @@
 /*
- * SSM: sessions, and which instances are online (AWS JSON 1.1, AmazonSSM.*).
+ * SSM: sessions (AWS JSON 1.1, AmazonSSM.*).
  * What is checked, and in which order: the input's shape, the document, its
  * parameters, and only then whether the target is there.
  */
-#include "cmd/localaws/api.h"
+#include "cmd/localaws/api_ssm.h"
 
 #include <string.h>
 
@@ -17,54 +17,7 @@
 #include "cmd/localaws/session.h"
 #include "cmd/localaws/world.h"
 
-#define TOKEN "localaws-page-"
-enum { TARGET_MAX = 400, REASON_MAX = 256, PAGE_MIN = 5, PAGE_MAX = 50, PAGE_DEFAULT = 10 };
-
-static const cJSON *member(const struct api_call *c, const char *name)
-{
-	return cJSON_GetObjectItemCaseSensitive(c->input, name);
-}
-
-static void invalid(struct api_call *c, const char *field, const char *value, const char *rule)
-{
-	api_error(c, 400, "ValidationException",
-		  "1 validation error detected: Value %s%.80s%s at '%s' failed to satisfy "
-		  "constraint: %s",
-		  value ? "'" : "", value ? value : "null", value ? "'" : "", field, rule);
-}
-
-/* What AWS counts: characters, not the bytes that they take in UTF-8. */
-static size_t characters(const char *text)
-{
-	size_t n = 0;
-
-	for (; *text; text++)
-		n += ((unsigned char)*text & 0xc0) != 0x80;
-	return n;
-}
-
-/* A text of 1..max characters. NULL: the error is written. */
-static const char *text_member(struct api_call *c, const char *name, const char *field, size_t max)
-{
-	const cJSON *m = member(c, name);
-	char rule[80];
-
-	if (!m || cJSON_IsNull(m)) {
-		invalid(c, field, NULL, "Member must not be null");
-		return NULL;
-	}
-	if (!cJSON_IsString(m)) {
-		api_error(c, 400, "SerializationException",
-			  "class java.lang.String can not be converted from what '%s' holds", name);
-		return NULL;
-	}
-	if (*m->valuestring && characters(m->valuestring) <= max)
-		return m->valuestring;
-	(void)str_fmt(rule, sizeof(rule), "Member must have length between 1 and %zu, inclusive",
-		      max);
-	invalid(c, field, m->valuestring, rule);
-	return NULL;
-}
+enum { TARGET_MAX = 400, REASON_MAX = 256 };
 
 /* --- StartSession --- */
 
@@ -112,7 +65,7 @@ static bool value_ok(const struct doc_param *p, const char *value)
 	if (p->port)
 		return strlen(value) <= 5 && *value != '+' && (*value != '0' || !value[1]) &&
 		       str_number(value, low, 65535, &n, NULL) == 0;
-	return characters(value) >= 3 && strlen(value) < SESSION_HOST &&
+	return ssm_characters(value) >= 3 && strlen(value) < SESSION_HOST &&
 	       !strpbrk(value, ",$^&()!;'\"<>`{}[]|#=");
 }
 
@@ -166,6 +119,7 @@ static void take_parameter(const struct document *d, const cJSON *given, const c
 static void take_parameters(const struct document *d, const cJSON *given, struct session_params *p)
 {
 	p->kind = d->kind;
+	p->document = d->name;
 	(void)str_fmt(p->host, sizeof(p->host), "localhost");
 	take_parameter(d, given, "host", p->host, sizeof(p->host));
 	take_parameter(d, given, "portNumber", p->port, sizeof(p->port));
@@ -175,16 +129,16 @@ static void take_parameters(const struct document *d, const cJSON *given, struct
 /* NULL: the error is written. */
 static const struct document *read_document(struct api_call *c)
 {
-	const cJSON *m = member(c, "DocumentName");
+	const cJSON *m = ssm_member(c, "DocumentName");
 	const char *name = cJSON_IsString(m) ? m->valuestring : "SSM-SessionManagerRunShell";
 	const struct document *d = find_document(name);
 	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 				"_-.:/");
 
 	if (name[n] || n < 3 || n > 128) {
-		invalid(c, "documentName", name,
-			"Member must satisfy regular expression pattern: "
-			"^[a-zA-Z0-9_\\-.:/]{3,128}$");
+		ssm_invalid(c, "documentName", name,
+			    "Member must satisfy regular expression pattern: "
+			    "^[a-zA-Z0-9_\\-.:/]{3,128}$");
 		return NULL;
 	}
 	if (!d || (d->kind == SESSION_REMOTE_HOST &&
@@ -192,7 +146,7 @@ static const struct document *read_document(struct api_call *c)
 		api_error(c, 400, "InvalidDocument", "Document with name %s does not exist.", name);
 		return NULL;
 	}
-	return check_parameters(c, d, member(c, "Parameters")) ? d : NULL;
+	return check_parameters(c, d, ssm_member(c, "Parameters")) ? d : NULL;
 }
 
 static bool is_early(const struct world *w)
@@ -245,8 +199,9 @@ static void reply_session(struct api_call *c, const struct session *s)
 
 static void start_session(struct api_call *c)
 {
-	const char *target = text_member(c, "Target", "target", TARGET_MAX), *owner;
-	const cJSON *reason = member(c, "Reason");
+	const char *target = ssm_text_member(c, "Target", "target", TARGET_MAX), *owner;
+	const cJSON *why = ssm_member(c, "Reason");
+	const char *reason = "";
 	struct session_params params = { 0 };
 	const struct document *d;
 	struct session *s;
@@ -254,14 +209,18 @@ static void start_session(struct api_call *c)
 
 	if (!target)
 		return;
-	if (reason && !cJSON_IsNull(reason) && !text_member(c, "Reason", "reason", REASON_MAX))
+	if (why && !cJSON_IsNull(why))
+		reason = ssm_text_member(c, "Reason", "reason", REASON_MAX);
+	if (!reason)
 		return;
 	d = read_document(c);
 	if (!d || refused(c, d, target))
 		return;
-	take_parameters(d, member(c, "Parameters"), &params);
+	take_parameters(d, ssm_member(c, "Parameters"), &params);
 	(void)str_fmt(params.target, sizeof(params.target), "%s", target);
 	(void)str_fmt(params.account, sizeof(params.account), "%s", c->caller->account);
+	(void)str_fmt(params.owner, sizeof(params.owner), "%s", c->caller->arn);
+	(void)str_fmt(params.reason, sizeof(params.reason), "%s", reason);
 	owner = strrchr(c->caller->arn, '/');
 	s = session_start(c->w, &params, owner ? owner + 1 : "demo", &e);
 	if (s)
@@ -282,7 +241,7 @@ static struct session *own_session(const struct api_call *c, const char *id)
 
 static void resume_session(struct api_call *c)
 {
-	const char *id = text_member(c, "SessionId", "sessionId", SESSION_ID - 1);
+	const char *id = ssm_text_member(c, "SessionId", "sessionId", SESSION_ID - 1);
 	struct session *s = id ? own_session(c, id) : NULL;
 	cJSON *root;
 
@@ -305,7 +264,7 @@ static void resume_session(struct api_call *c)
 
 static void terminate_session(struct api_call *c)
 {
-	const char *id = text_member(c, "SessionId", "sessionId", SESSION_ID - 1);
+	const char *id = ssm_text_member(c, "SessionId", "sessionId", SESSION_ID - 1);
 	struct session *s = id ? own_session(c, id) : NULL;
 	cJSON *root;
 
@@ -322,24 +281,13 @@ static void terminate_session(struct api_call *c)
 	api_json(c, root);
 }
 
-static bool denied(struct api_call *c, const char *op)
-{
-	if (!fault_take(&c->w->faults, FAULT_DENY_STATUS))
-		return false;
-	api_error(c, 400, "AccessDeniedException",
-		  "User: %s is not authorized to perform: ssm:%s on resource: * because no "
-		  "identity-based policy allows the ssm:%s action",
-		  c->caller->arn, op, op);
-	return true;
-}
-
 static void get_connection_status(struct api_call *c)
 {
-	const char *target = text_member(c, "Target", "target", TARGET_MAX);
+	const char *target = ssm_text_member(c, "Target", "target", TARGET_MAX);
 	const struct instance *in;
 	cJSON *root;
 
-	if (!target || denied(c, "GetConnectionStatus"))
+	if (!target || ssm_denied(c, "GetConnectionStatus"))
 		return;
 	in = api_instance(c, target);
 	root = cJSON_CreateObject();
@@ -350,163 +298,12 @@ static void get_connection_status(struct api_call *c)
 	api_json(c, root);
 }
 
-/* --- DescribeInstanceInformation --- */
-
-static const char *ping_status(const struct api_call *c, const struct instance *in)
-{
-	return instance_is_connected(in, world_now_ms(c->w)) ? "Online" : "ConnectionLost";
-}
-
-static const char *info_field(const struct api_call *c, const struct instance *in, const char *key)
-{
-	const struct {
-		const char *key, *value;
-	} fields[] = {
-		{ "InstanceIds", in->id },
-		{ "PingStatus", ping_status(c, in) },
-		{ "PlatformTypes", "Linux" },
-		{ "AgentVersion", c->w->opts->agent_version },
-		{ "ResourceType", "EC2Instance" },
-		{ "tag:Name", in->name },
-		{ "tag-key", "Name" },
-		{ "AssociationStatus", "Success" },
-		{ "ActivationIds", "" },
-		{ "IamRole", "" },
-		{ "SourceIds", "" },
-		{ "SourceTypes", "AWS::EC2::Instance" },
-	};
-
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-		if (strcmp(key, fields[i].key) == 0)
-			return fields[i].value;
-	return str_starts(key, "tag:") ? instance_tag(in, key + 4) : NULL;
-}
-
-static bool info_selected(const struct api_call *c, const struct instance *in, const cJSON *filters)
-{
-	const cJSON *filter, *value;
-
-	if (in->state == INSTANCE_TERMINATED)
-		return false;
-	cJSON_ArrayForEach(filter, filters)
-	{
-		const cJSON *key = cJSON_GetObjectItem(filter, "Key");
-		const cJSON *values = cJSON_GetObjectItem(filter, "Values");
-		const char *have = info_field(c, in, key->valuestring);
-		bool any = false;
-
-		cJSON_ArrayForEach(value, values) any =
-			any || (cJSON_IsString(value) && strcmp(have, value->valuestring) == 0);
-		if (!any)
-			return false;
-	}
-	return true;
-}
-
-static bool info_check(struct api_call *c, const cJSON *filters)
-{
-	const cJSON *filter, *value;
-
-	cJSON_ArrayForEach(filter, filters)
-	{
-		const cJSON *key = cJSON_GetObjectItem(filter, "Key");
-		const cJSON *values = cJSON_GetObjectItem(filter, "Values");
-
-		if (!cJSON_IsString(key) || !cJSON_IsArray(values) || !values->child) {
-			invalid(c, "filters", NULL, "Member must not be null");
-			return false;
-		}
-		if (!info_field(c, &c->w->instances.at[0], key->valuestring)) {
-			api_error(c, 400, "InvalidFilterKey", "%.60s is not a filter key",
-				  key->valuestring);
-			return false;
-		}
-		if (strcmp(key->valuestring, "InstanceIds") != 0)
-			continue;
-		cJSON_ArrayForEach(value, values) if (!cJSON_IsString(value) ||
-						      (!str_starts(value->valuestring, "i-") &&
-						       !str_starts(value->valuestring, "mi-")))
-		{
-			api_error(c, 400, "InvalidInstanceId", "The instance ID is not valid");
-			return false;
-		}
-	}
-	return true;
-}
-
-static cJSON *info_entry(const struct api_call *c, const struct instance *in)
-{
-	cJSON *entry = cJSON_CreateObject();
-
-	cJSON_AddStringToObject(entry, "InstanceId", in->id);
-	cJSON_AddStringToObject(entry, "PingStatus", ping_status(c, in));
-	cJSON_AddNumberToObject(entry, "LastPingDateTime", (double)world_wall_ms(c->w) / 1000.0);
-	cJSON_AddStringToObject(entry, "AgentVersion", c->w->opts->agent_version);
-	cJSON_AddBoolToObject(entry, "IsLatestVersion", true);
-	cJSON_AddStringToObject(entry, "PlatformType", "Linux");
-	cJSON_AddStringToObject(entry, "PlatformName", "Amazon Linux");
-	cJSON_AddStringToObject(entry, "PlatformVersion", "2023");
-	cJSON_AddStringToObject(entry, "ResourceType", "EC2Instance");
-	cJSON_AddStringToObject(entry, "IPAddress", in->ip);
-	cJSON_AddStringToObject(entry, "ComputerName", in->name[0] ? in->name : in->id);
-	return entry;
-}
-
-static bool info_page(struct api_call *c, size_t *from, size_t *most)
-{
-	const cJSON *max = member(c, "MaxResults"), *token = member(c, "NextToken");
-	const struct options *o = c->w->opts;
-	uint64_t at = 0;
-
-	*most = PAGE_DEFAULT;
-	if (max && !cJSON_IsNull(max)) {
-		if (!cJSON_IsNumber(max) || max->valueint < PAGE_MIN || max->valueint > PAGE_MAX) {
-			invalid(c, "maxResults", NULL, "Member must be between 5 and 50");
-			return false;
-		}
-		*most = (size_t)max->valueint;
-	}
-	if (o->page_size && o->page_size < *most)
-		*most = o->page_size;
-	if (cJSON_IsString(token) && *token->valuestring &&
-	    (!str_starts(token->valuestring, TOKEN) ||
-	     str_number(token->valuestring + strlen(TOKEN), 0, INSTANCES_MAX, &at, NULL) != 0)) {
-		api_error(c, 400, "InvalidNextToken", "The specified token is not valid.");
-		return false;
-	}
-	*from = (size_t)at;
-	return true;
-}
-
-static void describe_instance_information(struct api_call *c)
-{
-	const struct instances *all = &c->w->instances;
-	const cJSON *filters = member(c, "Filters");
-	size_t i = 0, most = 0, written = 0;
-	char token[64] = "";
-	cJSON *root, *list;
-
-	if (denied(c, "DescribeInstanceInformation") || !info_check(c, filters) ||
-	    !info_page(c, &i, &most))
-		return;
-	root = cJSON_CreateObject();
-	list = cJSON_AddArrayToObject(root, "InstanceInformationList");
-	for (; i < all->count && written < most; i++)
-		if (api_sees(c, &all->at[i]) && info_selected(c, &all->at[i], filters)) {
-			cJSON_AddItemToArray(list, info_entry(c, &all->at[i]));
-			written++;
-		}
-	if (i < all->count)
-		(void)str_fmt(token, sizeof(token), TOKEN "%zu", i);
-	cJSON_AddStringToObject(root, "NextToken", token);
-	api_json(c, root);
-}
-
 const struct api_op api_ssm_ops[] = {
 	{ "StartSession", start_session },
 	{ "ResumeSession", resume_session },
 	{ "TerminateSession", terminate_session },
 	{ "GetConnectionStatus", get_connection_status },
-	{ "DescribeInstanceInformation", describe_instance_information },
+	{ "DescribeInstanceInformation", ssm_describe_instance_information },
+	{ "DescribeSessions", ssm_describe_sessions },
 	{ NULL, NULL },
 };

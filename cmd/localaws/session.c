@@ -16,13 +16,15 @@
 
 enum {
 	SESSIONS_MAX = 1000,  /* the agent's SessionWorkersLimit */
-	TOMBS_MAX = 1000,     /* ended sessions whose ids are remembered */
+	TOMBS_MAX = 1000,     /* ended sessions that are remembered */
 	WORKER_START_MS = 30, /* what it takes the agent to start a worker */
 };
 
 struct tomb {
 	struct list node;
 	char id[SESSION_ID];
+	struct session_params params;
+	int64_t began_ms, ended_ms;
 };
 struct sessions {
 	struct world *w;
@@ -46,13 +48,16 @@ struct sessions *sessions_new(struct world *w, struct err *e)
 	return t;
 }
 
-static void bury(struct sessions *t, const char *id)
+static void bury(struct sessions *t, const struct session *s)
 {
 	struct tomb *tomb = mem_alloc(sizeof(*tomb));
 
 	if (!tomb)
 		return;
-	(void)str_fmt(tomb->id, sizeof(tomb->id), "%s", id);
+	memcpy(tomb->id, s->id, sizeof(tomb->id));
+	tomb->params = s->params;
+	tomb->began_ms = s->began_ms;
+	tomb->ended_ms = world_wall_ms(t->w);
 	list_add_tail(&t->over, &tomb->node);
 	if (++t->over_count <= TOMBS_MAX)
 		return;
@@ -75,7 +80,7 @@ static void free_session(struct session *s)
 	list_del(&s->node);
 	t->live_count--;
 	s->w->stats.sessions_open--;
-	bury(t, s->id);
+	bury(t, s);
 	mem_wipe(s->token, sizeof(s->token));
 	mem_free(s);
 }
@@ -108,6 +113,33 @@ bool session_is_over(struct world *w, const char *id)
 		if (strcmp(CONTAINER_OF(it, struct tomb, node)->id, id) == 0)
 			return true;
 	return false;
+}
+
+static const char *status_of(const struct session *s)
+{
+	if (s->ended)
+		return "Terminating";
+	return s->leg ? "Connected" : s->was_open ? "Disconnected" : "Connecting";
+}
+
+void sessions_list(struct world *w, bool live, void (*each)(void *, const struct session_note *),
+		   void *arg)
+{
+	const struct list *all = live ? &w->sessions->live : &w->sessions->over;
+
+	for (struct list *it = all->prev; it != all; it = it->prev) {
+		const struct session *s = CONTAINER_OF(it, const struct session, node);
+		const struct tomb *t = CONTAINER_OF(it, const struct tomb, node);
+		struct session_note note;
+
+		if (live)
+			note = (struct session_note){ s->id, status_of(s), &s->params, s->began_ms,
+						      0 };
+		else
+			note = (struct session_note){ t->id, "Terminated", &t->params, t->began_ms,
+						      t->ended_ms };
+		each(arg, &note);
+	}
 }
 
 /* --- messages of the gateway's own --- */
@@ -383,6 +415,7 @@ struct session *session_start(struct world *w, const struct session_params *p, c
 	}
 	s->w = w;
 	s->params = *p;
+	s->began_ms = world_wall_ms(w);
 	make_id(s, owner);
 	make_query(s);
 	session_new_token(s);

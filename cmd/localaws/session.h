@@ -24,15 +24,30 @@ struct agent;
 struct leg;
 struct world;
 
-enum { SESSION_ID = 97, SESSION_TOKEN = 128, SESSION_TARGET = 128, SESSION_HOST = 256 };
+enum {
+	SESSION_ID = 97,
+	SESSION_TOKEN = 128,
+	SESSION_TARGET = 128,
+	SESSION_HOST = 256,
+	SESSION_OWNER = 512,
+	SESSION_REASON = 4 * 256 + 1, /* 256 characters */
+};
 
 enum session_kind { SESSION_SSH = 0, SESSION_PORT, SESSION_REMOTE_HOST };
 struct session_params {
 	enum session_kind kind;
+	const char *document; /* its name; static */
 	char target[SESSION_TARGET];
 	char account[16]; /* whose it is */
 	char host[SESSION_HOST];
 	char port[8], local_port[8];
+	char owner[SESSION_OWNER], reason[SESSION_REASON];
+};
+/* One session as it is told of; valid in the callback only. */
+struct session_note {
+	const char *id, *status;
+	const struct session_params *params;
+	int64_t began_ms, ended_ms; /* wall clock; 0: it lives */
 };
 
 struct session {
@@ -42,6 +57,7 @@ struct session {
 	bool token_good; /* not used yet */
 	uint64_t token_ms;
 	bool was_open, ended;
+	int64_t began_ms; /* wall clock */
 	struct session_params params;
 	struct leg *leg;
 	struct agent *agent;
@@ -61,7 +77,10 @@ struct session *session_start(struct world *, const struct session_params *, con
 			      struct err *);
 struct session *session_find(struct world *, const char *id);
 bool session_is_over(struct world *, const char *id); /* known, but ended */
-void session_new_token(struct session *);             /* ResumeSession */
+/* Those that live, or the last thousand that ended; the newest first. */
+void sessions_list(struct world *, bool live, void (*each)(void *, const struct session_note *),
+		   void *arg);
+void session_new_token(struct session *); /* ResumeSession */
 bool session_takes(const struct session *, const char *token);
 /* "ws://127.0.0.1:1/v1/data-channel/ID?role=publish_subscribe&cell-number=..."; the last
  * part has raw '+' and '/', as the service's has. */

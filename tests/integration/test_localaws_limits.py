@@ -145,3 +145,52 @@ def test_a_host_that_aws_refuses_is_no_failure_of_the_others(localaws, awsocks, 
         r = client.curl("--proxy", proxy.url("http"), f"http://{HOST}:{web.port}/bytes/10")
         assert len(r.stdout) == 10
     assert proxy.status()["backends"][0]["state"] == "active"
+
+
+# --- lists ---
+
+def test_sessions_are_listed(localaws, target):    # noqa: F811
+    aws = localaws("--resolve", f"{HOST}=127.0.0.1", "--instance", f"id={INSTANCE}", "--instance",    # noqa: F811
+                   "id=i-00000000000000002")
+    ssm = api_of(aws).client("ssm")
+
+    def ids(state="Active", **filters):
+        more = {"Filters": [{"key": k, "value": v} for k, v in filters.items()]} if filters else {}
+        return [s["SessionId"] for s in ssm.describe_sessions(State=state, **more)["Sessions"]]
+    chan = connect(aws, target().port)
+    chan.handshake()
+    aws.faults("slow-start=60000")      # nobody answers the agent of the next one, which ends it after 15 s
+    other = ssm.start_session(Target="i-00000000000000002", DocumentName=SSH, Reason="a reason")["SessionId"]
+    assert ids() == [other, chan.id] and ids("History") == []
+    new, old = ssm.describe_sessions(State="Active")["Sessions"]
+    assert (new["Target"], new["Status"], new["Reason"]) == ("i-00000000000000002", "Connecting", "a reason")
+    assert (old["Target"], old["Status"], old["DocumentName"]) == (INSTANCE, "Connected", REMOTE)
+    assert old["Owner"].startswith("arn:aws:") and old["StartDate"] <= new["StartDate"] and "EndDate" not in old
+    assert ids(Target=INSTANCE) == ids(Status="Connected") == ids(SessionId=chan.id) == [chan.id]
+    assert ids(Owner=old["Owner"], InvokedAfter="2020-01-01T00:00:00Z") == [other, chan.id]
+    assert ids(InvokedBefore="2020-01-01T00:00:00Z") == []
+    first = ssm.describe_sessions(State="Active", MaxResults=1)
+    second = ssm.describe_sessions(State="Active", MaxResults=1, NextToken=first["NextToken"])
+    assert [s["SessionId"] for page in (first, second) for s in page["Sessions"]] == [other, chan.id]
+    assert not second.get("NextToken")
+    chan.flag(TERMINATE)
+    chan.must(lambda: chan.closed)
+    (over,) = ssm.describe_sessions(State="History")["Sessions"]
+    assert over["SessionId"] == chan.id and over["Status"] == "Terminated" and over["EndDate"] >= over["StartDate"]
+    assert ids() == [other]
+    with pytest.raises(botocore.exceptions.ClientError) as caught:
+        ids(Colour="red")
+    assert code_of(caught) == "InvalidFilterKey"
+
+
+def test_the_older_filters_of_instances(localaws):
+    aws = localaws("--instance", f"id={INSTANCE}", "--instance", "id=i-00000000000000002,state=stopped")  # noqa: F811
+    ssm = api_of(aws).client("ssm")
+
+    def ids(**filters):
+        answer = ssm.describe_instance_information(
+            InstanceInformationFilterList=[{"key": k, "valueSet": [v]} for k, v in filters.items()])
+        return [i["InstanceId"] for i in answer["InstanceInformationList"]]
+    assert ids(InstanceIds=INSTANCE) == ids(PingStatus="Online") == [INSTANCE]
+    assert ids(PingStatus="ConnectionLost") == ["i-00000000000000002"]
+    assert ids(InstanceIds=INSTANCE, PingStatus="ConnectionLost") == []
