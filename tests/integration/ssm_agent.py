@@ -7,13 +7,16 @@ an echo; that of a session to port 7 is refused. An SSH session greets and is an
 import base64
 import contextlib
 import hashlib
+import hmac
 import json
 import random
+import re
 import select
 import socket
 import struct
 import threading
 import time
+import urllib.parse
 import uuid
 
 CLIENT_VERSION = (1, 2, 764, 0)     # at least
@@ -529,12 +532,30 @@ class Aws:
     def GetConnectionStatus(self, body):
         return {"Target": body["Target"], "Status": "connected"}
 
+    def signed(self, path, query, fields):
+        """Signature Version 4 by its description, the query as a form parser reads it."""
+        found = re.fullmatch(r"AWS4-HMAC-SHA256 Credential=AKIDUSER/((\d{8})/([a-z0-9-]+)/ssmmessages/aws4_request), *"
+                             r"SignedHeaders=([a-z0-9;-]+), *Signature=([0-9a-f]{64})", fields.get("authorization", ""))
+        if not found or not {"host", "x-amz-date"} <= set(found[4].split(";")):
+            return False
+        pairs = sorted((urllib.parse.quote(k, safe="-_.~"), urllib.parse.quote(v, safe="-_.~"))
+                       for k, v in urllib.parse.parse_qsl(query, keep_blank_values=True))
+        canonical = "\n".join(["GET", urllib.parse.quote(path, safe="/-_.~"), "&".join(f"{k}={v}" for k, v in pairs),
+                               *(f"{name}:{fields[name]}" for name in found[4].split(";")), "", found[4],
+                               hashlib.sha256(b"").hexdigest()])
+        key = b"AWS4secret"
+        for part in (found[2], found[3], "ssmmessages", "aws4_request"):
+            key = hmac.digest(key, part.encode(), "sha256")
+        text = "\n".join(["AWS4-HMAC-SHA256", fields["x-amz-date"], found[1],
+                          hashlib.sha256(canonical.encode()).hexdigest()])
+        return hmac.digest(key, text.encode(), "sha256").hex() == found[5] and fields["x-amz-date"][:8] == found[2]
+
     def upgrade(self, conn, line, fields, rest):
         method, target, version = line.split()
         path, _, query = target.partition("?")
         self.heads.append((target, fields))
         self.must(method == "GET" and version == "HTTP/1.1" and query == self.query, f"StreamUrl verbatim: {target}")
-        self.must("/ssmmessages/aws4_request" in fields.get("authorization", ""), "the upgrade is signed")
+        self.must(self.signed(path, query, fields), "the upgrade is signed")
         self.must("sec-websocket-extensions" not in fields and "sec-websocket-protocol" not in fields, "a bare upgrade")
         key = fields["sec-websocket-key"].encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
         conn.sendall(b"HTTP/1.1 101 switching\r\nconnection: upgrade\r\nUPGRADE: WebSocket\r\nSec-WebSocket-Accept: " +
