@@ -17,6 +17,8 @@
 
 #define EC2_NS "http://ec2.amazonaws.com/doc/2016-11-15/"
 #define TOKEN  "localaws-page-"
+/* Its names are older than those of other regions. */
+#define FIRST_REGION "us-east-1"
 enum { PAGE_MAX = 1000, PAGE_MIN = 5, FILTERS_MAX = 50, VALUES_MAX = 200 };
 
 static void put(struct buf *b, const char *text)
@@ -30,12 +32,18 @@ static void put(struct buf *b, const char *text)
 static void private_dns(const struct instance *in, char out[static 64])
 {
 	char dashed[32];
+	size_t region;
 
 	(void)str_fmt(dashed, sizeof(dashed), "%.31s", in->ip);
 	for (char *p = dashed; *p; p++)
 		if (*p == '.')
 			*p = '-';
-	(void)str_fmt(out, 64, "ip-%s.%.20s.compute.internal", dashed, "eu-central-1");
+	region = strlen(in->zone) ? strlen(in->zone) - 1 : 0; /* "us-east-1a" */
+	if (region == strlen(FIRST_REGION) && strncmp(in->zone, FIRST_REGION, region) == 0)
+		(void)str_fmt(out, 64, "ip-%s.ec2.internal", dashed);
+	else
+		(void)str_fmt(out, 64, "ip-%s.%.*s.compute.internal", dashed, (int)region,
+			      in->zone);
 }
 
 /* '*' and '?' are wildcards, and '\\' takes that from them. */
@@ -77,6 +85,7 @@ static const char *field_of(const struct instance *in, const char *filter, char 
 		{ "ip-address", "" },
 		{ "dns-name", "" },
 		{ "network-interface.ipv6-addresses.ipv6-address", "" },
+		{ "tag-key", "" }, /* see tag_key_matches() */
 	};
 
 	private_dns(in, dns);
@@ -122,6 +131,15 @@ static bool filter_matches(const struct form *f, size_t i, const char *have)
 	return false;
 }
 
+static bool tag_key_matches(const struct form *f, size_t i, const struct instance *in)
+{
+	bool any = in->name[0] && filter_matches(f, i, "Name");
+
+	for (size_t t = 0; t < in->tag_count && !any; t++)
+		any = filter_matches(f, i, in->tag[t].key);
+	return any;
+}
+
 static bool selected(const struct form *f, const struct instance *in)
 {
 	const char *name, *id;
@@ -138,7 +156,8 @@ static bool selected(const struct form *f, const struct instance *in)
 	for (size_t i = 1; i <= FILTERS_MAX && (name = filter_at(f, i)); i++) {
 		const char *have = field_of(in, name, dns);
 
-		if (!have || !filter_matches(f, i, have))
+		if (strcmp(name, "tag-key") == 0 ? !tag_key_matches(f, i, in)
+						 : !have || !filter_matches(f, i, have))
 			return false;
 	}
 	return true;

@@ -40,7 +40,7 @@ def test_by_whatever_is_known_of_it(localaws, awsocks, web):
     aws = emulator(localaws, web, "--page-size", "1", *instance(OTHER, name="other"),
                    *instance(ID, name="one*", ip="10.9.8.7", asg="group", tag__Role="bastion", zone="us-east-1c"))
     for how in (["--name", "one*"], ["--asg", "group"], ["--address", "10.9.8.7"],
-                ["--address", "ip-10-9-8-7.eu-central-1.compute.internal"], ["--filter", "tag:Role=bas*"],
+                ["--address", "ip-10-9-8-7.ec2.internal"], ["--filter", "tag:Role=bas*"],
                 ["--filter", "tag:Role=bastion", "--filter", "availability-zone=us-east-1c", "--name", "one*"]):
         proxy = awsocks(*how, aws=aws, target=False)
         fetch(proxy)

@@ -51,7 +51,10 @@ def test_filters(ec2):
     assert found(ec2, tag__Name="web\\*") == [TWO]
     assert found(ec2, tag__Name="o?f") == [OFF]
     assert found(ec2, private_ip_address="10.1.2.3") == [ONE]
-    assert found(ec2, private_dns_name="ip-10-1-2-3.*") == [ONE]
+    assert found(ec2, private_dns_name="ip-10-1-2-3.ec2.internal") == [ONE]
+    assert found(ec2, tag_key="Role") == [ONE]
+    assert found(ec2, tag_key="aws:*") == found(ec2, **{"tag:aws:autoscaling:groupName": "group"})
+    assert found(ec2, tag_key="Colour") == []
     assert found(ec2, availability_zone="us-east-1b") == [TWO]
     assert found(ec2, instance_state_name="stopped") == [OFF]
     answer = ec2.describe_instances(Filters=[{"Name": "tag:aws:autoscaling:groupName", "Values": ["group"]}])
