@@ -164,8 +164,8 @@ def test_dig(awsocks, dns):
 
 
 def test_ten_thousand_datagrams_each_way(awsocks, echo):
-    """None is lost or doubled while the test itself sends no more than the sockets' buffers hold. Two may change places:
-    a sender that is moved to another processor overtakes itself there."""
+    """None is lost or doubled while the test itself sends no more than the sockets' buffers hold. Two may change
+    places: a sender that is moved to another processor overtakes itself there."""
     total, window = 10000, 32
     proxy = awsocks(*DIRECT)
     reply, tcp, near = associate(proxy.listener)

@@ -92,8 +92,8 @@ class TlsProxy(socketserver.ThreadingTCPServer):
 
 
 def relay(tls, far, seen_up=None, seen_down=None):
-    """Both ways until either has ended and what it said has been passed on. Non-blocking TLS, by one thread (two may not
-    use one connection): what waits is tried again. `seen_up`, `seen_down`: bytearrays that get a copy."""
+    """Both ways until either has ended and what it said has been passed on. Non-blocking TLS, by one thread (two may
+    not use one connection): what waits is tried again. `seen_up`, `seen_down`: bytearrays that get a copy."""
     up, down, over = b"", b"", None
     while not over or (up if over is tls else down):
         reading = [x for x, waits in ((tls, up), (far, down)) if x is not over and len(waits) < 1 << 20]

@@ -244,7 +244,7 @@ def files(proxy):
 
 
 def nothing_left(proxy):
-    """No file, and a moment later no process: those that awsocks did not wait for were told of its end by the kernel."""
+    """No file, and a moment later no process: those that awsocks did not wait for the kernel tells of its end."""
     assert files(proxy) == []
     harness.wait_for(lambda: not left_over(proxy), what="all of its processes to end")
 
