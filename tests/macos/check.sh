@@ -27,6 +27,10 @@ if [ ! -e "$stamp" ]; then
 	: >"$stamp"
 fi
 
+# Linked without zig's own runtime and UBSan's, which macOS has in its system library: to build both costs more than
+# all else here.
+no_runtime="-fno-sanitize=undefined -rtlib=none"
+
 # libwebsockets' headers are those of the system that it was built on.
 left_out="tests/unit/lws_peer_cli.c tests/unit/net_ws_lws_test.c"
 
@@ -37,7 +41,7 @@ check() {
 	log=$dir/$arch.log
 	rm -f "$dir/$arch"/*awsocks* # linked anew, also when a file has gone
 	MAKELEVEL='' MAKEFLAGS='' "$make" -k -s OS=Darwin WERROR=1 NOT_TESTS="$left_out" B="$dir/$arch" \
-		CC="$zig cc -target $arch-macos.13.0" AR="$zig ar" CFLAGS="-O0 -fno-sanitize=undefined" \
+		CC="$zig cc -target $arch-macos.13.0" AR="$zig ar" CFLAGS="-O0 -fno-sanitize=undefined" LDFLAGS="$no_runtime" \
 		PKG_CFLAGS="-isystem $dir/include -isystem $dir/include/cjson" \
 		PKG_LIBS="-L$dir/lib -luv -lcurl -lssl -lcrypto -lcjson -lyaml -lexpat -lidn2" \
 		"$@" >"$log" 2>&1
