@@ -10,7 +10,8 @@
  *   vfkit     Virtualization.framework; vsock; vmnet's NAT
  *   process   no VM: the agent as a child; for tests
  *
- * The guest's console is the program's standard output, what the VMM says its standard error.
+ * The guest's console is the program's standard output, or a file that is read as it grows (vfkit:
+ * vm/console_file.h); what the VMM says is its standard error.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,7 +38,8 @@ enum { VM_ARGS_MAX = 64, VM_ARG_TEXT = 8192 };
 struct vm_command {
 	const char *argv[VM_ARGS_MAX + 1]; /* NULL at the end; into text[] */
 	char text[VM_ARG_TEXT];
-	char listen[VM_PATH]; /* Unix socket to listen at before it starts; "": standard input */
+	char listen[VM_PATH];  /* Unix socket to listen at before it starts; "": standard input */
+	char console[VM_PATH]; /* file that it writes the guest's console to; "": standard output */
 	size_t count, used;
 	bool full; /* something did not fit */
 };

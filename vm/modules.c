@@ -230,5 +230,8 @@ int modules_add_for(struct modules *m, enum vm_transport transport, struct err *
 	if (modules_add(m, "virtio_pci", true, e) != 0 ||
 	    modules_add(m, links[transport], true, e) != 0)
 		return -1;
-	return modules_add(m, "virtio_net", true, e);
+	/* vfkit's console is one of virtio's, though its link is not. */
+	return modules_add(m, "virtio_console", false, e) != 0
+		       ? -1
+		       : modules_add(m, "virtio_net", true, e);
 }

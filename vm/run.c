@@ -11,6 +11,7 @@
 #include "net/child_env.h"
 #include "net/process.h"
 #include "net/tcp.h"
+#include "vm/console_file.h"
 
 extern char **environ; /* POSIX has it in no header */
 
@@ -20,6 +21,7 @@ struct vm_run {
 	void *arg;
 	struct process *process;
 	struct listen_socket *listening; /* of vfkit */
+	struct console_file *console;    /* the same */
 	struct loop_post hand_over;
 	int link; /* ours; -1: handed over, or it is listened for */
 	const char *name;
@@ -32,6 +34,7 @@ static void run_free(struct vm_run *r)
 		listen_close(r->listening);
 	if (r->link >= 0)
 		close(r->link);
+	console_file_close(r->console);
 	mem_free(r);
 }
 
@@ -61,6 +64,24 @@ static void on_words(void *arg, int which, const char *bytes, size_t n)
 	r->handler->said(r->arg, which == 1 ? VM_VOICE_CONSOLE : VM_VOICE_VMM, bytes, n);
 }
 
+static void on_console(void *arg, const char *bytes, size_t n)
+{
+	struct vm_run *r = arg;
+
+	r->handler->said(r->arg, VM_VOICE_CONSOLE, bytes, n);
+}
+
+static void on_flood(void *arg)
+{
+	struct vm_run *r = arg;
+
+	log_warn("vm", "the guest has filled its console (%d MiB): %s is killed",
+		 CONSOLE_FILE_MAX / (1024 * 1024), r->name);
+	process_kill(r->process);
+}
+
+static const struct console_file_handler console_handler = { on_console, on_flood };
+
 static void on_end(void *arg, const struct process_result *result)
 {
 	struct vm_run *r = arg;
@@ -68,6 +89,8 @@ static void on_end(void *arg, const struct process_result *result)
 	void *to = r->arg;
 	struct err why;
 
+	if (r->console)
+		console_file_read(r->console);
 	if (result->why)
 		why = *result->why;
 	else if (result->signal)
@@ -138,6 +161,10 @@ static int start(struct vm_run *r, const struct vm_command *c, char **env, struc
 		result = listen_for_link(r, c->listen, e);
 	else
 		result = make_link(r, &o.in_fd, e);
+	if (result == 0 && *c->console) {
+		r->console = console_file_open(r->loop, c->console, &console_handler, r, e);
+		result = r->console ? 0 : -1;
+	}
 	if (result == 0) {
 		r->process = process_start(r->loop, &o, on_end, r, e);
 		result = r->process ? 0 : -1;

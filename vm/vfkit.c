@@ -1,7 +1,7 @@
 /*
  * vfkit (Virtualization.framework). The guest's vsock connections come to a Unix socket that is
  * listened at here before it starts. Its own console is for terminals (with another standard input
- * it crashes), so that the guest's goes to a file.
+ * it crashes), so that the guest's goes to a file, which vm/run.c reads.
  */
 #include <string.h>
 
@@ -28,6 +28,14 @@ static int set_socket(struct vm_command *c, const char *dir, struct err *e)
 	return err_set(e, ERR_CONFIG,
 		       "vfkit: '%s/link.sock' is too long for a socket: at most %d bytes", dir,
 		       SUN_PATH - 1);
+}
+
+/* Shorter than the socket's path, whose length has been looked at. */
+static void add_console(struct vm_command *c, const char *dir)
+{
+	(void)str_fmt(c->console, sizeof(c->console), "%s/console", dir);
+	vm_command_add(c, "--device");
+	vm_command_add(c, "virtio-serial,logFilePath=%s", c->console);
 }
 
 static int vfkit_command(const struct vm_spec *s, struct vm_command *c, struct err *e)
@@ -57,10 +65,8 @@ static int vfkit_command(const struct vm_spec *s, struct vm_command *c, struct e
 	vm_command_add(c, "virtio-net,nat,mac=%s", mac);
 	vm_command_add(c, "--device");
 	vm_command_add(c, "virtio-rng");
-	if (s->console) {
-		vm_command_add(c, "--device");
-		vm_command_add(c, "virtio-serial,logFilePath=%s/console", s->dir);
-	}
+	if (s->console)
+		add_console(c, s->dir);
 	return vm_command_end(c, e);
 }
 

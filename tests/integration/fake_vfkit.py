@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """A stand-in for vfkit, for tests: its command line, its refusals, and a guest that really boots.
 
-What Virtualization.framework does there is done here by QEMU (arm64, TCG) with build/tools/vsockback as its vsock
-device: the guest connects to (CID 2, PORT), and the program that listens at socketURL gets that connection. It is
-as exact as vfkit where awsocks can notice: options are refused with vfkit's exit status, an arm64 kernel must be a raw
-Image, the port opens after the guest runs (so that its first connects fail), and there is no network but NAT by DHCP.
+What Virtualization.framework does there is done here by QEMU (TCG; arm64, or x86-64 as on an Intel Mac: QEMU's name
+tells) with build/tools/vsockback as its vsock device: the guest connects to (CID 2, PORT), and the program that
+listens at socketURL gets that connection. It is as exact as vfkit where awsocks can notice: options are refused with
+vfkit's exit status, an arm64 kernel must be a raw Image, the port opens after the guest runs (so that its first
+connects fail), and there is no network but NAT by DHCP.
 
 Settings of the stand-in itself come by environment (of the script that calls it, where awsocks is to): VSOCKBACK, QEMU,
 LATE (how many connects find the port closed), ARGV (a file for the words it was called with), GATE (a file that it
@@ -153,18 +154,30 @@ def device_words(devices):
     return made, vsock
 
 
+def is_x86(program):
+    return program.endswith("-x86_64")
+
+
+def machine_words(program):
+    if is_x86(program):
+        return ["-M", "q35,memory-backend=mem", "-accel", "tcg", "-cpu", "max,-erms,-fsrm"]
+    return ["-M", "virt,gic-version=3,memory-backend=mem", "-accel", "tcg", "-cpu", "cortex-a72"]
+
+
 def check_kernel(path):
+    """Of arm64."""
     with open(path, "rb") as file:
         head = file.read(2048)
     if head[0x38:0x3C] != b"ARMd":
         raise Refused(f"kernel must be uncompressed, {path} is a compressed file")
 
 
-def boot_words(one):
+def boot_words(one, x86):
     needed = [name for name in ("--kernel", "--initrd", "--kernel-cmdline") if name not in one]
     if "--bootloader" in one or needed:
         raise Refused(f"the stand-in boots by --kernel, --initrd and --kernel-cmdline: {needed} missing")
-    check_kernel(one["--kernel"])
+    if not x86:
+        check_kernel(one["--kernel"])
     return ["-kernel", one["--kernel"], "-initrd", one["--initrd"], "-append", one["--kernel-cmdline"]]
 
 
@@ -173,10 +186,10 @@ def qemu_words(program, one, devices, fd):
     memory = number(one.get("--memory", "512"), "memory")
     cpus = number(one.get("--cpus", "1"), "cpus")
     argv = [program, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-            "-M", "virt,gic-version=3,memory-backend=mem", "-accel", "tcg", "-cpu", "cortex-a72",
-            "-object", f"memory-backend-memfd,id=mem,size={memory}M,share=on", "-m", str(memory), "-smp", str(cpus),
-            "-chardev", f"socket,id=v,fd={fd}", "-device", "vhost-user-vsock-pci,chardev=v"]
-    return argv + made + boot_words(one), vsock
+            *machine_words(program), "-object", f"memory-backend-memfd,id=mem,size={memory}M,share=on",
+            "-m", str(memory), "-smp", str(cpus), "-chardev", f"socket,id=v,fd={fd}",
+            "-device", "vhost-user-vsock-pci,chardev=v"]
+    return argv + made + boot_words(one, is_x86(program)), vsock
 
 
 def die_with_us():

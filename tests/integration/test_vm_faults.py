@@ -178,6 +178,29 @@ def test_the_agent_dies_in_the_guest(world, mortal, how, says):
 
 
 @pytest.mark.nosan
+def test_the_console_of_vfkit(world):
+    """A file that nobody else would show; and a link by vsock that breaks."""
+    if vm_world.why_not("vfkit"):
+        pytest.skip(vm_world.why_not("vfkit"))
+    world.fate.forget()
+    proxy = world.awsocks(*VM_DIRECT, "--vm-agent", world.mortal(), driver="vfkit")
+    before = running(proxy)
+    with client.socks5(proxy.plain, NET, ECHO) as s:
+        s.sendall(b"x")
+        assert client.read_exactly(s, 1) == b"x"
+        assert proxy.ctl("vm", "console").stdout == b""
+        world.fate.order(b"c")
+        ends(s, 10)
+    gone(before["pid"])
+    harness.wait_for(lambda: b"Kernel panic - not syncing: Attempted to kill init"
+                     in proxy.ctl("vm", "console").stdout, what="the panic on the console")
+    works_again(proxy)
+    assert running(proxy)["restarts"] == before["restarts"] + 1
+    assert proxy.stop() == 0
+    assert files(proxy) == [] and not left_over(proxy)
+
+
+@pytest.mark.nosan
 @pytest.mark.long
 def test_the_agent_hangs_in_the_guest(world, mortal):
     """Its kernel lives, and so does the NAT: only that it says nothing tells."""

@@ -85,9 +85,9 @@ def why_not(driver):
         return "no namespaces here"
     if not agent():
         return "no build/awsocks-agent (make build-agent)"
-    if driver == "qemu" and not qemu():
+    if driver in ("qemu", "vfkit") and not qemu():
         return "no QEMU (make setup installs it)"
-    if driver == "qemu" and not kernel():
+    if driver in ("qemu", "vfkit") and not kernel():
         return "no kernel in build/kernel (make setup fetches it)"
     return ""
 
@@ -449,6 +449,13 @@ class World:
         os.chmod(path, 0o755)
         return path
 
+    def vfkit(self):
+        """A stand-in for it, in `nat`, whose guest is one of this machine's kind (fake_vfkit.py)."""
+        return self.wrapper(self.script(
+            f"vfkit-{os.uname().machine}",
+            f"#!/bin/sh\nQEMU={qemu()} VSOCKBACK={self.seen(os.path.join(harness.TREE, 'build/tools/vsockback'))} "
+            f"exec {PYTHON} -B {os.path.join(os.path.dirname(self.guest), 'fake_vfkit.py')} \"$@\"\n"))
+
     def garbage(self, kind, turn):
         """An agent that says what vm_guest.py has under that name; the next one is the real one."""
         return self.script(f"garbage-{kind}", f"#!/bin/sh\n[ -e {turn} ] && exec {self.wrapper(self.seen(agent()))} "
@@ -457,8 +464,11 @@ class World:
     def driver_options(self, driver, program=None):
         if driver == "process":
             return ["--vm-driver", "process", "--vm-agent", program or self.wrapper(self.seen(agent()))]
-        return ["--vm-driver", "qemu", "--vm-accel", "tcg", "--vm-program", program or self.wrapper(qemu()),
-                "--vm-kernel", self.seen(kernel()[0]), "--vm-agent", self.seen(agent())]
+        boots = ["--vm-kernel", self.seen(kernel()[0]), "--vm-agent", self.seen(agent())]
+        if driver == "vfkit":       # it is emulated, which vfkit is not
+            return ["--vm-driver", "vfkit", "--vm-program", program or self.vfkit(), "--vm-boot-timeout",
+                    f"{BOOT_S}s", *boots]
+        return ["--vm-driver", "qemu", "--vm-accel", "tcg", "--vm-program", program or self.wrapper(qemu()), *boots]
 
     def awsocks(self, *options, driver="qemu", aws=None, program=None, lazy=True, env=None):
         """awsocks at two Unix sockets, `plain` and `guarded`, and 127.0.0.1:0 (of `host`)."""

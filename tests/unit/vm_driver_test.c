@@ -115,6 +115,11 @@ static void vfkit_line(void **state)
 	assert_true(has_pair("--device", "virtio-vsock,port=5000,socketURL=/d/link.sock,listen"));
 	assert_true(has_pair("--device", "virtio-net,nat,mac=5a:94:ef:01:02:03"));
 	assert_true(has_pair("--kernel", "/k/vm,linuz"));
+	assert_false(mentions("hvc0") || mentions("logFilePath") || *c.console);
+	s.console = true;
+	make(&vm_driver_vfkit, &s);
+	assert_true(has_pair("--device", "virtio-serial,logFilePath=/d/console"));
+	assert_string_equal(c.console, "/d/console");
 	s.dir = "/with,comma";
 	assert_int_equal(vm_driver_vfkit.command(&s, &c, &e), -1);
 	assert_int_equal(e.code, ERR_CONFIG);

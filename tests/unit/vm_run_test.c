@@ -34,7 +34,9 @@ struct fix {
 	struct loop_timer limit;
 	struct loop_watch watch;
 	int link, links, ends;
-	int kill_at_link; /* at which */
+	size_t heard;
+	const char *stop_at; /* words */
+	int kill_at_link;    /* at which */
 	bool forget_at_link, close_at_link, stop_at_link;
 	char said[VM_VOICES][256];
 	char echo[64];
@@ -60,6 +62,16 @@ static int listening_command(const struct vm_spec *s, struct vm_command *c, stru
 	return vm_command_end(c, e);
 }
 static const struct vm_driver listening = { "listening", VM_VSOCK, false, listening_command };
+
+static int filing_command(const struct vm_spec *s, struct vm_command *c, struct err *e)
+{
+	(void)script_command(s, c, e);
+	snprintf(c->console, sizeof(c->console), "%s/console", s->dir);
+	vm_command_add(c, "sh");
+	vm_command_add(c, "%s", c->console);
+	return vm_command_end(c, e);
+}
+static const struct vm_driver filing = { "filing", VM_VIRTIO_SERIAL, false, filing_command };
 
 static int allow(void *arg, const struct spawn_request *q, struct err *e)
 {
@@ -164,6 +176,9 @@ static void on_said(void *arg, enum vm_voice voice, const char *bytes, size_t n)
 	size_t len = strlen(f->said[voice]);
 
 	snprintf(f->said[voice] + len, sizeof(f->said[voice]) - len, "%.*s", (int)n, bytes);
+	f->heard += n;
+	if (f->stop_at && strstr(f->said[voice], f->stop_at))
+		loop_stop(f->l);
 }
 
 static void on_ended(void *arg, const struct err *why)
@@ -280,6 +295,43 @@ static void no_such_program(void **state)
 	assert_non_null(strstr(f->said[VM_VOICE_VMM], "/nonexistent/qemu"));
 }
 
+/* ---- a console in a file ---- */
+
+/* $1 is the file. Whoever was here before has no part in it. */
+static void its_console_is_read_as_it_grows(void **state)
+{
+	struct fix *f = *state;
+	char path[64];
+	FILE *old;
+
+	snprintf(path, sizeof(path), "%s/console", f->dir);
+	old = fopen(path, "we");
+	assert_non_null(old);
+	assert_true(fputs("of another boot\n", old) >= 0);
+	fclose(old);
+	f->stop_at = "first\n";
+	start(f, &filing,
+	      "test \"$(stat -c %a $1)\" = 600 || exit 9; echo first >$1; read word; echo last "
+	      ">>$1");
+	assert_string_equal(f->said[VM_VOICE_CONSOLE], "first\n");
+	assert_int_equal(f->ends, 0);
+	close(f->link); /* which ends it */
+	f->link = -1;
+	loop_run(f->l);
+	assert_int_equal(f->ends, 1);
+	assert_string_equal(f->said[VM_VOICE_CONSOLE], "first\nlast\n");
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+static void a_console_has_an_end(void **state)
+{
+	struct fix *f = *state;
+
+	start(f, &filing, "head -c 20000000 /dev/zero >$1; exec sleep 600");
+	assert_string_equal(f->why.msg, "filing was ended by signal 9");
+	assert_int_equal(f->heard, 16 * 1024 * 1024);
+}
+
 /* ---- one that dials ---- */
 
 static void dial(void *arg)
@@ -345,7 +397,8 @@ int main(void)
 		BOTH(the_link_goes_both_ways), BOTH(it_can_be_killed),
 		BOTH(it_can_be_forgotten),     BOTH(three_descriptors),
 		BOTH(no_such_program),         BOTH(every_connection_is_a_link),
-		BOTH(path_is_too_long),
+		BOTH(path_is_too_long),        BOTH(its_console_is_read_as_it_grows),
+		BOTH(a_console_has_an_end),
 	};
 
 	return cmocka_run_group_tests(tests, warm_up, NULL);
