@@ -44,7 +44,7 @@ static struct service {
 	pthread_t thread;
 	char base[40], token_file[40];
 	char container[128], container_token[128], imds[128];
-	const char *env[4];
+	const char *env[5];
 } service;
 
 /* Up to the end of the body. false: the client has gone. */
@@ -122,6 +122,7 @@ static int start_service(void **state)
 	snprintf(service.imds, sizeof(service.imds), "AWS_EC2_METADATA_SERVICE_ENDPOINT=%s",
 		 service.base);
 	service.env[2] = service.imds;
+	service.env[3] = "AWS_METADATA_SERVICE_TIMEOUT=60"; /* instead of a second */
 	return pthread_create(&service.thread, NULL, run, NULL);
 }
 
