@@ -134,7 +134,8 @@ void ssm_stop_relook(struct ssm *);
 extern const struct fsm_owner ssm_steps;
 void ssm_use_bucket(struct ssm *, const struct creds *); /* that of their account */
 void ssm_stop_step(struct ssm *);
-bool ssm_may_not_ask(const char *aws_code); /* GetConnectionStatus is forbidden to us */
+/* GetConnectionStatus is forbidden to us, or unknown to an emulator. */
+bool ssm_may_not_ask(const char *aws_code);
 void ssm_tell_started(struct ssm *, const struct err *why);
 
 /* backend.c */

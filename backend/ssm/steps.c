@@ -97,7 +97,8 @@ static void enter_instance(void *arg, unsigned attempt)
 bool ssm_may_not_ask(const char *aws_code)
 {
 	return str_starts(aws_code, "AccessDenied") ||
-	       strcmp(aws_code, "UnauthorizedOperation") == 0;
+	       strcmp(aws_code, "UnauthorizedOperation") == 0 ||
+	       strcmp(aws_code, "UnknownOperationException") == 0;
 }
 
 static void on_status(void *arg, bool connected, const char *aws_code, const struct err *why)
