@@ -78,6 +78,8 @@ def test_the_terminate_flag_is_newer_than_some_agents(localaws, target, version,
     chan = connect(aws, 22, document=SSH)
     chan.handshake()
     chan.send(OUTPUT, b"x")
+    while not chan.wait(lambda: not chan.unacked, 0.5):     # refused without ack until it is dialled
+        chan.resend()
     chan.must(lambda: chan.output == b"x")
     m = chan.flag(TERMINATE)
     chan.must(lambda: m.seq in chan.acks)
