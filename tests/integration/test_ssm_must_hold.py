@@ -144,9 +144,12 @@ def test_short_connections_leave_nothing(localaws, awsocks, tmp_path, processes)
 
     own = len(proxy.descriptors())
     connections(10000)                  # memory that is kept for reuse is taken here
-    before = resident_kib(proxy.pid)
-    r = connections(40000)
-    after = resident_kib(proxy.pid)
-    print(f"\n{r['conn_s']:.0f} connections per second, p50 {r['p50_us'] / 1e3:.1f} ms, "
-          f"{r['proxy_cpu_us_per_conn']:.0f} us of processor each, {before} KiB before, {after} KiB after")
-    assert after - before < 512, "memory grew"       # 13 bytes a connection would show
+    kib = [resident_kib(proxy.pid)]
+    for _ in range(3):                  # and later, when more than ever wait at once; what is lost is lost each time
+        r = connections(40000)
+        kib.append(resident_kib(proxy.pid))
+        print(f"\n{r['conn_s']:.0f} connections per second, p50 {r['p50_us'] / 1e3:.1f} ms, "
+              f"{r['proxy_cpu_us_per_conn']:.0f} us of processor each, {kib[-2]} KiB before, {kib[-1]} KiB after")
+        if kib[-1] - kib[-2] < 512:     # 13 bytes a connection would show
+            return
+    pytest.fail(f"memory grew: {kib} KiB")

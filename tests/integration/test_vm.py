@@ -1,6 +1,7 @@
 """VM mode, whole: what leaves awsocks leaves by the VM's NAT, as vm_world.py has it, with QEMU (TCG) and with the
 agent as a process.
 """
+import contextlib
 import hashlib
 import os
 import socket
@@ -107,12 +108,15 @@ def test_nobody_has_any_right(place):
     assert place.code(SITE) == 0
     below = [pid for pid, line in vm_world.processes().items()
              if place.world.folder in line and ("awsocks" in line.split()[0] or "qemu" in line.split()[0])]
-    assert len(below) >= 2
     nobody = {str(vm_world.NOBODY)} if os.geteuid() == 0 else {str(os.getuid()), str(os.getgid())}
     emulator = {place.aws.pid, place.aws.door.pid}
+    judged = 0
     for pid in set(below) - emulator:
-        ids, capabilities = identity(pid)
-        assert ids == nobody and capabilities == {"0" * 16}, vm_world.processes()[pid]
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):     # one that has ended since
+            ids, capabilities = identity(pid)
+            assert ids == nobody and capabilities == {"0" * 16}, vm_world.processes().get(pid)
+            judged += 1
+    assert judged >= 2
 
 
 def test_half_close(place):

@@ -128,7 +128,7 @@ class Guest:
         self.host = vm_peer.Host(self.socket.accept()[0], NONCE)
 
     def status(self):
-        return self.vfkit.child.wait(harness.LIMIT_S)
+        return self.vfkit.child.wait(BOOT_S)
 
 
 def test_hello_network_and_bytes_both_ways(world, tmp_path, processes):
