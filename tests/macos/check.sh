@@ -41,7 +41,8 @@ check() {
 	log=$dir/$arch.log
 	rm -f "$dir/$arch"/*awsocks* # linked anew, also when a file has gone
 	MAKELEVEL='' MAKEFLAGS='' "$make" -k -s OS=Darwin WERROR=1 NOT_TESTS="$left_out" B="$dir/$arch" \
-		CC="$zig cc -target $arch-macos.13.0" AR="$zig ar" CFLAGS="-O0 -fno-sanitize=undefined" LDFLAGS="$no_runtime" \
+		CC="$zig cc -target $arch-macos.13.0" AR="$zig ar" CFLAGS="-O0 -fno-sanitize=undefined" \
+		LDFLAGS="$no_runtime" \
 		PKG_CFLAGS="-isystem $dir/include -isystem $dir/include/cjson" \
 		PKG_LIBS="-L$dir/lib -luv -lcurl -lssl -lcrypto -lcjson -lyaml -lexpat -lidn2" \
 		"$@" >"$log" 2>&1
