@@ -300,10 +300,10 @@ static void end_mux(struct rig *r)
 	ssh_mux_close(r->mux, &why);
 }
 
-static int setup(void **state)
+static int setup_with(void **state, unsigned linger_ms)
 {
 	struct rig *r = mem_alloc(sizeof(*r));
-	struct ssh_mux_opts o = { .window = WINDOW, .send_max = 8192, .linger_ms = 30 };
+	struct ssh_mux_opts o = { .window = WINDOW, .send_max = 8192, .linger_ms = linger_ms };
 	struct stream *link;
 	int fd[2];
 	struct err e;
@@ -317,6 +317,16 @@ static int setup(void **state)
 	r->mux = link ? ssh_mux_new(&o, link, &handler, r, &e) : NULL;
 	*state = r;
 	return r->mux ? 0 : -1;
+}
+
+static int setup(void **state)
+{
+	return setup_with(state, TEST_LIMIT_MS);
+}
+
+static int setup_short_limit(void **state)
+{
+	return setup_with(state, 30);
 }
 
 static int teardown(void **state)
@@ -793,7 +803,8 @@ int main(void)
 		T(a_dial_given_up_is_closed_when_answered),
 		T(dials_wait_for_the_master),
 		T(a_stalled_reader_holds_nobody_up),
-		T(the_last_bytes_have_a_limit),
+		cmocka_unit_test_setup_teardown(the_last_bytes_have_a_limit, setup_short_limit,
+						teardown),
 		T(signs_of_life_are_answered),
 		T(the_end_of_the_master),
 		cmocka_unit_test(strange_masters),
