@@ -228,7 +228,7 @@ def websocket(c, target, fields):
     elif path == "/ws/reset":
         c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     elif path == "/ws/deaf":  # never reads again, never says anything
-        threading.Event().wait(30)
+        threading.Event().wait(600)
     elif path == "/ws/ponger":  # pongs only
         while True:
             _, op, data = w.read()
@@ -240,7 +240,7 @@ def websocket(c, target, fields):
     elif path == "/ws/count":  # reads N messages once the file is there, answers with a digest of them
         n, size, go = query.split(",")
         n, size = int(n), int(size)
-        for _ in range(3000):
+        for _ in range(30000):
             if os.path.exists(go):
                 break
             time.sleep(.01)
