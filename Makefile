@@ -15,7 +15,7 @@
 #   make bench-vm       boot, throughput and memory of VM mode
 #   make clients-table  which client honours which proxy variable, into docs/CLIENTS.md
 #   make check-macos    compiles and links, on Linux, all that macOS builds
-#   make lint fuzz install clean
+#   make lint fuzz install clean; make lint-deep: clang's analyser at its full depth
 #
 # SAN=1       the same under AddressSanitizer and UBSan, in build-san/
 # SAN=thread  under ThreadSanitizer, in build-tsan/
@@ -80,8 +80,8 @@ SUPPORT := $(filter-out $(MEM_FAIL),$(patsubst %.c,$B/obj/%.o,$(wildcard tests/s
 # What pkg-config did not find stops the first compilation, with the cure.
 NEED    := $(if $(PKG_LIBS),,need-setup)
 
-.PHONY: all lib build-agent unit-build test-unit test-tools test test-long lint check-macos fuzz fuzz-build bench \
-	bench-ssm bench-flood bench-vm bench-workers bench-docs clients-table demo install clean setup need-setup man
+.PHONY: all lib build-agent unit-build test-unit test-tools test test-long lint lint-deep check-macos fuzz fuzz-build \
+	bench bench-ssm bench-flood bench-vm bench-workers bench-docs clients-table demo install clean setup need-setup man
 .SECONDARY:
 .DELETE_ON_ERROR:
 # The agent is a Linux program: elsewhere it needs a compiler for that, and is built when asked for.
@@ -245,6 +245,8 @@ fuzz: $(FUZZ)
 
 lint:
 	@sh tests/lint/lint.sh $(LANG_FLAGS) $(PKG_CFLAGS)
+lint-deep:
+	@/usr/bin/env python3 -B tests/lint/analyse.py tidy-deep $(LANG_FLAGS) $(PKG_CFLAGS)
 check-macos:
 	@sh tests/macos/check.sh $(MAKE)
 
