@@ -60,6 +60,7 @@ class Process:
             self.child = subprocess.Popen(self.argv, stdin=stdin, stdout=log, stderr=log, env=env,
                                           cwd=cwd, start_new_session=True)
         self.pid = self.child.pid
+        self.group = True           # its group is not ended yet; later the number may be another's
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as f:
@@ -87,7 +88,8 @@ class Process:
 
     def signal(self, signum):
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signum)
+            if self.group:
+                os.killpg(self.pid, signum)
 
     def stop(self, limit_s=LIMIT_S):
         """Asks it to end, and its exit status; kills it (and reports that) after the limit."""
@@ -100,13 +102,14 @@ class Process:
             self.kill()
             self.fail(f"did not end within {limit_s} s of SIGTERM")
         finally:
-            self.signal(signal.SIGKILL)        # children that it left behind
+            self.kill()         # children that it left behind
         return None
 
     def kill(self):
         self.signal(signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.child.wait(5)
+        self.group = self.running()
 
     def cpu_s(self):
         """Processor time of the whole process so far, to the nanosecond (Linux)."""
