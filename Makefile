@@ -81,7 +81,8 @@ SUPPORT := $(filter-out $(MEM_FAIL),$(patsubst %.c,$B/obj/%.o,$(wildcard tests/s
 NEED    := $(if $(PKG_LIBS),,need-setup)
 
 .PHONY: all lib build-agent unit-build test-unit test-tools test test-long lint lint-deep check-macos fuzz fuzz-build \
-	bench bench-ssm bench-flood bench-vm bench-workers bench-docs clients-table demo install clean setup need-setup man
+	bench bench-ssm bench-flood bench-vm bench-workers bench-docs clients-table demo install \
+	clean setup need-setup man
 .SECONDARY:
 .DELETE_ON_ERROR:
 # The agent is a Linux program: elsewhere it needs a compiler for that, and is built when asked for.
