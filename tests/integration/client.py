@@ -34,13 +34,13 @@ class Refused(Exception):
 
 
 def read_exactly(s, n):
-    out = b""
+    out = bytearray()                   # bytes would be copied whole with each piece
     while len(out) < n:
-        piece = s.recv(n - len(out))
+        piece = s.recv(min(n - len(out), 1 << 20))
         if not piece:
             raise ConnectionError(f"closed after {len(out)} of {n} bytes")
         out += piece
-    return out
+    return bytes(out)
 
 
 def read_to_end(s):

@@ -129,8 +129,11 @@ def test_a_websocket_that_is_refused(localaws, awsocks, web):
     proxy = awsocks("--route-default", "proxy", "--no-sign-data-channel", aws=aws)
     r = client.curl("--proxy", proxy.url(), f"http://{HOST}:{web.port}/bytes/1", check=False)
     assert r.returncode != 0
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the session's end")
-    assert aws.stats()["sessions"] == aws.stats()["TerminateSession"] >= 1
+
+    def all_told():
+        stats = aws.stats()
+        return stats["sessions_open"] == 0 and stats["sessions"] == stats["TerminateSession"] >= 1
+    harness.wait_for(all_told, what="the session's end")
 
 
 @pytest.mark.parametrize("fault", ["ask-kms", "ask-unknown"])
