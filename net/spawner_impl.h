@@ -20,6 +20,7 @@ struct spawn_head {
 
 enum spawn_reply { SPAWN_REPLY_STARTED = 1, SPAWN_REPLY_ENDED, SPAWN_REPLY_FAILED, SPAWN_REPLY_NO };
 enum { SPAWN_TEXT = 320 };
+enum { SPAWN_END_MS = 2000 /* so long spawner_free() waits for the end of the process */ };
 struct spawn_answer {
 	uint32_t reply, id;
 	int32_t value;  /* pid; exit status; errno */

@@ -17,7 +17,7 @@
 #include "net/loop_impl.h"
 #include "net/spawner_impl.h"
 
-enum { ANSWERS_A_TURN = 32, END_LIMIT_MS = 2000 };
+enum { ANSWERS_A_TURN = 32 };
 
 struct spawner {
 	struct loop *loop; /* NULL: not attached */
@@ -85,7 +85,7 @@ static void wait_for_end(const struct spawner *s)
 
 	(void)shutdown(s->fd, SHUT_WR);
 	do
-		n = poll(&p, 1, END_LIMIT_MS) == 1 ? recv(s->fd, rest, sizeof(rest), 0) : -1;
+		n = poll(&p, 1, SPAWN_END_MS) == 1 ? recv(s->fd, rest, sizeof(rest), 0) : -1;
 	while (n > 0);
 	if (n == 0 || s->gone)
 		(void)waitpid(s->pid, NULL, 0);
