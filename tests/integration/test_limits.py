@@ -100,7 +100,9 @@ def test_over_the_total_clients_wait_and_are_then_served(awsocks, echo, workers)
         c.sendall(b"\5\1\0")
         d.sendall(b"\5\1\0")
         assert waits(c) and waits(d)
-        assert p.log().count("which is the limit (--max-connections)") == 1
+        told = "which is the limit (--max-connections)"
+        harness.wait_for(lambda: told in p.log(), what="the limit")
+        assert p.log().count(told) == 1
         assert answers(a) and answers(b)
         assert p.status()["connections"] == 2       # the control socket is none of them
         a.close()
