@@ -38,7 +38,9 @@
  *   'U' u64(be) n  read n bytes unseen, answer 'K'
  *   'V' u64(be) n  read n bytes comparing them with the pattern, answer 'K' or 'X'
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
@@ -1248,7 +1250,7 @@ static int cmd_idle(void)
 		struct conn *c = &cs[i];
 		if (c->st != ST_UP || !c->done)
 			continue;
-		struct timeval tv = { 2, 0 };
+		struct timeval tv = { 10, 0 };
 		char b = 0;
 		fcntl(c->fd, F_SETFL, 0);
 		setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
@@ -1382,7 +1384,7 @@ static int cmd_drip(void)
 	d0 = span_diff(&a, 0);
 	/* SOCKS5: the greeting promises 255 methods, then one byte each interval. */
 	for (int i = 0; i < o.drips; i++) {
-		struct timeval tv = { 2, 0 };
+		struct timeval tv = { 10, 0 };
 		struct sockaddr_in from = { .sin_family = AF_INET,
 					    .sin_addr.s_addr =
 						    htonl(0x7f000301u + (uint32_t)i % 16) };
