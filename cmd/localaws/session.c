@@ -336,7 +336,10 @@ static void check_idle(void *arg)
 		timer_arm(s->w->loop, &s->idle, limit - quiet, check_idle, s);
 		return;
 	}
-	(void)str_fmt(text, sizeof(text), "Session: %s timed out due to inactivity.", s->id);
+	(void)str_fmt(text, sizeof(text),
+		      "SessionId: %s : Your session timed out due to inactivity and has been "
+		      "terminated.",
+		      s->id);
 	session_end(s, text);
 }
 

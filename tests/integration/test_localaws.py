@@ -912,7 +912,8 @@ def test_an_idle_session_ends(localaws):
     chan = connect(aws, 80, "127.0.0.1")
     chan.handshake()
     chan.must(lambda: chan.closed)
-    assert "timed out due to inactivity" in chan.closed_body["Output"]
+    assert chan.closed_body["Output"] == (
+        f"SessionId: {chan.id} : Your session timed out due to inactivity and has been terminated.")
 
 
 def test_ssh_sessions_are_one_raw_stream(localaws, target):
