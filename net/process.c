@@ -120,9 +120,14 @@ static void tell_if_over(struct process *p)
 		tell(p);
 }
 
+/* Someone else holds a pipe; or its end is not seen yet: then it is what was sent that ends it. */
 static void grace_over(void *arg)
 {
-	tell(arg); /* someone else holds a pipe, or it cannot be killed just now */
+	struct process *p = arg;
+
+	if (!p->exited)
+		p->signal = SIGKILL;
+	tell(p);
 }
 
 static void kill_it(struct process *p)

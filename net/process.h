@@ -41,7 +41,7 @@ struct process_opts {
 /* Texts are NUL-terminated, and wiped when the callback returns. */
 struct process_result {
 	int status; /* of exit; 0 when killed */
-	int signal; /* that ended it, or 0 */
+	int signal; /* that ended it, or was sent so that it will; or 0 */
 	const char *out, *err_text;
 	size_t out_len, err_len;
 	/* NULL: it ended by itself, with whatever status. ERR_TIMEOUT, ERR_LIMIT (too much

@@ -37,7 +37,7 @@ struct fix {
 	size_t heard;
 	const char *stop_at; /* words */
 	int kill_at_link;    /* at which */
-	bool forget_at_link, close_at_link, stop_at_link;
+	bool forget_at_link, close_at_link, stop_at_link, stop_spawner;
 	char said[VM_VOICES][256];
 	char echo[64];
 	char dir[32];
@@ -162,6 +162,8 @@ static void on_link(void *arg, int fd)
 		assert_true(write(fd, "hello", 5) == 5);
 		assert_int_equal(watch_add(f->l, &f->watch, fd, WATCH_READ, on_echo, f, &e), 0);
 	}
+	if (f->stop_spawner)
+		(void)kill(spawner_pid(f->s), SIGSTOP);
 	if (f->links == f->kill_at_link)
 		vm_run_kill(f->run);
 	if (f->forget_at_link) {
@@ -258,6 +260,21 @@ static void it_can_be_killed(void **state)
 	f->kill_at_link = 1;
 	start(f, &script, "trap '' TERM; sleep 600 & wait; wait");
 	assert_int_equal(f->ends, 1);
+	assert_string_equal(f->why.msg, "script was ended by signal 9");
+}
+
+/* Who would see its end is kept waiting: it is told as killed nevertheless, not as if it had ended
+ * well. */
+static void a_kill_whose_effect_is_not_seen(void **state)
+{
+	struct fix *f = *state;
+
+	if (!f->s)
+		skip();
+	f->kill_at_link = 1;
+	f->stop_spawner = true;
+	start(f, &script, "exec sleep 600");
+	(void)kill(spawner_pid(f->s), SIGCONT);
 	assert_string_equal(f->why.msg, "script was ended by signal 9");
 }
 
@@ -393,12 +410,19 @@ static int warm_up(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOTH(its_words_and_its_end),   BOTH(a_signal_ends_it),
-		BOTH(the_link_goes_both_ways), BOTH(it_can_be_killed),
-		BOTH(it_can_be_forgotten),     BOTH(three_descriptors),
-		BOTH(no_such_program),         BOTH(every_connection_is_a_link),
-		BOTH(path_is_too_long),        BOTH(its_console_is_read_as_it_grows),
+		BOTH(its_words_and_its_end),
+		BOTH(a_signal_ends_it),
+		BOTH(the_link_goes_both_ways),
+		BOTH(it_can_be_killed),
+		BOTH(it_can_be_forgotten),
+		BOTH(three_descriptors),
+		BOTH(no_such_program),
+		BOTH(every_connection_is_a_link),
+		BOTH(path_is_too_long),
+		BOTH(its_console_is_read_as_it_grows),
 		BOTH(a_console_has_an_end),
+		cmocka_unit_test_setup_teardown(a_kill_whose_effect_is_not_seen, setup_spawner,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, warm_up, NULL);
