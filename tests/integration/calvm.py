@@ -185,6 +185,8 @@ class CalWorld(netns.World):
         return script
 
     def in_vm(self, argv, check=True, env=None, **kwargs):
+        """With time for a shell, what its profile starts, and several runs of npm on a busy machine."""
+        kwargs.setdefault("limit_s", 150)
         return harness.run([*self.vm.user, *argv], check=check, env={**self.vm.env, **(env or {})}, **kwargs)
 
     def sh(self, command, shell="zsh", check=True, env=None):

@@ -12,7 +12,7 @@ import conftest
 import harness
 import netns
 
-pytestmark = pytest.mark.skipif(bool(calvm.why_not()), reason=calvm.why_not())
+pytestmark = [pytest.mark.skipif(bool(calvm.why_not()), reason=calvm.why_not()), pytest.mark.timeout(600)]
 SHELLS = ("zsh", "bash")
 STARTED = "Starting SOCKS tunnel (VM→Host on port 1080)...\n✓ SOCKS tunnel started\n✓ HTTP bridge started\n"
 NOT_RUNNING = (calvm.STATUS[:calvm.STATUS.index("  Status")] +
@@ -228,7 +228,7 @@ def test_shells_that_open_at_once_start_it_once(world):
     shells = [subprocess.Popen([*world.vm.user, shell, "-ic", "echo $HTTP_PROXY"], env=world.vm.env,
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
               for shell in SHELLS * 2]
-    out = [p.communicate(timeout=harness.LIMIT_S)[0].decode() for p in shells]
+    out = [p.communicate(timeout=150)[0].decode() for p in shells]
     assert sum(STARTED in text for text in out) == 1, out
     assert all(text.endswith("http://localhost:8080\n") for text in out), out
     assert world.sh("socks_status", env={"SOCKS_MODE": "off"}) == status(world, "off")

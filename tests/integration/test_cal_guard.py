@@ -15,7 +15,7 @@ import conftest
 import harness
 import netns
 
-pytestmark = pytest.mark.skipif(bool(calvm.why_not()), reason=calvm.why_not())
+pytestmark = [pytest.mark.skipif(bool(calvm.why_not()), reason=calvm.why_not()), pytest.mark.timeout(600)]
 OTHER = "198.51.100.7"          # one more address of the host
 SIBLING = "192.168.64.3"        # another VM's
 HOST_USER = f"claude@{netns.GATEWAY}"

@@ -20,7 +20,7 @@ import netns
 from conftest import Awsocks, clean_environment
 from test_bwrap_args import BASE, needs_bridge, works
 
-pytestmark = pytest.mark.skipif(not netns.available(), reason="no namespaces here")
+pytestmark = [pytest.mark.skipif(not netns.available(), reason="no namespaces here"), pytest.mark.timeout(600)]
 GATEWAY = f"{netns.GATEWAY}:1080"
 # What the caller may have set for these clients.
 OWN = re.compile("JAVA_|GIT_|NODE_|NPM_|npm_|PIP_|SSL_|CURL_|REQUESTS_|GO[A-Z]+|CARGO_|.*CA_BUNDLE|.*CERT")
