@@ -29,6 +29,8 @@ CFLAGS  ?= $(if $(SAN),-O1,-O2) -g
 OS      := $(shell uname -s)
 SAN_NAME := $(if $(filter thread,$(SAN)),tsan,san)
 B       ?= build$(if $(SAN),-$(SAN_NAME))$(if $(PORTABLE),-portable)
+# Where the objects are: they are compiled alike, and which of them a portable program has, its link says.
+O       := $(if $(PORTABLE),$(B:%-portable=%),$B)
 
 PKGS    := libuv libcurl openssl libcjson yaml-0.1 expat libidn2 \
            $(if $(filter Linux,$(OS)),libseccomp)
@@ -66,7 +68,7 @@ NOT_OURS          := $(filter-out $(PLATFORM_$(OS)),$(PLATFORM_ALL))
 
 LAYERS  := base stream net routing config credentials ec2 backend backend/ssm vm proxy
 SRC     := $(filter-out $(NOT_OURS),$(wildcard $(addsuffix /*.c,$(LAYERS))))
-OBJ     := $(SRC:%.c=$B/obj/%.o)
+OBJ     := $(SRC:%.c=$O/obj/%.o)
 # The fence, the process that starts programs outside it, and the agent are Linux's.
 NOT_TESTS_Darwin := $(patsubst %,tests/unit/%_test.c,awsocks_fence net_spawner vm_agent_link vm_agent_backend \
                     agent_relay agent_wire)
@@ -75,8 +77,8 @@ TESTS   := $(patsubst %,$B/unit/%,$(filter $(addsuffix _test,$(ONLY)) $(ONLY), \
            $(patsubst tests/unit/%.c,%,$(filter-out $(NOT_TESTS_$(OS)) $(NOT_TESTS), \
            $(wildcard tests/unit/*_test.c)))))
 FUZZ    := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
-MEM_FAIL := $B/obj/tests/support/mem_fail.o
-SUPPORT := $(filter-out $(MEM_FAIL),$(patsubst %.c,$B/obj/%.o,$(wildcard tests/support/*.c)))
+MEM_FAIL := $O/obj/tests/support/mem_fail.o
+SUPPORT := $(filter-out $(MEM_FAIL),$(patsubst %.c,$O/obj/%.o,$(wildcard tests/support/*.c)))
 # What pkg-config did not find stops the first compilation, with the cure.
 NEED    := $(if $(PKG_LIBS),,need-setup)
 
@@ -90,50 +92,50 @@ all: $B/awsocks $B/awsocks-localaws $B/awsocks-bridge $(if $(filter Linux,$(OS))
 lib: $B/libawsocks.a
 
 # cmd/NAME/x.sh becomes a table of its lines in the program.
-prog_objs = $(patsubst %.c,$B/obj/%.o,$(filter-out $(NOT_OURS),$(wildcard cmd/$1/*.c))) \
-            $(patsubst %.sh,$B/obj/gen/%.o,$(wildcard cmd/$1/*.sh))
-BRIDGE_OBJ := $(filter-out %/main.o $B/obj/cmd/bridge/alone_%,$(call prog_objs,bridge))
+prog_objs = $(patsubst %.c,$O/obj/%.o,$(filter-out $(NOT_OURS),$(wildcard cmd/$1/*.c))) \
+            $(patsubst %.sh,$O/obj/gen/%.o,$(wildcard cmd/$1/*.sh))
+BRIDGE_OBJ := $(filter-out %/main.o $O/obj/cmd/bridge/alone_%,$(call prog_objs,bridge))
 $B/awsocks: $(call prog_objs,awsocks) $(BRIDGE_OBJ) $B/libawsocks.a
 	$(LINK) $^ $(LIBS) -o $@
 $B/awsocks-localaws: $(call prog_objs,localaws) $B/libawsocks.a
 	$(LINK) $^ $(LIBS) -o $@
 $B/libawsocks.a: $(OBJ)
 	@rm -f $@; $(AR) rcs $@ $^
-$B/obj/%.o: %.c | $(NEED)
+$O/obj/%.o: %.c | $(NEED)
 	@mkdir -p $(@D); echo "  CC $<"; $(CC) $(ALL_CFLAGS) -c $< -o $@
-$B/gen/%.c: %.sh
+$O/gen/%.c: %.sh
 	@mkdir -p $(@D); { echo '#include <stddef.h>'; echo '#include "$(*D)/cal_text.h"'; \
 	echo 'const char *const $(*F)[] = {'; sed -e 's/[\\"]/\\&/g' -e 's/	/\\t/g' -e 's/.*/"&\\n",/' $<; \
 	echo 'NULL };'; } >$@
-$B/obj/gen/%.o: $B/gen/%.c
+$O/obj/gen/%.o: $O/gen/%.c
 	@mkdir -p $(@D); $(CC) $(ALL_CFLAGS) -c $< -o $@
-$B/unit/%: $B/obj/tests/unit/%.o $(SUPPORT) $B/libawsocks.a
+$B/unit/%: $O/obj/tests/unit/%.o $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
 # mem_fail.o stands before the archive, so that base/mem.o stays in it.
-$B/unit/%_nomem_test: $B/obj/tests/unit/%_nomem_test.o $(MEM_FAIL) $(SUPPORT) $B/libawsocks.a
+$B/unit/%_nomem_test: $O/obj/tests/unit/%_nomem_test.o $(MEM_FAIL) $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
 # What a program's own files are tested by: cmd/NAME/*.c without its main.c.
 cmd_objs = $(filter-out %/main.o,$(call prog_objs,$1)) $(if $(filter awsocks,$1),$(BRIDGE_OBJ))
-$B/unit/localaws_%_test: $B/obj/tests/unit/localaws_%_test.o $(call cmd_objs,localaws) $(SUPPORT) $B/libawsocks.a
+$B/unit/localaws_%_test: $O/obj/tests/unit/localaws_%_test.o $(call cmd_objs,localaws) $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
-$B/unit/bridge_%_test: $B/obj/tests/unit/bridge_%_test.o $(BRIDGE_OBJ) $B/obj/cmd/awsocks/proxy_vars.o \
-		$B/obj/cmd/awsocks/proxy_vars_merge.o $(SUPPORT) $B/libawsocks.a
+$B/unit/bridge_%_test: $O/obj/tests/unit/bridge_%_test.o $(BRIDGE_OBJ) $O/obj/cmd/awsocks/proxy_vars.o \
+		$O/obj/cmd/awsocks/proxy_vars_merge.o $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
 # Of the VM's agent, its relays, and what is pure.
-AGENT_PIPE := $(patsubst %,$B/obj/cmd/%.o,agent/relay agent/wire bridge/ev bridge/ev_epoll)
-$B/unit/agent_relay_test $B/unit/agent_wire_test: $B/unit/%: $B/obj/tests/unit/%.o $(AGENT_PIPE) $(SUPPORT) \
+AGENT_PIPE := $(patsubst %,$O/obj/cmd/%.o,agent/relay agent/wire bridge/ev bridge/ev_epoll)
+$B/unit/agent_relay_test $B/unit/agent_wire_test: $B/unit/%: $O/obj/tests/unit/%.o $(AGENT_PIPE) $(SUPPORT) \
 		$B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
-$B/unit/agent_%_test: $B/obj/tests/unit/agent_%_test.o $B/obj/cmd/agent/dhcp.o \
+$B/unit/agent_%_test: $O/obj/tests/unit/agent_%_test.o $O/obj/cmd/agent/dhcp.o \
 		$(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
-$B/unit/awsocks_%_cli: $B/obj/tests/unit/awsocks_%_cli.o $(call cmd_objs,awsocks) $(SUPPORT) $B/libawsocks.a
+$B/unit/awsocks_%_cli: $O/obj/tests/unit/awsocks_%_cli.o $(call cmd_objs,awsocks) $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
-$B/unit/awsocks_%_test: $B/obj/tests/unit/awsocks_%_test.o $(call cmd_objs,awsocks) $(SUPPORT) $B/libawsocks.a
+$B/unit/awsocks_%_test: $O/obj/tests/unit/awsocks_%_test.o $(call cmd_objs,awsocks) $(SUPPORT) $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ -lcmocka $(LIBS) -o $@
 
 # A peer for the websocket client, by others: the one program that uses libwebsockets.
-$B/obj/tests/unit/lws_peer_cli.o: PKG_CFLAGS += $(shell pkg-config --cflags libwebsockets 2>/dev/null | \
+$O/obj/tests/unit/lws_peer_cli.o: PKG_CFLAGS += $(shell pkg-config --cflags libwebsockets 2>/dev/null | \
            sed 's/-I/-isystem /g')
 $B/unit/lws_peer_cli: LIBS += $(shell pkg-config --libs libwebsockets 2>/dev/null)
 $B/unit/net_ws_lws_test: | $B/unit/lws_peer_cli
@@ -154,13 +156,13 @@ BRIDGE_SRC := $(filter-out $(NOT_OURS),$(wildcard cmd/bridge/*.c cmd/awsocks/pro
               $(patsubst %,base/%.c,buf clock err log mem memx str suggest)
 BRIDGE_SRC := $(filter-out net/sock_relay%,$(BRIDGE_SRC))
 STATIC_CFLAGS = $(LANG_FLAGS) $(WARN) -O2 -g -ffunction-sections -fdata-sections -fstack-protector-strong -MMD -MP
-$B/static/%.o: %.c
+$O/static/%.o: %.c
 	@mkdir -p $(@D); echo "  STATIC-CC $<"; $(STATIC_CC) $(STATIC_CFLAGS) -c $< -o $@
 ifeq ($(STATIC_CC),)
-$B/awsocks-bridge: $(BRIDGE_SRC:%.c=$B/obj/%.o)
+$B/awsocks-bridge: $(BRIDGE_SRC:%.c=$O/obj/%.o)
 	$(LINK) $^ -lpthread -o $@
 else
-$B/awsocks-bridge: $(BRIDGE_SRC:%.c=$B/static/%.o)
+$B/awsocks-bridge: $(BRIDGE_SRC:%.c=$O/static/%.o)
 	$(STATIC_CC) -static -Wl,--gc-sections,-z,relro,-z,noexecstack,-s $^ -lpthread -o $@
 endif
 
@@ -184,7 +186,7 @@ endif
 $(AGENT).obj/%.o: %.c
 	@mkdir -p $(@D); echo "  AGENT-CC $<"; $(AGENT_CC) $(STATIC_CFLAGS) -c $< -o $@
 ifeq ($(AGENT_CC),)
-$(AGENT): $(AGENT_SRC:%.c=$B/obj/%.o)
+$(AGENT): $(AGENT_SRC:%.c=$O/obj/%.o)
 	$(LINK) $^ -lpthread -o $@
 else
 $(AGENT): $(AGENT_SRC:%.c=$(AGENT).obj/%.o)
@@ -221,7 +223,7 @@ $B/tools/vm-guest: $(VM_GUEST) $(wildcard vm/*.h)
 $B/tools/vm-mortal: tests/vm/mortal.c
 	@mkdir -p $(@D); echo "  CC $@"; $(VM_INIT_CC) $^ -o $@
 # The host's end of its link.
-$B/tools/vm-host: $B/obj/tests/bench/vm/host.o $B/libawsocks.a
+$B/tools/vm-host: $O/obj/tests/bench/vm/host.o $B/libawsocks.a
 	@mkdir -p $(@D); $(LINK) $^ $(LIBS) -o $@
 test-tools: $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*_cli.c)) $(LOAD_TOOLS)
 
@@ -306,7 +308,7 @@ install: all
 	install -m 644 $(wildcard docs/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 LICENSE $(DOCS) $(DESTDIR)$(PREFIX)/share/doc/awsocks
 
--include $(shell find $B build-fuzz -name '*.d' 2>/dev/null)
+-include $(shell find $(sort $B $O) build-fuzz -name '*.d' 2>/dev/null)
 clean:
 	rm -rf build build-fuzz build-san build-tsan build-portable build-san-portable build-tsan-portable \
 		build-macos build-zig
