@@ -363,9 +363,12 @@ def test_a_hanging_one_dies_with_its_group(awsocks, aws, tmp_path, end):
     p.child.wait(20)
     s.close()
 
-    def gone():
-        return all(not os.path.exists(f"/proc/{pid}") or proc_status(pid)["State"].startswith("Z") for pid in pids)
-    harness.wait_for(gone, what=f"{pids} to be killed")
+    def gone(pid):
+        try:
+            return proc_status(pid)["State"].startswith("Z")
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+    harness.wait_for(lambda: all(gone(pid) for pid in pids), what=f"{pids} to be killed")
 
 
 def test_one_that_asks_at_the_terminal(aws, web, tmp_path):
