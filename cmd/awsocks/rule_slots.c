@@ -107,12 +107,14 @@ void rule_slots_unwatch(struct rule_slots *s)
 		file_watch_close(s->watch[--s->watches]);
 }
 
+static int reload(struct rule_slots *s, bool asked, struct err *e);
+
 static void on_change(void *arg)
 {
 	struct rule_slots *s = arg;
 	struct err e = { 0 };
 
-	if (rule_slots_reload(s, &e) == 0)
+	if (reload(s, false, &e) == 0)
 		log_info("rules", "reloaded");
 	else
 		log_error("rules", "not reloaded, the old rules stay: %s", e.msg);
@@ -220,18 +222,44 @@ static void retire(struct parcel *p, struct loop *const *reader)
 		loop_send(reader[i], &p->letter[i], passed, p);
 }
 
-int rule_slots_reload(struct rule_slots *s, struct err *e)
+static bool was_full(const struct rule_set *before, const char *path)
+{
+	for (size_t i = 0; i < before->file_count; i++)
+		if (strcmp(before->file[i].path, path) == 0)
+			return !before->file[i].empty;
+	return false;
+}
+
+/* Who writes a file anew cuts it first, and may be slow to go on: without a byte it is a good file
+ * without rules, and what it blocks would pass until then. */
+static int refuse_emptied(const struct rule_set *before, const struct rule_set *now, struct err *e)
+{
+	for (size_t i = 0; i < now->file_count; i++)
+		if (now->file[i].empty && was_full(before, now->file[i].path))
+			return err_set(
+				e, ERR_CONFIG,
+				"%s is empty now (if it is meant to be, run: awsocks reload)",
+				now->file[i].path);
+	return 0;
+}
+
+/* asked: not only because a file has changed. */
+static int reload(struct rule_slots *s, bool asked, struct err *e)
 {
 	struct parcel *p = parcel_new(s->readers, e);
 
 	if (!p)
 		return -1;
 	for (; p->count < s->count; p->count++) {
-		p->set[p->count] = load(s, &s->slot[p->count], e);
-		if (!p->set[p->count]) {
+		const struct rule_set *before = atomic_load(&s->slot[p->count].set);
+		struct rule_set *now = load(s, &s->slot[p->count], e);
+
+		if (!now || (!asked && refuse_emptied(before, now, e) != 0)) {
+			set_free(now);
 			parcel_free(p);
 			return -1;
 		}
+		p->set[p->count] = now;
 	}
 	for (size_t i = 0; i < s->count; i++)
 		p->set[i] = atomic_exchange(&s->slot[i].set, p->set[i]);
@@ -239,6 +267,11 @@ int rule_slots_reload(struct rule_slots *s, struct err *e)
 	if (s->loop)
 		rule_slots_watch(s, s->loop);
 	return 0;
+}
+
+int rule_slots_reload(struct rule_slots *s, struct err *e)
+{
+	return reload(s, true, e);
 }
 
 void rule_slots_readers(struct rule_slots *s, struct loop *const *loop, size_t n)

@@ -20,7 +20,8 @@ MUST_CHECK int rule_slots_new(struct rule_slots **, const struct setup *, struct
 /* Loads the rules of one listener (see rules.h); its index is the number of those before it. */
 MUST_CHECK int rule_slots_add(struct rule_slots *, const char *listener_rules, bool project,
 			      bool login_hosts, struct err *);
-/* Begins to watch the files; changed ones are loaded again. */
+/* Begins to watch the files; changed ones are loaded again, but one that has become empty is taken
+ * for half written: only rule_slots_reload() takes it. */
 void rule_slots_watch(struct rule_slots *, struct loop *);
 /* The loops of the threads that read the rules besides the caller's. Borrowed, until n is 0 again
  * (before the loops are freed). */

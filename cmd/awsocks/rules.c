@@ -26,6 +26,7 @@ static int note_file(struct rule_set *s, const char *path, bool watch, struct er
 	if (!str_fmt(file->path, sizeof(file->path), "%s", path))
 		return err_set(e, ERR_CONFIG, "path too long: %.80s...", path);
 	file->watch = watch;
+	file->empty = false;
 	s->file_count++;
 	return 0;
 }
@@ -45,6 +46,8 @@ static int add_file(struct rule_set *s, const struct rule_request *q, const char
 		return -1;
 	}
 	rc = note_file(s, path, true, e);
+	if (rc == 0)
+		s->file[s->file_count - 1].empty = n == 0;
 	if (rc == 0)
 		rc = router_add_yaml(s->router, text, n, path, flags, q->report, q->arg, e);
 	mem_free(text);

@@ -18,6 +18,7 @@
 struct rule_file {
 	char path[PATH_TEXT];
 	bool watch; /* --rules and a listener's file are read again when they change */
+	bool empty; /* not a byte in it */
 };
 struct rule_set {
 	struct router *router;

@@ -130,6 +130,24 @@ def test_a_watched_rule_file_takes_effect(awsocks, web, tmp_path, how):
     assert goes(p, "127.0.0.1", web.port)
 
 
+def test_a_watched_rule_file_that_is_cut_blocks_what_it_did(awsocks, web, tmp_path):
+    """It is a good file without rules, for as long as its writer takes to go on."""
+    (tmp_path / "rules").mkdir()
+    rules = tmp_path / "rules" / "rules.yaml"
+    rules.write_text('block: ["127.0.0.1"]\n')
+    p = awsocks("--rules", str(rules), "--route-default", "direct")
+    rules.write_text("")
+    harness.wait_for(lambda: f"the old rules stay: {rules} is empty now" in p.log(), what="the complaint")
+    assert not goes(p, "127.0.0.1", web.port)
+    rules.write_text('block: ["127.0.0.2"]\n')
+    harness.wait_for(lambda: goes(p, "127.0.0.1", web.port), what="the rest of it")
+    rules.write_text('block: ["127.0.0.1"]\n')
+    harness.wait_for(lambda: not goes(p, "127.0.0.1", web.port), what="the first rule again")
+    rules.write_text("")
+    assert control(p, "reload").returncode == 0         # who asks means it
+    assert goes(p, "127.0.0.1", web.port)
+
+
 def test_a_rule_file_beside_a_busy_log_is_still_watched(awsocks, web, tmp_path):
     """Other files of the directory, written all the time, do not put the reload off."""
     rules = tmp_path / "rules.yaml"
