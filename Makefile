@@ -101,6 +101,10 @@ $B/awsocks-localaws: $(call prog_objs,localaws) $B/libawsocks.a
 	$(LINK) $^ $(LIBS) -o $@
 $B/libawsocks.a: $(OBJ)
 	@rm -f $@; $(AR) rcs $@ $^
+# Sanitized tests are compiled once and run for a moment: their own files are not optimised at all.
+ifneq ($(SAN),)
+$O/obj/tests/%.o: CFLAGS += -O0 -g1
+endif
 $O/obj/%.o: %.c | $(NEED)
 	@mkdir -p $(@D); echo "  CC $<"; $(CC) $(ALL_CFLAGS) -c $< -o $@
 $O/gen/%.c: %.sh
