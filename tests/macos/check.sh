@@ -27,7 +27,7 @@ if [ ! -e "$stamp" ]; then
 	: >"$stamp"
 fi
 
-# Linked without zig's own runtime and UBSan's, which macOS has in its system library: to build both costs more than
+# Linked without zig's own runtime and UBSan's: nothing here asks for either, and to build both costs more than
 # all else here.
 no_runtime="-fno-sanitize=undefined -rtlib=none"
 
