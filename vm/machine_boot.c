@@ -43,9 +43,17 @@ static void drop_guests(struct machine *m, const struct guest *but, const struct
 	}
 }
 
+/* A console in a file is read now and then only. */
+static void hear_last_words(const struct machine *m)
+{
+	if (m->run)
+		vm_run_hear(m->run);
+}
+
 void machine_drop(struct machine *m, const struct err *why)
 {
 	drop_guests(m, NULL, why);
+	hear_last_words(m);
 	if (m->run)
 		vm_run_forget(m->run);
 	m->run = NULL;
@@ -80,6 +88,7 @@ static void attempt_failed(struct machine *m, const struct err *cause)
 	bool rungs_fault = is_waiting_for_hello(m);
 	struct err why = *cause;
 
+	hear_last_words(m);
 	words_explain(&m->words, &why);
 	machine_drop(m, &why);
 	if (rungs_fault)

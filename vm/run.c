@@ -82,6 +82,12 @@ static void on_flood(void *arg)
 
 static const struct console_file_handler console_handler = { on_console, on_flood };
 
+void vm_run_hear(struct vm_run *r)
+{
+	if (r->console)
+		console_file_read(r->console);
+}
+
 static void on_end(void *arg, const struct process_result *result)
 {
 	struct vm_run *r = arg;
@@ -89,8 +95,7 @@ static void on_end(void *arg, const struct process_result *result)
 	void *to = r->arg;
 	struct err why;
 
-	if (r->console)
-		console_file_read(r->console);
+	vm_run_hear(r);
 	if (result->why)
 		why = *result->why;
 	else if (result->signal)

@@ -31,6 +31,8 @@ struct vm_run *vm_run_start(struct loop *, const struct vm_driver *, const struc
 			    const struct vm_run_handler *, void *arg, struct err *e);
 pid_t vm_run_pid(const struct vm_run *); /* 0: not known yet */
 void vm_run_kill(struct vm_run *);       /* SIGKILL; ended() follows */
+/* What its console's file has by now is said(), from inside. */
+void vm_run_hear(struct vm_run *);
 /* Kills it, and no call follows. */
 void vm_run_forget(struct vm_run *);
 #endif

@@ -172,6 +172,12 @@ static int guest(const char *conf, const char *accel, const char *path)
 		fflush(stdout);
 		for_ever();
 	}
+	if (strcmp(s.mode, "hangs-up") == 0) {
+		printf("console: no link\n");
+		fflush(stdout);
+		close(fd);
+		for_ever();
+	}
 	if (strcmp(s.mode, "garbage") == 0)
 		memset(s.nonce, 0, sizeof(s.nonce)); /* a HELLO, and of no boot of ours */
 	if (path)

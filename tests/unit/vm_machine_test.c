@@ -73,8 +73,24 @@ static int dialling_command(const struct vm_spec *s, struct vm_command *c, struc
 	return vm_command_end(c, e);
 }
 
+/* Its console is a file, as vfkit's is. */
+static int filing_command(const struct vm_spec *s, struct vm_command *c, struct err *e)
+{
+	memset(c, 0, sizeof(*c));
+	(void)str_fmt(c->console, sizeof(c->console), "%s/console", s->dir);
+	vm_command_add(c, "/bin/sh");
+	vm_command_add(c, "-c");
+	vm_command_add(c, "exec \"$0\" --conf \"$1\" \"$2\" >\"$3\"");
+	vm_command_add(c, "%s", s->program);
+	vm_command_add(c, "%s", s->image->initrd);
+	vm_command_add(c, "%s", vm_accel_name(s->accel));
+	vm_command_add(c, "%s", c->console);
+	return vm_command_end(c, e);
+}
+
 static const struct vm_driver fake = { "fake", VM_VIRTIO_SERIAL, false, fake_command };
 static const struct vm_driver dialling = { "dialling", VM_VSOCK, false, dialling_command };
+static const struct vm_driver filing = { "filing", VM_VIRTIO_SERIAL, false, filing_command };
 
 static int allow(void *arg, const struct spawn_request *q, struct err *e)
 {
@@ -491,6 +507,20 @@ static void silence_has_a_limit(void **state)
 	assert_non_null(strstr(f->why.msg, "last words: console: panic"));
 }
 
+/* Given up sooner than the file would be looked at by itself. */
+static void last_words_in_a_file(void **state)
+{
+	struct fix *f = *state;
+	char console[64] = "";
+
+	f->opts.on_demand = true;
+	make(f, &filing, "hangs-up");
+	assert_false(wait_for(f, 20000));
+	assert_non_null(strstr(f->why.msg, "last words: console: no link"));
+	assert_true(machine_console(f->m, console, sizeof(console) - 1) > 0);
+	assert_string_equal(console, "console: no link\n");
+}
+
 static void another_boots_guest_is_refused(void **state)
 {
 	struct fix *f = *state;
@@ -696,6 +726,7 @@ int main(int argc, char **argv)
 		CASE(five_crashes_are_enough),
 		CASE(it_comes_back_after_crashes),
 		CASE(silence_has_a_limit),
+		CASE(last_words_in_a_file),
 		CASE(another_boots_guest_is_refused),
 		CASE(no_address),
 		CASE(no_image),
