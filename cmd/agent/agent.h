@@ -1,5 +1,5 @@
-#ifndef CMD_AGENT_H
-#define CMD_AGENT_H
+#ifndef CMD_AGENT_AGENT_H
+#define CMD_AGENT_AGENT_H
 /* The agent at work: a link to the host, and what the host asks for. */
 #include "base/err.h"
 #include "vm/agent_conf.h"
