@@ -462,7 +462,8 @@ static void far_side_that_spoke_and_left_is_heard(void **state)
 	loop_run(f->l);
 	assert_string_equal(f->to, "bye");
 	stream_credit(f->s, 10);
-	loop_run(f->l);
+	if (!f->asked) /* else the end was told in the very turn of the last word */
+		loop_run(f->l);
 	assert_int_equal(f->asked, 1);
 	stream_close(f->s);
 	loop_run(f->l);
