@@ -100,7 +100,7 @@ $B/awsocks: $(call prog_objs,awsocks) $(BRIDGE_OBJ) $B/libawsocks.a
 $B/awsocks-localaws: $(call prog_objs,localaws) $B/libawsocks.a
 	$(LINK) $^ $(LIBS) -o $@
 $B/libawsocks.a: $(OBJ)
-	@rm -f $@; $(AR) rcs $@ $^
+	@mkdir -p $(@D); rm -f $@; $(AR) rcs $@ $^
 # Sanitized tests are compiled once and run for a moment: their own files are not optimised at all.
 ifneq ($(SAN),)
 $O/obj/tests/%.o: CFLAGS += -O0 -g1
@@ -236,7 +236,7 @@ FUZZ_CFLAGS = $(ALL_CFLAGS) -O1 -fsanitize=fuzzer-no-link,address,undefined -fno
 build-fuzz/obj/%.o: %.c | $(NEED)
 	@mkdir -p $(@D); echo "  FUZZ-CC $<"; clang $(FUZZ_CFLAGS) -c $< -o $@
 build-fuzz/libawsocks.a: $(SRC:%.c=build-fuzz/obj/%.o)
-	@rm -f $@; $(AR) rcs $@ $^
+	@mkdir -p $(@D); rm -f $@; $(AR) rcs $@ $^
 build-fuzz/%_fuzz: build-fuzz/obj/tests/fuzz/%_fuzz.o build-fuzz/libawsocks.a
 	clang -fsanitize=fuzzer,address,undefined $^ $(LIBS) -o $@
 # Of bridge and agent, which are in no library, the file of the same name.
