@@ -161,6 +161,30 @@ class Awsocks(harness.Process):
         r = harness.run([harness.program("awsocks"), "status", "--json"], env=self.env)
         return json.loads(r.stdout)
 
+    def settled_descriptors(self):
+        """How many are open, once that has not changed for a while."""
+        seen = []
+
+        def quiet():
+            seen.append(len(self.descriptors()))
+            return len(seen) > 5 and len(set(seen[-5:])) == 1
+        harness.wait_for(quiet, what="the descriptors to settle")
+        return seen[-1]
+
+    def gives_back(self, traffic):
+        """All descriptors of traffic() come back: after one of four rounds no more are open than before it. A busy
+        machine may want one more session, once; what is lost is lost each time."""
+        held = [self.settled_descriptors()]
+        for _ in range(4):
+            traffic()
+            held.append(self.settled_descriptors())
+            try:
+                harness.wait_for(lambda: len(self.descriptors()) <= held[-2], limit_s=10)
+                return
+            except harness.Failed:
+                pass
+        self.fail(f"holds more and more descriptors: {held}")
+
     def audit(self):
         """The lines of the audit log so far."""
         with open(os.path.join(self.env["HOME"], "audit", "audit.jsonl"), encoding="utf-8") as f:

@@ -304,26 +304,8 @@ def test_descriptors_come_back(awsocks, aws, web):
                                 f"http://{host}:{web.port}/bytes/70000")
             client.curl("--proxy", p.url("socks5h"), f"http://{HOST}:{refused}/", check=False)
 
-    def settled():
-        seen = []
-
-        def quiet():
-            seen.append(len(p.descriptors()))
-            return len(seen) > 5 and len(set(seen[-5:])) == 1
-        harness.wait_for(quiet, what="the descriptors to settle")
-        return seen[-1]
-
     rounds(1)
-    held = [settled()]
-    while len(held) < 5:
-        rounds(5)
-        held.append(settled())
-        try:
-            harness.wait_for(lambda: len(p.descriptors()) <= held[-2], limit_s=10)
-            return
-        except harness.Failed:
-            pass
-    p.fail(f"holds more and more descriptors: {held}")
+    p.gives_back(lambda: rounds(5))
 
 
 @pytest.mark.long
