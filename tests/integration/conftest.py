@@ -122,6 +122,10 @@ class LocalAws(harness.Process):
         add(answer)
         return flat
 
+    def wait_sessions_open(self, n):
+        """The agent acknowledges a terminate flag before it ends the session: who was told may be gone already."""
+        harness.wait_for(lambda: self.stats()["sessions_open"] == n, what=f"{n} open sessions")
+
     def faults(self, text):
         """Faults at run time, as --fault takes them."""
         return self.open("/_localaws/faults", text.encode())

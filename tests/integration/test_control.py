@@ -414,7 +414,7 @@ def test_standalone_ends_its_session_when_told_to_end(localaws, web, tmp_path, s
         p.send_signal(signum)
         assert p.wait(30) == 0
         assert p.stderr.read() == b""
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the session's end")
+    aws.wait_sessions_open(0)
 
 
 def test_connect_exit_statuses(awsocks, web):

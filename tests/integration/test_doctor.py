@@ -79,7 +79,7 @@ def test_all_is_well(localaws, run):
         "files", "profile", "credentials", "clock", "endpoints", "permissions", "instance", "agent", "document",
         "data-channel"]
     assert aws.stats()["StartSession"] == 1
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the session's end")
+    aws.wait_sessions_open(0)
 
 
 BROKEN = {
@@ -301,7 +301,7 @@ def test_a_signal_ends_the_session(localaws, run, signum, where):
         assert p.returncode == 69 and b"interrupted; its session has been ended" in err
         assert aws.stats()["TerminateSession"] == 1
     assert p.returncode >= 0
-    assert aws.stats()["sessions_open"] == 0
+    aws.wait_sessions_open(0)
 
 
 class Mute:

@@ -275,7 +275,7 @@ def test_stop_ends_the_sessions(awsocks, aws, web):
     assert aws.stats()["sessions_open"] == 1
     assert p.stop() == 0, p.log()
     # A dropped websocket would leave the session open, to be resumed: it was ended.
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the session's end")
+    aws.wait_sessions_open(0)
     harness.wait_for(lambda: aws.stats()["websockets_open"] == 0, what="the websocket's end")
 
 
@@ -286,7 +286,7 @@ def test_stop_while_a_download_runs(awsocks, aws, web):
     s.sendall(f"GET /slow/100000/10 HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
     client.read_head(s)
     assert p.stop() == 0, p.log()
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the session's end")
+    aws.wait_sessions_open(0)
 
 
 def test_descriptors_come_back(awsocks, aws, web):

@@ -89,7 +89,7 @@ def test_started_and_stopped_again(localaws, awsocks, web):
     assert (aws.stats()["StartInstances"], aws.stats()["StartSession"]) == (1, 3)
     assert proxy.stop() == 0
     harness.wait_for(lambda: states(aws)[ID] == "stopped", what="the stop")
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the sessions' end")
+    aws.wait_sessions_open(0)
 
 
 def test_what_runs_already_is_not_ours(localaws, awsocks, web):
@@ -206,7 +206,7 @@ def test_unused_it_is_stopped_and_started_again(localaws, awsocks, web):
                     aws=aws, target=False)
     fetch(proxy)
     harness.wait_for(lambda: states(aws)[ID] == "stopped", what="the stop")
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the sessions' end")
+    aws.wait_sessions_open(0)
     assert backend(proxy)["state"] == "idle"
     fetch(proxy)
     assert aws.stats()["StartInstances"] == 2

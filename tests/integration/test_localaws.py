@@ -274,7 +274,7 @@ def test_session_calls_on_sessions_that_are_not_there(aws):
         assert code_of(caught) == "DoesNotExistException"
     started = ssm.start_session(Target=INSTANCE, DocumentName=SSH)
     assert ssm.terminate_session(SessionId=started["SessionId"])["SessionId"] == started["SessionId"]
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0)
+    aws.wait_sessions_open(0)
     assert not ssm.resume_session(SessionId=started["SessionId"]).get("TokenValue")
 
 
@@ -794,7 +794,7 @@ def test_hosts_that_end_the_session(localaws, host, output, long_form):
     assert set(chan.closed_body) == {"MessageId", "CreatedDate", "DestinationId", "SessionId", "MessageType",
                                      "SchemaVersion", "Output"}
     assert (chan.closed.header, chan.closed.padding) == ((116, b" ") if long_form else (112, b"\0"))
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0)
+    aws.wait_sessions_open(0)
 
 
 def test_the_port_of_a_name_may_be_another(localaws, target):
@@ -884,7 +884,7 @@ def test_the_terminate_flag(aws, target, version):
     with pytest.raises(Closed) as caught:
         chan.wait(lambda: False)
     assert caught.value.code == 1000
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the session's end")
+    aws.wait_sessions_open(0)
     assert not api_of(aws).client("ssm").resume_session(SessionId=chan.id).get("TokenValue")
 
 

@@ -88,7 +88,7 @@ def test_start_and_stop_take_their_time(aws, ec2):
         ec2.start_instances(InstanceIds=[OFF])
     assert code_of(caught) == "IncorrectInstanceState"
     harness.wait_for(lambda: state(ec2, OFF) == "stopped", what="stopped")
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the end of its session")
+    aws.wait_sessions_open(0)
 
 
 def test_what_start_and_stop_refuse(aws, ec2):

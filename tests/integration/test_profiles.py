@@ -41,7 +41,7 @@ def test_two_accounts(localaws, awsocks, web, tmp_path):
     lines = {line["host"]: line["route"] for line in proxy.audit()}
     assert lines == {"one.example": "proxy", "two.example": "proxy:staging"}
     for aws in (first, second):
-        harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the sessions' end")
+        aws.wait_sessions_open(0)
 
 
 # --- two accounts at one AWS ---

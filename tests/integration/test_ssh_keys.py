@@ -80,7 +80,7 @@ def test_a_certificate_that_does_not_serve(localaws, awsocks, sshd, signed, web,
     key = signed("somebody", "-V", "+1h") if why == "principal" else signed(sshd.user, "-V", "-2h:-1h")
     aws, proxy = start(localaws, awsocks, sshd, key)
     assert b"accepts none of our keys" in refusal(proxy, web)
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the session's end")
+    aws.wait_sessions_open(0)
 
 
 def test_a_certificate_that_the_agent_has(localaws, awsocks, sshd, signed, agent, web, tmp_path):

@@ -126,7 +126,7 @@ def test_both_ways(localaws, awsocks, sshd, web, tmp_path):
     pid = masters(proxy)[0]
     assert proxy.stop() == 0
     harness.wait_for(lambda: not os.path.exists(f"/proc/{pid}"), what="ssh to end")
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the session to end")
+    aws.wait_sessions_open(0)
     left = [n for n in os.listdir(proxy.env["XDG_RUNTIME_DIR"]) if n.startswith("awsocks-")]
     assert left == []
 
@@ -265,7 +265,7 @@ def test_a_session_of_the_port_document_carries_several_masters(localaws, awsock
     assert len({s["id"] for s in proxy.status()["backends"][0]["sessions"]}) == 1
     assert aws.stats()["StartSession"] == 1
     assert proxy.stop() == 0
-    assert aws.stats()["sessions_open"] == 0
+    aws.wait_sessions_open(0)
 
 
 def test_downloads_get_a_session_of_their_own(localaws, awsocks, sshd, web):
@@ -295,13 +295,13 @@ def test_a_master_that_follows_takes_the_session_that_is_there(localaws, awsocks
     assert aws.stats()["StartSession"] == 1
     os.kill(masters(proxy)[0], signal.SIGKILL)
     harness.wait_for(lambda: proxy.log().count("ssh ended") == 2, what="the end of ssh")
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="its end, when nobody follows")
+    aws.wait_sessions_open(0)
     assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
     assert aws.stats()["StartSession"] == 2
     os.kill(masters(proxy)[0], signal.SIGKILL)
     harness.wait_for(lambda: proxy.log().count("ssh ended") == 3, what="the end of ssh")
     assert proxy.stop() == 0                          # while the session waits for the next
-    assert aws.stats()["sessions_open"] == 0
+    aws.wait_sessions_open(0)
 
 
 def test_many_connections_leave_nothing(localaws, awsocks, sshd, web):
@@ -547,7 +547,7 @@ def test_connect_serves_ssh(login, sshd):
     r = harness.run(["ssh", *words, f"{sshd.user}@{INSTANCE}", "cat; echo; echo $SSH_CONNECTION"], env=env,
                     input=b"x" * 200_000)
     assert r.stdout.startswith(b"x" * 200_000 + b"\n")
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the session to end")
+    aws.wait_sessions_open(0)
     assert aws.stats()["StartSession"] == 1
 
 
@@ -591,7 +591,7 @@ def test_connect_standalone_by_ssh(localaws, sshd, web, tmp_path):
                      "--route-default", "proxy", "127.0.0.1", web.port], env=env,
                     input=b"GET /bytes/10 HTTP/1.0\r\n\r\n")
     assert r.stdout.startswith(b"HTTP/1")
-    assert aws.stats()["sessions_open"] == 0
+    aws.wait_sessions_open(0)
 
 
 def test_connect_to_a_port_where_nobody_is(localaws, tmp_path):

@@ -88,7 +88,7 @@ def test_a_gap_that_takes_too_long_ends_its_session_alone(localaws, awsocks, web
     aws.faults("lose-agent=off")
     assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
     assert aws.stats()["StartSession"] == 2
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 1, what="TerminateSession")
+    aws.wait_sessions_open(1)
 
 
 @pytest.mark.long
@@ -106,7 +106,7 @@ def test_a_session_that_only_acknowledges_is_replaced(localaws, awsocks, web, tm
             s.recv(1)
     harness.wait_for(lambda: "carries nothing" in proxy.log(), what="its end")
     assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 1, what="TerminateSession")
+    aws.wait_sessions_open(1)
 
 
 def test_a_quiet_server_is_no_dead_session(localaws, awsocks, web):
@@ -135,7 +135,7 @@ def test_a_connection_that_is_only_quiet_keeps_its_session(localaws, awsocks, we
         assert client.read_head(s).startswith(b"HTTP/1.1 200")
         s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))      # an end alone is not passed on
     assert aws.stats()["StartSession"] == 1
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the end of what nobody uses")
+    aws.wait_sessions_open(0)
 
 
 def test_a_token_that_is_not_taken(localaws, awsocks, web, tmp_path):

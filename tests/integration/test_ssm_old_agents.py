@@ -47,7 +47,7 @@ def test_port_sessions_alone_are_refused_with_the_reason(localaws, awsocks, web,
     assert text.startswith("HTTP/1.1 50")
     assert version in text and missing in text and "update" in text and "--transport" in text, text
     assert web.connections == 0
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the session's end")
+    aws.wait_sessions_open(0)
 
 
 def test_a_refused_document_is_told_apart(localaws, awsocks, web):
@@ -107,5 +107,5 @@ def test_the_end_is_told_so_that_the_agent_understands_it(localaws, sshd, tmp_pa
         assert p.stdout.readline().startswith(b"SSH-2.0-")
         p.terminate()
         p.wait(timeout=harness.LIMIT_S)
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the session's end")
+    aws.wait_sessions_open(0)
     assert by_flag or aws.stats()["TerminateSession"]

@@ -80,7 +80,7 @@ def test_an_idle_session_is_terminated(localaws, awsocks, web, tmp_path):
     aws = localaws("--resolve", f"{HOST}=127.0.0.1")
     proxy = awsocks(*NAMED, "--session-idle", "1s", "--sessions", "1", aws=aws)
     assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
-    harness.wait_for(lambda: aws.stats()["sessions_open"] == 0, what="the idle session's end")
+    aws.wait_sessions_open(0)
     assert proxy.running()
     assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
     assert aws.stats()["StartSession"] == 2
