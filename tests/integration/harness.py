@@ -75,8 +75,9 @@ class Process:
     def wait_for(self, condition, limit_s=LIMIT_S, what="it to be ready"):
         """As wait_for(), and ends at once when the process does."""
         def check():
+            ended = not self.running()      # asked before the look: what it did last counts too
             value = condition()
-            if not value and not self.running():
+            if not value and ended:
                 self.fail(f"ended with status {self.child.returncode} while the test waited for {what}")
             return value
         try:

@@ -140,7 +140,7 @@ def test_systemds_own_tool(tmp_path, processes, web, short):
                          "--fdname=tcp:box", *variables, harness.program("awsocks"), "--config", config,
                          "--route-default", "direct", "--pid-file", f"{short}/pid"], tmp_path, "activate", env)
     processes.append(p)
-    p.wait_for(lambda: os.path.exists(path), what="the sockets")
+    p.wait_for(lambda: f"Listening on {path} as 4." in p.log(), what="the sockets")     # the path is there before
     url = f"http://127.0.0.1:{web.port}/bytes/1000"
     assert fetch(f"socks5h://localhost{path}", url) == BODY, p.log()
     assert fetch(f"socks5h://127.0.0.1:{port}", url) == BODY

@@ -180,13 +180,16 @@ def test_two_profiles_use_their_own_instances_at_once(awsocks, localaws, web, tm
 
 def test_status_has_every_name_once(awsocks, aws_with_web):
     p = awsocks("--route-default", "proxy", aws=aws_with_web, env={"AWSOCKS_NAME": "demo"})
-    fetch(p.url(), "http://one.example/bytes/1")
+    fetch(p.url(), "http://one.example/bytes/1")       # which goes direct, in vain, while AWS is asked
 
     def no_repeats(pairs):
         assert len({k for k, _ in pairs}) == len(pairs), pairs
         return dict(pairs)
-    text = harness.run([harness.program("awsocks"), "status", "--json"], env=p.env).stdout
-    assert json.loads(text, object_pairs_hook=no_repeats)["backends"][0]["state"] == "active"
+
+    def status():
+        text = harness.run([harness.program("awsocks"), "status", "--json"], env=p.env).stdout
+        return json.loads(text, object_pairs_hook=no_repeats)
+    p.wait_for(lambda: status()["backends"][0]["state"] == "active", what="a session")
 
 
 @pytest.fixture

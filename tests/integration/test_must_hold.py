@@ -97,10 +97,9 @@ def test_system_calls_of_a_round_trip(awsocks, bench, tmp_path):
 def idle(p, bench, count, hold_ms):
     """What socksbench says about `count` idle tunnels, and the most descriptors that were open beyond those before."""
     # A few first: pages of the program's own files, which it maps when it comes to them, are no cost of a tunnel.
-    before = len(p.descriptors())
     assert bench.run(p, "idle", "--count", "32", "--conc", "32", "--hold-ms", "100")["alive"] == 32
-    harness.wait_for(lambda: len(p.descriptors()) <= before + 2 * PIPES_KEPT, what="the end of the first")
-    before = most = len(p.descriptors())
+    p.wait_for(lambda: connections(p) == 0, what="the end of the first")
+    before = most = p.settled_descriptors()
     with bench.start(p, "idle", "--count", count, "--conc", "32", "--hold-ms", hold_ms) as child:
         while child.poll() is None and p.running():
             most = max(most, len(os.listdir(f"/proc/{p.pid}/fd")))

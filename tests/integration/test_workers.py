@@ -397,9 +397,10 @@ SILENT = """
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind(("127.0.0.1", 53))
-print(flush=True)
+print("ready", flush=True)
 while True:
     s.recv(512)
+    print("asked", flush=True)
 """
 
 
@@ -414,11 +415,12 @@ def test_a_stop_does_not_wait_for_the_resolver(awsocks, tmp_path):
     with subprocess.Popen(["nsenter", f"--target={p.pid}", "--user", "--net", "--preserve-credentials", "python3", "-c",
                            SILENT], stdout=subprocess.PIPE) as silent:
         try:
-            assert silent.stdout.readline() == b"\n"
+            assert silent.stdout.readline() == b"ready\n"
             asking = [client.dial(path) for _ in range(WORKERS)]
             for s in asking:
                 s.sendall(b"\5\1\0\5\1\0" + client.socks5_address("slow.example") + b"\0P")
                 assert client.read_exactly(s, 2) == b"\5\0"
+            assert silent.stdout.readline() == b"asked\n"        # what has not begun is not left behind
             os.kill(p.pid, signal.SIGTERM)
             assert p.child.wait(harness.LIMIT_S) == 0
             assert len(p.audit()) == WORKERS
