@@ -150,8 +150,8 @@ def test_who_interrupts_the_start_gets_no_daemon(daemon, localaws):
         assert p.wait(harness.LIMIT_S) == -signal.SIGINT
         p.stderr.close()
     aws.faults("clear")
-    harness.wait_for(lambda: "who started it has gone" in log(), what="the child's end")
-    assert not d.pid_file.exists()
+    harness.wait_for(lambda: "who started it has gone" in log(), what="the child to see it")
+    harness.wait_for(lambda: not d.pid_file.exists(), what="its files to go")       # which were there by then
 
 
 def test_a_log_file_without_a_daemon(awsocks, tmp_path):
