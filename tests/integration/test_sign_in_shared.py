@@ -9,7 +9,7 @@ import client
 import harness
 import peer
 import pytest
-from test_sso import (ACCOUNT, BOB, CONFIG, HOST, START, TOKEN, aws, home, in_s,  # noqa: F401
+from test_sso import (ACCOUNT, BOB, CONFIG, HOST, START, TOKEN, Gate, aws, home, in_s,  # noqa: F401
                       login_session, seconds_until, theirs)
 
 INSTANCE = "i-0123456789abcdef0"
@@ -34,9 +34,9 @@ def pair(home, awsocks, tmp_path):  # noqa: F811
     rules.write_text(f"default: block\nproxy: [{HOST}]\nrules:\n"
                      "  - { match: other.internal.example, route: 'proxy:staging' }\n")
 
-    def start():
+    def start(**env):
         return awsocks("--config", str(config), "--rules", str(rules), "--while-initializing", "hold",
-                       env={**home.env, "AWS_REGION": ""})
+                       env={**home.env, "AWS_REGION": "", **env})
     return start
 
 
@@ -74,8 +74,16 @@ def test_two_profiles_renew_one_token_once(pair, home, aws, web):  # noqa: F811
 def test_two_profiles_are_told_one_cause(pair, home, aws, web, tmp_path):  # noqa: F811
     home.set_token(refreshToken="used up")
     before = aws.stats()["CreateToken"]
-    proxy = pair()
-    got = both(proxy, web)
+
+    def both_wait(_):
+        """Who comes when the cause has been told asks again."""
+        harness.wait_for(lambda: {b["state"] for b in proxy.status()["backends"]} == {"initializing"}, what="both")
+    gate = Gate(aws, before=both_wait)
+    try:
+        proxy = pair(AWS_ENDPOINT_URL_SSO_OIDC=gate.url)
+        got = both(proxy, web)
+    finally:
+        gate.stop()
     assert all(isinstance(e, client.Refused) for e in got.values()), got
     assert aws.stats()["CreateToken"] - before == 1
     audit = tmp_path / "awsocks" / "audit" / "audit.jsonl"      # HOME is where the AWS files are
