@@ -312,7 +312,8 @@ install: all
 	install -m 644 $(wildcard docs/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 LICENSE $(DOCS) $(DESTDIR)$(PREFIX)/share/doc/awsocks
 
--include $(shell find $(sort $B $O) build-fuzz -name '*.d' 2>/dev/null)
+# Not build-fuzz's unless something of it is made: it may be made by another make, and what is half written is an error.
+-include $(shell find $(sort $B $O) $(if $(findstring fuzz,$(MAKECMDGOALS)),build-fuzz) -name '*.d' 2>/dev/null)
 clean:
 	rm -rf build build-fuzz build-san build-tsan build-portable build-san-portable build-tsan-portable \
 		build-macos build-zig
