@@ -22,7 +22,10 @@ def state(proxy):
 
 
 def running(proxy):
-    return proxy.wait_for(lambda: state(proxy) if state(proxy)["state"] == "running" else None, what="a VM")
+    def there():
+        told = state(proxy)
+        return told if told["state"] == "running" else None
+    return proxy.wait_for(there, what="a VM")
 
 
 def refusal(proxy, host="127.0.0.1", port=9):
