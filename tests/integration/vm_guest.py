@@ -61,10 +61,9 @@ class Guest:
         """As far as a stream that is open; its number."""
         self.good()
         while True:
-            kind, stream, _ = self.next()
-            if kind == OPEN:
-                self.say(frame(OPENED, b"\0" + struct.pack(">HB", 7, 1) + b"\4" + socket.inet_aton("203.0.113.2"),
-                               stream))
+            kind, stream, asked = self.next()
+            if kind == OPEN:        # its port, and of its addresses the first: another one would be an end by itself
+                self.say(frame(OPENED, b"\0" + asked[1:3] + b"\1" + asked[4:5 + {4: 4, 6: 16}[asked[4]]], stream))
                 return stream
 
     # ---- the kinds

@@ -224,14 +224,18 @@ class Echo(Listener):
 
 
 class Source(Listener):
-    """Sends without end; .sent counts."""
+    """Sends without end; .sent counts what went to all."""
 
-    sent = 0
+    def __init__(self, listening):
+        self.sent, self.lock = 0, threading.Lock()
+        super().__init__(listening)
 
     def serve(self, s):
         with s, contextlib.suppress(OSError):
             while True:
-                self.sent += s.send(harness.FILLER)
+                n = s.send(harness.FILLER)      # it may wait: what others have sent by then is not to be lost
+                with self.lock:
+                    self.sent += n
 
 
 class Fate(Listener):
@@ -468,7 +472,9 @@ class World:
         if driver == "vfkit":       # it is emulated, which vfkit is not
             return ["--vm-driver", "vfkit", "--vm-program", program or self.vfkit(), "--vm-boot-timeout",
                     f"{BOOT_S}s", *boots]
-        return ["--vm-driver", "qemu", "--vm-accel", "tcg", "--vm-program", program or self.wrapper(qemu()), *boots]
+        # As long as the tests wait for it: a boot that was slow and was begun anew would count as a restart.
+        return ["--vm-driver", "qemu", "--vm-accel", "tcg", "--vm-boot-timeout", f"{BOOT_S}s", "--vm-program",
+                program or self.wrapper(qemu()), *boots]
 
     def awsocks(self, *options, driver="qemu", aws=None, program=None, lazy=True, env=None):
         """awsocks at two Unix sockets, `plain` and `guarded`, and 127.0.0.1:0 (of `host`)."""
