@@ -309,7 +309,7 @@ static bool contains(const char *text, size_t n, const char *what)
 	return false;
 }
 
-void ssh_complaint(const char *text, size_t n, const struct ssh_login *l, struct err *e)
+bool ssh_complaint(const char *text, size_t n, const struct ssh_login *l, struct err *e)
 {
 	char line[200], meaning[200];
 
@@ -320,7 +320,7 @@ void ssh_complaint(const char *text, size_t n, const struct ssh_login *l, struct
 			      "the host key of %.40s is not the one seen first: if it was "
 			      "reinstalled, ssh-keygen -R %.40s -f %.150s",
 			      l->instance, l->instance, l->known_hosts);
-		return;
+		return true;
 	}
 	for (size_t i = 0; i < sizeof(complaints) / sizeof(*complaints); i++) {
 		const struct complaint *c = &complaints[i];
@@ -331,7 +331,8 @@ void ssh_complaint(const char *text, size_t n, const struct ssh_login *l, struct
 		(void)str_fmt(meaning, sizeof(meaning), "%.*s%s%s", (int)(at - c->meaning),
 			      c->meaning, l->instance, at + 2);
 		(void)err_set(e, c->code, "%s: %.110s", meaning, line);
-		return;
+		return c->code != ERR_TARGET;
 	}
 	(void)err_set(e, ERR_CLOSED, "ssh ended: %s", line[0] ? line : "without a word");
+	return false;
 }

@@ -42,6 +42,7 @@ struct ssh_bounds {
  * it on request of somebody whom they do not trust. */
 MUST_CHECK int ssh_command_check(const char *const *argv, const struct ssh_bounds *, struct err *);
 
-/* Why it ended, from what it said on standard error (n bytes, not trusted). */
-void ssh_complaint(const char *text, size_t n, const struct ssh_login *, struct err *);
+/* Why it ended, from what it said on standard error (n bytes, not trusted). false: sshd did not say
+ * so, and somebody else may know better. */
+bool ssh_complaint(const char *text, size_t n, const struct ssh_login *, struct err *);
 #endif

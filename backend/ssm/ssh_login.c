@@ -56,8 +56,8 @@ static void on_ssh_ended(void *arg, const struct process_result *r)
 		why = *r->why;
 	else if (r->signal)
 		(void)err_set(&why, ERR_CLOSED, "ssh was ended by signal %d", r->signal);
-	else
-		ssh_complaint(r->err_text, r->err_len, &login, &why);
+	else if (!ssh_complaint(r->err_text, r->err_len, &login, &why) && m->unanswered)
+		why = m->why;
 	log_debug("ssm", "%s: ssh's last words: %.*s", login.instance,
 		  (int)(r->err_len < 1000 ? r->err_len : 1000), r->err_text);
 	ssh_master_give_up(m, &why);
@@ -67,6 +67,8 @@ static void on_mux_ready(void *arg)
 {
 	struct ssh_master *m = arg;
 
+	if (m->dying)
+		return;
 	timer_disarm(m->loop, &m->limit);
 	ssh_master_remove_key(m);
 	m->ready = true;

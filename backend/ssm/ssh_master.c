@@ -17,14 +17,15 @@
 #include "stream/stream.h"
 
 /*
- * Three things can end first: the session (its reason is the best there is), ssh (it says why on
- * standard error), the control socket (then ssh is dying: its words are waited for, for a moment).
+ * Three things can end first: the session (its reason is the best there is, but for one that ends
+ * with the connection to sshd: that may have told ssh why), ssh (it says why on standard error),
+ * the control socket (then ssh is dying: its words are waited for, for a moment).
  * ssh_master_give_up() ends what is left; the memory goes when mux and relay have gone, in
  * on_post().
  */
 enum {
 	PUSH_MS = 20000,
-	WORDS_MS = 1000,
+	WORDS_MS = 5000,   /* a busy machine lets it wait */
 	CONTROL_EXTRA = 18 /* what ssh adds while it makes the control socket */
 };
 
@@ -155,11 +156,18 @@ static void on_session_ended(void *arg, const struct err *why, const char *aws_c
 	str_fmt(m->aws_code, sizeof(m->aws_code), "%s", aws_code);
 	if (m->over)
 		return;
-	if (raw && why->code == ERR_CLOSED && m->session_up && !m->ready)
-		/* the agent dies so when its dial fails */
+	if (raw && why->code == ERR_CLOSED && m->session_up && !m->ready) {
+		/* the agent dies so when its dial fails, and when sshd has refused us */
 		(void)err_set(&e, ERR_TARGET,
 			      "no SSH server answers at port %u of %s: the session ended (%.120s)",
 			      m->env->port, m->env->session->target, why->msg);
+		if (m->ssh && !m->listener) { /* it has come for the connection */
+			ssh_master_await_words(m, &e);
+			m->why = e; /* it may be dying already */
+			m->unanswered = true;
+			return;
+		}
+	}
 	ssh_master_give_up(m, &e);
 }
 

@@ -24,6 +24,7 @@ struct ssh_master {
 	struct loop_timer limit, look;
 	struct loop_post post;
 	bool ready, dying, over, told, silent;
+	bool unanswered; /* why: no SSH server, unless ssh knows better */
 	struct err why;
 	char aws_code[64];
 	char control[SSH_SUN_PATH], carrier[SSH_SUN_PATH], key[SSH_SUN_PATH];

@@ -117,6 +117,19 @@ def test_too_many_keys_in_the_agent(localaws, awsocks, sshd, agent, web, tmp_pat
     assert b"name one with --ssh-key" in refusal(proxy, web)
 
 
+def test_what_sshd_said_counts_though_its_session_ends_before_ssh(localaws, awsocks, sshd, agent, web, tmp_path):
+    """As on a busy machine, where ssh reads its refusal when the agent has ended the session already."""
+    no_own_config()
+    slow = tmp_path / "slow" / "ssh"
+    slow.parent.mkdir()
+    slow.write_text(f"#!/bin/sh\n{shutil.which('ssh')} \"$@\" 2>{tmp_path}/words\nstatus=$?\nsleep 0.3\n"
+                    f"cat {tmp_path}/words >&2\nexit $status\n")
+    slow.chmod(0o755)
+    keys = agent(*[make_key(tmp_path / f"other{i}") for i in range(8)])
+    _, proxy = start(localaws, awsocks, sshd, "agent", {**keys, "PATH": f"{slow.parent}:{os.environ['PATH']}"})
+    assert b"name one with --ssh-key" in refusal(proxy, web)
+
+
 def test_a_key_with_a_passphrase_and_no_agent(localaws, awsocks, sshd, web, tmp_path):
     """Nobody is asked: the answer says what to do."""
     key = tmp_path / "locked"
