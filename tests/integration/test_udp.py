@@ -282,7 +282,7 @@ def test_associations_of_several_workers(awsocks, echo, dns):
         ends[0][0].close()
         assert client.read_exactly(waiting, 2) == b"\5\0"
     harness.wait_for(lambda: proxy.status()["connections"] == 0, what="the associations to end")
-    assert proxy.status()["listeners"][0]["connections"] == 0
+    harness.wait_for(lambda: proxy.status()["listeners"][0]["connections"] == 0, what="their places to be free")
     harness.wait_for(lambda: len(proxy.descriptors()) <= before, what="descriptors to be closed")
     lines = [line for line in proxy.audit() if line["proto"] == "socks5-udp"]
     ids = {line["id"] for line in lines}
