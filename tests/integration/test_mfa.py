@@ -268,9 +268,11 @@ def foreground(setting, tmp_path, web):
 
 def test_the_terminal_of_a_running_proxy_shows_no_code(foreground):
     harness.wait_for(lambda: not foreground.echoes(), what="no echo")
+    foreground.shown = b""
     os.write(foreground.master, CODE.encode() + b"\n")
     assert foreground.request.wait(harness.LIMIT_S) == 0
     assert termios.tcgetattr(foreground.slave) == foreground.before
+    foreground.until(b"\n")                 # what is shown of the line: its end
     assert CODE.encode() not in foreground.shown
 
 
