@@ -5,8 +5,8 @@
  *
  *     PROGRAM --conf FILE ACCEL [SOCKET]
  *
- * does what the line mode=NAME in FILE says, and adds ACCEL to the file `starts` beside it. For
- * one test program, which includes it.
+ * does what the line mode=NAME in FILE says, and adds ACCEL to the file `starts` beside it; the
+ * mode `dies` does so once there is a file `die` there. For one test program, which includes it.
  */
 #include <poll.h>
 #include <stdint.h>
@@ -121,6 +121,17 @@ static void serve(int fd)
 	}
 }
 
+/* Until the test says so, or the host has gone. */
+static void wait_for_death(const char *conf, int fd)
+{
+	struct pollfd p = { .fd = fd }; /* for its end only */
+	char path[1100];
+
+	snprintf(path, sizeof(path), "%.*s/die", (int)(strrchr(conf, '/') - conf), conf);
+	while (access(path, F_OK) != 0 && poll(&p, 1, 2) == 0)
+		;
+}
+
 static void for_ever(void)
 {
 	for (;;)
@@ -188,7 +199,7 @@ static int guest(const char *conf, const char *accel, const char *path)
 	if (strcmp(s.mode, "stubborn") == 0)
 		for_ever();
 	if (strcmp(s.mode, "dies") == 0 && starts < 2) {
-		(void)poll(NULL, 0, 50);
+		wait_for_death(conf, fd);
 		fprintf(stderr, "boom\n");
 		return 3;
 	}

@@ -147,7 +147,7 @@ static void close_machine(struct fix *f)
 
 static int teardown(void **state)
 {
-	static const char *const files[] = { "conf", "starts", "verdicts", "link.sock" };
+	static const char *const files[] = { "conf", "starts", "verdicts", "link.sock", "die" };
 	struct fix *f = *state;
 	bool in_time;
 	char path[128];
@@ -558,6 +558,7 @@ static void it_comes_back_by_itself(void **state)
 
 	make(f, &fake, "dies");
 	assert_true(wait_for(f, 20000));
+	write_file(f, "die", "");
 	run_until(f, MACHINE_FAILED);
 	assert_null(machine_conn(f->m));
 	run_until(f, MACHINE_RUNNING);
@@ -581,6 +582,7 @@ static void on_demand_it_comes_when_needed(void **state)
 	f->opts.on_demand = true;
 	make(f, &fake, "dies");
 	assert_true(wait_for(f, 20000));
+	write_file(f, "die", "");
 	run_until(f, MACHINE_FAILED);
 	f->awaited = MACHINE_STATE_COUNT;
 	timer_arm(f->l, &t, 400, stop, f);
