@@ -154,12 +154,13 @@ static void refusal_is_told(void **state)
 {
 	struct fix *f = *state;
 	uint16_t port;
+	int l = tcp_unheard(&port);
 
-	close(tcp_listen(&port, 1));
 	go(f, "127.0.0.1", port, (struct dest){ 0 });
 	loop_run(f->l);
 	assert_string_equal(f->log, "f");
 	assert_int_equal(f->why, ERR_REFUSED);
+	close(l);
 }
 
 static bool deny(void *arg, const struct addr *a, struct err *e)
