@@ -73,11 +73,15 @@ static bool watch(int texts, int ready)
 			continue; /* EINTR */
 		if (on[0].revents && !pass_on(texts))
 			on[0].fd = -1;
-		else if (on[0].revents)
-			continue; /* all of that first */
 		if (on[1].revents)
-			return read(ready, &is_ready, 1) == 1 && is_ready == READY;
+			break;
 	}
+	if (read(ready, &is_ready, 1) != 1 || is_ready != READY)
+		return false;
+	/* What was said before that is there now, though not perhaps when poll() looked. */
+	while (poll(on, 1, 0) > 0 && pass_on(texts))
+		;
+	return true;
 }
 
 static int wait_for(pid_t child, int texts, int ready)
