@@ -118,7 +118,7 @@ static void on_far(void *arg, int fd)
 		link_free(l, true);
 		return;
 	}
-	if (pair_start(&l->pair, l->bridge->ev, l->bridge->shared, LANE_SOCKETS,
+	if (pair_start(&l->pair, l->bridge->ev, l->bridge->shared, PAIR_SOCKETS,
 		       (struct pair_fds){ l->fd, l->fd }, (struct pair_fds){ fd, fd }, on_ended, l,
 		       &e) != 0) {
 		log_warn("bridge", "connection: %s", e.msg);

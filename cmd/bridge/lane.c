@@ -49,7 +49,7 @@ static ssize_t put(struct lane *f, int to, const uint8_t *p, size_t n)
 {
 	ssize_t done;
 
-	if (f->kind == LANE_STDIO && n > SMALL)
+	if (f->kind == LANE_TO_STDIO && n > SMALL)
 		n = SMALL;
 	do
 		done = write(to, p, n);
@@ -135,7 +135,7 @@ enum lane_step lane_run(struct lane_shared *s, struct lane *f, int from, int to)
 	for (int i = 0; i < STEPS && st == LANE_MORE; i++) {
 		st = step(s, f, from, to);
 		/* poll(2) has to be asked anew before each piece */
-		if (f->kind == LANE_STDIO && st == LANE_MORE)
+		if (f->kind != LANE_SOCKETS && st == LANE_MORE)
 			return f->eof ? LANE_ENDED : LANE_WANTS_IN;
 	}
 	return st;

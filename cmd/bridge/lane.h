@@ -21,7 +21,8 @@ void lane_shared_free(struct lane_shared *); /* NULL is allowed */
 
 enum lane_kind {
 	LANE_SOCKETS = 0, /* both never block */
-	LANE_STDIO        /* either may: poll(2) said that it would not, for a small piece */
+	LANE_FROM_STDIO,  /* the source may: poll(2) is asked before each read */
+	LANE_TO_STDIO     /* the sink may: poll(2) said that it would not, for a small piece */
 };
 
 struct lane { /* zeroed, then lane_init() */

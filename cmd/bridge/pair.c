@@ -108,15 +108,15 @@ static int watch_side(struct pair *p, int i, struct err *e)
 	return -1;
 }
 
-int pair_start(struct pair *p, struct ev *ev, struct lane_shared *shared, enum lane_kind kind,
+int pair_start(struct pair *p, struct ev *ev, struct lane_shared *shared, enum pair_kind kind,
 	       struct pair_fds a, struct pair_fds b, void (*ended)(void *arg, int sys), void *arg,
 	       struct err *e)
 {
 	*p = (struct pair){ .ev = ev, .shared = shared, .ended = ended, .arg = arg };
 	p->side[0] = (struct pair_side){ .in = a.in, .out = a.out };
 	p->side[1] = (struct pair_side){ .in = b.in, .out = b.out };
-	lane_init(&p->lane[0], kind);
-	lane_init(&p->lane[1], kind);
+	lane_init(&p->lane[0], kind == PAIR_STDIO ? LANE_FROM_STDIO : LANE_SOCKETS);
+	lane_init(&p->lane[1], kind == PAIR_STDIO ? LANE_TO_STDIO : LANE_SOCKETS);
 	if (watch_side(p, 0, e) != 0)
 		return -1;
 	if (watch_side(p, 1, e) != 0) {

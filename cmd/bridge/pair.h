@@ -27,13 +27,18 @@ struct pair { /* zeroed: not started */
 	void *arg;
 };
 
+enum pair_kind {
+	PAIR_SOCKETS = 0, /* both ends never block */
+	PAIR_STDIO        /* the first may: it is standard input and output */
+};
+
 struct pair_fds {
 	int in, out;
 };
 
 /* Takes the descriptors when it succeeds. ended() is called once, from the loop: sys 0 when both
  * directions have ended, otherwise errno; it may close the pair. */
-MUST_CHECK int pair_start(struct pair *, struct ev *, struct lane_shared *, enum lane_kind,
+MUST_CHECK int pair_start(struct pair *, struct ev *, struct lane_shared *, enum pair_kind,
 			  struct pair_fds a, struct pair_fds b, void (*ended)(void *arg, int sys),
 			  void *arg, struct err *);
 /* broken: who is still there shall not take what it got for all there was. Allowed when not

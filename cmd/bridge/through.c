@@ -161,7 +161,7 @@ static int relay(struct ev *ev, struct lane_shared *shared, int fd, struct err *
 	struct pair pair;
 	int rc;
 
-	if (pair_start(&pair, ev, shared, LANE_STDIO, stdio, socket, on_ended, &r, e) != 0) {
+	if (pair_start(&pair, ev, shared, PAIR_STDIO, stdio, socket, on_ended, &r, e) != 0) {
 		close(fd);
 		return -1;
 	}
