@@ -73,29 +73,37 @@ static bool may_go_on(const struct listen_socket *ls)
 	return has_descriptor(ls);
 }
 
-static void go_on(void *arg)
-{
-	struct listen_socket *ls = arg;
-	unsigned before = loop_group_enter(ls->loop, ls->group);
+static void on_pause_over(void *arg);
 
-	if (!may_go_on(ls) ||
-	    watch_add(ls->loop, &ls->watch, ls->bound.fd, WATCH_READ, ready, ls, NULL) != 0)
-		timer_arm(ls->loop, &ls->pause, PAUSE_MS, go_on, ls);
+static bool go_on(struct listen_socket *ls)
+{
+	unsigned before = loop_group_enter(ls->loop, ls->group);
+	bool on = may_go_on(ls) &&
+		  watch_add(ls->loop, &ls->watch, ls->bound.fd, WATCH_READ, ready, ls, NULL) == 0;
+
+	if (!on)
+		timer_arm(ls->loop, &ls->pause, PAUSE_MS, on_pause_over, ls);
 	(void)loop_group_enter(ls->loop, before);
+	return on;
+}
+
+static void on_pause_over(void *arg)
+{
+	(void)go_on(arg);
 }
 
 static void pause_accepting(struct listen_socket *ls)
 {
 	watch_del(ls->loop, &ls->watch);
-	timer_arm(ls->loop, &ls->pause, PAUSE_MS, go_on, ls);
+	timer_arm(ls->loop, &ls->pause, PAUSE_MS, on_pause_over, ls);
 }
 
-void listen_resume(struct listen_socket *ls)
+bool listen_resume(struct listen_socket *ls)
 {
 	if (!timer_armed(&ls->pause))
-		return;
+		return false;
 	timer_disarm(ls->loop, &ls->pause);
-	go_on(ls);
+	return go_on(ls);
 }
 
 /* Not for every connection that finds the shortage lasting. */

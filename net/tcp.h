@@ -46,8 +46,8 @@ struct listen_gate {
 };
 void listen_set_gate(struct listen_socket *, const struct listen_gate *);
 /* Something has become free (a descriptor, a place behind the gate): a pause ends now. Allowed at
- * any time, also from the callbacks of others. */
-void listen_resume(struct listen_socket *);
+ * any time, also from the callbacks of others. false: it did not pause, or finds no room still. */
+bool listen_resume(struct listen_socket *);
 void listen_close(struct listen_socket *); /* removes its Unix path */
 /* Its Unix path was removed, or is another socket's now: nobody can connect any more. */
 bool listen_is_gone(const struct listen_socket *);

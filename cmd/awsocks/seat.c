@@ -22,6 +22,8 @@
 #include "proxy/limits.h"
 #include "proxy/proxy.h"
 
+enum { DUE_MS = 50 }; /* for one that does not come: its client may have gone */
+
 /* One thread writes each counter, so that no locked instruction is needed. */
 static void count(atomic_uint_least64_t *counter)
 {
@@ -96,6 +98,8 @@ static void give(struct seat *s, int fd, const struct addr *peer)
 	loop_send(to->worker->loop, &p->mail, received, p);
 }
 
+static void resume(struct worker *w);
+
 static void on_accept(void *arg, int fd, const struct addr *from)
 {
 	struct seat *s = arg;
@@ -104,6 +108,8 @@ static void on_accept(void *arg, int fd, const struct addr *from)
 	const char *why;
 	char text[ADDR_TEXT];
 
+	if (s->worker->due == s)
+		resume(s->worker); /* the next one, when there is another place */
 	addr_unmap(&unmapped);
 	why = listener_turns_away(s->listener, fd, peer);
 	if (why) {
@@ -120,10 +126,12 @@ static void on_accept(void *arg, int fd, const struct addr *from)
 static bool enter(void *arg)
 {
 	struct seat *s = arg;
-	bool in = limits_enter(s->listener->limits);
+	struct worker *w = s->worker;
+	bool kept = w->due && w->due != s && loop_now_ms(w->loop) < w->due_until_ms;
+	bool in = !kept && limits_enter(s->listener->limits);
 
 	if (!in)
-		atomic_store(&s->worker->waits, true);
+		atomic_store(&w->waits, true);
 	return in;
 }
 
@@ -132,20 +140,24 @@ static void leave(void *arg)
 	limits_leave(((struct seat *)arg)->listener->limits);
 }
 
-/* Who is first gets the place when there is one only: not always the same. */
+/* The next one round of those that wait gets the place, and until it has come for it nobody else: a
+ * listener that has not had to wait yet would be there first, each time. */
 static void resume(struct worker *w)
 {
-	struct list *first = list_pop(&w->seats);
-
-	if (first)
-		list_add_tail(&w->seats, first);
+	w->due = NULL;
 	atomic_store(&w->waits, false);
 	LIST_EACH (node, &w->seats) {
 		struct seat *s = CONTAINER_OF(node, struct seat, node);
 
-		if (s->socket)
-			listen_resume(s->socket);
+		if (s->socket && listen_resume(s->socket) && !w->due) {
+			w->due = s;
+			w->due_until_ms = loop_now_ms(w->loop) + DUE_MS;
+		}
 	}
+	if (!w->due)
+		return;
+	list_del(&w->due->node);
+	list_add_tail(&w->seats, &w->due->node);
 }
 
 static void wake_up(void *arg)

@@ -61,6 +61,9 @@ struct worker {
 	/* Places in the limits (seat.c) */
 	atomic_bool waits; /* a listener found none; written by its own thread alone */
 	atomic_bool woken; /* `wake` is on its way */
+	struct seat
+		*due; /* whose turn it is, and until when the others wait for it; NULL: nobody's */
+	uint64_t due_until_ms;
 	struct loop_mail wake;
 	size_t woke; /* the worker that got the last place given away, */
 	bool passed; /* and whether that was the last place at all */
