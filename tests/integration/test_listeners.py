@@ -292,10 +292,11 @@ def test_the_readme_trial_works_as_it_is_written(tmp_path, web, processes):
         folder = tmp_path / f"trial{n}"
         folder.mkdir()
         emulator, listener = harness.free_port(), harness.free_port()
-        block = "\n".join(lines).replace("build/", harness.BUILD + "/").replace("4599", str(emulator)) \
-            .replace("8000", str(web.port)).replace("--name demo", f"--name demo -l 127.0.0.1:{listener}") \
-            .replace("1080", str(listener)) \
-            .replace("http://intranet.example/", "http://intranet.example/bytes/9 -o got")
+        other = {"build/": harness.BUILD + "/", "4599": str(emulator), "8000": str(web.port), "1080": str(listener),
+                 "--name demo": f"--name demo -l 127.0.0.1:{listener}",
+                 "http://intranet.example/": "http://intranet.example/bytes/9 -o got"}
+        # In one go: a port that was put in may contain the next one to replace.
+        block = re.sub("|".join(map(re.escape, other)), lambda m, other=other: other[m[0]], "\n".join(lines))
         (folder / "trial.sh").write_text(block + "\nkill %1 %2; wait\n")
         p = harness.Process(["bash", "-m", str(folder / "trial.sh")], folder, "trial", Cli(folder).env, str(folder))
         processes.append(p)
