@@ -22,7 +22,7 @@
 #include "proxy/limits.h"
 #include "proxy/proxy.h"
 
-enum { DUE_MS = 50 }; /* for one that does not come: its client may have gone */
+enum { DUE_MS = 1000 }; /* for one that does not come; a busy loop has turns of some length */
 
 /* One thread writes each counter, so that no locked instruction is needed. */
 static void count(atomic_uint_least64_t *counter)
