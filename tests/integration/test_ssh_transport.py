@@ -228,7 +228,7 @@ def test_a_cut_websocket_is_resumed(localaws, awsocks, sshd, web, tmp_path):
 
 def test_loss_and_reordering(localaws, awsocks, sshd, web, tmp_path):
     _, proxy = start(localaws, awsocks, sshd, faults=["lose-client=2", "reorder-agent=5", "repeat-agent=5",
-                                                      "early-data-gap=50", "seed=3"])
+                                                      "early-data-gap=15", "seed=3"])
     assert down(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
     assert up(proxy, web, tmp_path) == harness.pattern_digest(SIZE)
 
