@@ -182,6 +182,7 @@ def test_places_go_round(awsocks, workers):
     assert waited[len(waited) // 2] < 100, waited
 
 
+@pytest.mark.nosan      # LeakSanitizer does not work under ptrace
 @pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
 def test_places_go_round_when_turns_are_long(awsocks):
     """With a slow disk below the audit log each turn of the loop finds clients that ended and clients that come."""
