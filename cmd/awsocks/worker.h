@@ -59,11 +59,10 @@ struct worker {
 	uint64_t sent;                     /* connections that worker 0 accepted for it */
 	atomic_uint_least64_t received;    /* of them */
 	/* Places in the limits (seat.c) */
-	atomic_bool waits; /* a listener found none; written by its own thread alone */
-	atomic_bool woken; /* `wake` is on its way */
-	struct seat
-		*due; /* whose turn it is, and until when the others wait for it; NULL: nobody's */
-	uint64_t due_until_ms;
+	atomic_bool waits;     /* a listener found none; written by its own thread alone */
+	atomic_bool woken;     /* `wake` is on its way */
+	struct seat *due;      /* whose turn it is; NULL: nobody's */
+	uint64_t due_until_ms; /* until then the others wait for it */
 	struct loop_mail wake;
 	size_t woke; /* the worker that got the last place given away, */
 	bool passed; /* and whether that was the last place at all */
